@@ -1,0 +1,62 @@
+# make demo | test | check | bench | lock. Everything runs in .venv, installed from the hashed lock.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+CORES ?= 2
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: demo test check bench lint types docs lock install install-dev clean
+
+install: .venv/.run
+install-dev: .venv/.dev
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "implantflow needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+	  { echo "python3 -m venv failed: on Debian, apt-get install python3-venv"; rm -rf .venv; exit 1; }
+
+# uv reads the same hashed lock as pip and is several times faster; without it pip does.
+.venv/.run: requirements/run.txt requirements/uv.txt pyproject.toml | .venv/bin/python
+	@scripts/install.sh requirements/run.txt
+	@touch $@
+
+.venv/.dev: requirements/dev.txt requirements/uv.txt pyproject.toml | .venv/bin/python
+	@scripts/install.sh requirements/dev.txt
+	@touch .venv/.run $@
+
+demo: install
+	@$(BIN)/snakemake report --cores $(CORES) --config cases=demo
+	@$(BIN)/python -m implantflow times results/demo
+	@echo "report: $(CURDIR)/results/demo/report/index.html"
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check --compact-diff Snakefile rules
+types: install-dev
+	$(BIN)/mypy
+
+# The inner loop: lint, types and the fast tests.
+check: lint types
+	$(BIN)/python -m pytest -m "not slow and not e2e"
+
+test: lint types
+	@scripts/install_system.sh
+	$(BIN)/python -m pytest --durations=15
+
+bench: install-dev
+	$(BIN)/python -m tests.bench.run
+
+docs: install
+	$(BIN)/python -m implantflow config-docs
+
+# Lock files carry hashes, no index address and no download URL.
+lock:
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -q -o requirements/run.txt
+	$(BIN)/uv pip compile pyproject.toml --extra dev -c requirements/run.txt --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/dev.txt
+
+clean:
+	rm -rf .snakemake data/simulated data/template results/demo results/tiny results/vhf

@@ -1,0 +1,106 @@
+# implantflow: the index. One rule file per stage, in the order of a case; what each one does is in its docstring.
+# Usage: snakemake [TARGET] --cores N --config cases=demo,vhf     (target first: --config swallows what follows)
+
+from snakemake.utils import min_version
+
+min_version("9.14")
+
+
+include: "rules/common.smk"
+
+
+# The default target; all others are below, one per stage.
+rule report:
+    input:
+        per_case(report_files),
+
+
+include: "rules/simulate.smk"
+include: "rules/ingest.smk"
+include: "rules/segment.smk"
+include: "rules/tumour.smk"
+include: "rules/plan.smk"
+include: "rules/prototype.smk"
+include: "rules/implant.smk"
+include: "rules/strength.smk"
+include: "rules/lattice.smk"
+include: "rules/build.smk"
+include: "rules/audit.smk"
+include: "rules/report.smk"
+
+
+rule ingest:
+    input:
+        per_case(lambda c: f"results/{c}/ingest/ingest.json"),
+
+
+rule segment:
+    input:
+        per_case(lambda c: f"results/{c}/segment/gate.json"),
+
+
+rule tumour:
+    input:
+        per_case(lambda c: f"results/{c}/tumour/tumour.json"),
+
+
+rule plan:
+    input:
+        per_case(
+            lambda c: [
+                f"results/{c}/plan/{r.id}/plan.json" for r in CASES[c].plan.revisions
+            ]
+        ),
+
+
+rule prototype:
+    input:
+        per_case(
+            lambda c: [
+                f"results/{c}/prototype/{i}/prototype.json" for i in iterations(c)
+            ]
+        ),
+
+
+rule implant:
+    input:
+        per_case(lambda c: f"results/{c}/implant/implant.json"),
+
+
+rule strength:
+    input:
+        per_case(lambda c: f"results/{c}/strength/final/strength.json"),
+
+
+rule lattice:
+    input:
+        per_case(lambda c: f"results/{c}/lattice/lattice.json"),
+
+
+rule build:
+    input:
+        per_case(
+            lambda c: [
+                f"results/{c}/build/{r.id}/checks.json"
+                for r in CASES[c].build.revisions
+            ]
+        ),
+
+
+rule audit:
+    input:
+        per_case(lambda c: f"results/{c}/audit/verify.json"),
+
+
+rule cohort:
+    input:
+        "results/cohort/index.html",
+
+
+onsuccess:
+    print_next_steps()
+
+
+# What exists is shown also after a failure or at a gate that waits; the reasons are the last lines printed.
+onerror:
+    render_what_exists()

@@ -1,0 +1,29 @@
+# What was done, with what, by whom: the ledger walked and exported once the case is built.
+
+
+rule audit_case:
+    """Walk the ledger, hash every output again, check gates and signatures; write the trace."""
+    input:
+        checks=lambda w: [
+            f"results/{w.case}/build/{r.id}/checks.json"
+            for r in CASES[w.case].build.revisions
+        ],
+        prototypes=lambda w: [
+            f"results/{w.case}/prototype/{i}/prototype.json"
+            for i in iterations(w.case)
+        ],
+        resolved="results/{case}/config.resolved.yaml",
+    output:
+        verify="results/{case}/audit/verify.json",
+        trace="results/{case}/audit/trace.html",
+        crate="results/{case}/audit/ro-crate-metadata.json",
+    log:
+        "results/{case}/logs/audit_case.log",
+    benchmark:
+        "results/{case}/benchmarks/audit_case.tsv"
+    params:
+        case_dir=case_dir,
+        settings=section("case", "purpose"),
+        code=code("audit.stage"),
+    script:
+        "../scripts/audit_case.py"

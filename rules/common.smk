@@ -1,0 +1,170 @@
+# Wiring only: the cases of this run, the names of their files, and the params every rule carries.
+
+import subprocess
+import sys
+from pathlib import Path
+
+from implantflow.codedigest import code_digest
+from implantflow.config.load import load
+from implantflow.config.models import CaseConfig
+from implantflow.config.site import SiteConfig
+from implantflow.errors import ImplantflowError
+from implantflow.review.subjects import (
+    design_subjects,
+    labels_subjects,
+    prototype_subjects,
+)
+
+
+def requested_cases():
+    value = config.get("cases", "demo")
+    names = value if isinstance(value, list) else str(value).split(",")
+    return [str(name).strip() for name in names if str(name).strip()]
+
+
+def load_cases():
+    """Every requested case config; all errors of all files are printed before the run is refused."""
+    try:
+        site = load(SiteConfig, Path("config/site.yaml"))
+        folder = Path(config.get("case_dir", "config/cases"))
+        cases, errors = {}, []
+        for name in requested_cases():
+            try:
+                cases[name] = load(CaseConfig, folder / f"{name}.yaml")
+                if cases[name].case != name:
+                    errors.append(
+                        f"{folder / name}.yaml: its key 'case' says '{cases[name].case}'"
+                    )
+            except ImplantflowError as error:
+                errors.append(str(error))
+        if errors:
+            raise ImplantflowError("\n\n".join(errors))
+        return site, cases
+    except ImplantflowError as error:
+        print(f"\nimplantflow: ERROR: {error}\n", file=sys.stderr)
+        sys.exit(error.exit_code if error.exit_code != 1 else 2)
+
+
+SITE, CASES = load_cases()
+
+
+wildcard_constraints:
+    case="[a-z][a-z0-9_]*",
+    series="[a-z][a-z0-9_]*",
+    iteration="[a-z][a-z0-9_]*",
+    revision="[a-z][a-z0-9_]*",
+    timepoint="[a-z][a-z0-9_]*",
+
+
+def per_case(paths):
+    """The files that ``paths(case)`` names, over the requested cases."""
+    found = []
+    for name in CASES:
+        value = paths(name)
+        found += [value] if isinstance(value, str) else list(value)
+    return found
+
+
+def iterations(name):
+    return [iteration.id for iteration in CASES[name].prototype.iterations]
+
+
+def iteration_of(wildcards):
+    return next(
+        i
+        for i in CASES[wildcards.case].prototype.iterations
+        if i.id == wildcards.iteration
+    )
+
+
+def approved_iteration(wildcards):
+    case = CASES[wildcards.case]
+    return next(i for i in case.prototype.iterations if i.id == case.prototype.approved)
+
+
+def plan_in_force(wildcards):
+    return f"results/{wildcards.case}/plan/{approved_iteration(wildcards).plan}"
+
+
+def operated_hip(wildcards):
+    return f"results/{wildcards.case}/segment/hip_{CASES[wildcards.case].side}.stl"
+
+
+def planning_ct(wildcards):
+    return f"results/{wildcards.case}/ingest/{CASES[wildcards.case].segment.ct}/volume.nii.gz"
+
+
+def dicom_folder(name, series):
+    """Where the DICOM files of one series lie: simulated beside the project, or below the site's data_root."""
+    case = CASES[name]
+    if case.simulated is not None:
+        return f"data/simulated/{name}/dicom/{series}"
+    return str(Path(SITE.data_root) / case.ingest.series[series].dicom)
+
+
+def section(*names, **extra):
+    """Params function: the resolved sections ``names`` of the case as plain JSON, plus ``extra`` (functions)."""
+
+    def settings(wildcards):
+        case = CASES[wildcards.case]
+        found = case.model_dump(mode="json", include=set(names))
+        found.update({key: value(wildcards) for key, value in extra.items()})
+        return found
+
+    return settings
+
+
+def case_dir(wildcards):
+    return f"results/{wildcards.case}"
+
+
+def code(module):
+    """Digest of ``module`` and all it imports: editing any of them re-runs the job (house-style.md)."""
+    return code_digest(f"implantflow.{module}")
+
+
+def review_records(item):
+    """The signed records of a gate that exist now; an absent record must not stop the DAG (decision 5)."""
+
+    def records(wildcards):
+        name = item(wildcards) if callable(item) else item
+        return sorted(
+            str(p)
+            for p in Path(f"config/reviews/{wildcards.case}").glob(
+                f"{name}.*.dsse.json"
+            )
+        )
+
+    return records
+
+
+def gate_settings(name, item=None):
+    """Params function of a gate rule: the case's policy, the site's registry, and what is being reviewed."""
+
+    def settings(wildcards):
+        case = CASES[wildcards.case]
+        return {
+            "gate": {"name": name, "item": item(wildcards) if item else name},
+            "case": case.case,
+            "purpose": case.purpose,
+            "review": case.review.model_dump(mode="json"),
+            "site": SITE.model_dump(mode="json", exclude={"data_root"}),
+        }
+
+    return settings
+
+
+def run_cli(*arguments):
+    subprocess.run([sys.executable, "-m", "implantflow", *arguments], check=False)
+
+
+def print_next_steps():
+    for name in CASES:
+        page = Path(f"results/{name}/report/index.html")
+        if page.exists():
+            print(f"{name}: {page}")
+
+
+def render_what_exists():
+    for name in CASES:
+        run_cli("report", name)

@@ -1,0 +1,49 @@
+# The one field that every later stage evaluates, measured; and the design gate.
+
+
+rule make_lattice:
+    """Porous lattice with dense strut and faces as one field; density, pores and throats measured from it."""
+    input:
+        implant="results/{case}/implant/implant.stl",
+        regions="results/{case}/implant/regions.json",
+        strength="results/{case}/strength/solid/strength.json",
+    output:
+        field="results/{case}/lattice/field.json",
+        field_data="results/{case}/lattice/field.npz",
+        lattice="results/{case}/lattice/lattice.json",
+        coupon="results/{case}/lattice/coupon.stl",
+        preview="results/{case}/lattice/preview.stl",
+        beams="results/{case}/lattice/beams.3mf",
+    log:
+        "results/{case}/logs/make_lattice.log",
+    benchmark:
+        "results/{case}/benchmarks/make_lattice.tsv"
+    threads: 2
+    params:
+        case_dir=case_dir,
+        settings=section("lattice", "build", "purpose"),
+        code=code("lattice.stage"),
+    script:
+        "../scripts/make_lattice.py"
+
+
+rule gate_design:
+    """Surgeon and engineer approve implant, field, strength and checks by digest, before anything is built."""
+    input:
+        subjects=lambda w: [
+            f"results/{w.case}/{p}"
+            for p in design_subjects(CASES[w.case].prototype.approved)
+        ],
+        review=review_records("design"),
+    output:
+        gate="results/{case}/design/gate.json",
+    log:
+        "results/{case}/logs/gate_design.log",
+    benchmark:
+        "results/{case}/benchmarks/gate_design.tsv"
+    params:
+        case_dir=case_dir,
+        settings=gate_settings("design"),
+        code=code("review.gate"),
+    script:
+        "../scripts/check_gate.py"

@@ -1,0 +1,71 @@
+# RP iterations: made, printed, reviewed; iteration n+1 names its parent and its corrections.
+
+
+def parent_file(name):
+    """Input function: a file of the iteration's parent, or nothing for a first iteration."""
+
+    def files(wildcards):
+        parent = iteration_of(wildcards).parent
+        return [f"results/{wildcards.case}/prototype/{parent}/{name}"] if parent else []
+
+    return files
+
+
+def iteration_plan(name):
+    return lambda w: f"results/{w.case}/plan/{iteration_of(w).plan}/{name}"
+
+
+rule make_prototype:
+    """One RP iteration: the implant body and the bone it meets, printable, with its review sheet."""
+    input:
+        plan=iteration_plan("plan.json"),
+        specimen=iteration_plan("specimen.stl"),
+        remaining_bone=iteration_plan("remaining_bone.stl"),
+        sacrum="results/{case}/segment/sacrum.stl",
+        hip=operated_hip,
+        l5="results/{case}/segment/l5.stl",
+        parent=parent_file("implant.stl"),
+        parent_json=parent_file("prototype.json"),
+    output:
+        implant="results/{case}/prototype/{iteration}/implant.stl",
+        bone="results/{case}/prototype/{iteration}/bone.stl",
+        model="results/{case}/prototype/{iteration}/model.3mf",
+        sheet="results/{case}/prototype/{iteration}/sheet.html",
+        prototype="results/{case}/prototype/{iteration}/prototype.json",
+    log:
+        "results/{case}/logs/make_prototype.{iteration}.log",
+    benchmark:
+        "results/{case}/benchmarks/make_prototype.{iteration}.tsv"
+    params:
+        case_dir=case_dir,
+        settings=section(
+            "implant",
+            "side",
+            "case",
+            "purpose",
+            prototype=lambda w: iteration_of(w).model_dump(mode="json"),
+        ),
+        code=code("prototype.stage"),
+    script:
+        "../scripts/make_prototype.py"
+
+
+rule gate_review:
+    """An RP iteration is approved by name, or the implant is not made from it."""
+    input:
+        subjects=lambda w: [
+            f"results/{w.case}/{p}" for p in prototype_subjects(w.iteration)
+        ],
+        review=review_records(lambda w: w.iteration),
+    output:
+        gate="results/{case}/prototype/{iteration}/gate.json",
+    log:
+        "results/{case}/logs/gate_review.{iteration}.log",
+    benchmark:
+        "results/{case}/benchmarks/gate_review.{iteration}.tsv"
+    params:
+        case_dir=case_dir,
+        settings=gate_settings("review", lambda w: w.iteration),
+        code=code("review.gate"),
+    script:
+        "../scripts/check_gate.py"

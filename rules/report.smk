@@ -1,0 +1,76 @@
+# The report of each case, and the table over cases.
+
+
+def report_files(name):
+    files = [f"results/{name}/report/index.html", f"results/{name}/report/case.json"]
+    if CASES[name].simulated is not None:
+        files.append(f"results/{name}/report/comparison.json")
+    return files
+
+
+rule resolve_config:
+    """The case config with every default filled, kept beside the results."""
+    output:
+        resolved="results/{case}/config.resolved.yaml",
+    log:
+        "results/{case}/logs/resolve_config.log",
+    params:
+        case_dir=case_dir,
+        settings=lambda w: {"config": CASES[w.case].model_dump(mode="json")},
+        code=code("config.resolve"),
+    script:
+        "../scripts/resolve_config.py"
+
+
+rule report_case:
+    """One offline page and one JSON per case, from whatever the stages wrote."""
+    input:
+        verify="results/{case}/audit/verify.json",
+    output:
+        index="results/{case}/report/index.html",
+        case_json="results/{case}/report/case.json",
+    log:
+        "results/{case}/logs/report_case.log",
+    params:
+        case_dir=case_dir,
+        settings=lambda w: {"config": CASES[w.case].model_dump(mode="json")},
+        code=code("report.stage"),
+    script:
+        "../scripts/report_case.py"
+
+
+rule compare_truth:
+    """Simulated cases only: each figure beside its truth. The truth folder is read here and nowhere else."""
+    input:
+        case_json="results/{case}/report/case.json",
+    output:
+        comparison="results/{case}/report/comparison.json",
+        script="results/{case}/report/comparison.js",
+    log:
+        "results/{case}/logs/compare_truth.log",
+    params:
+        case_dir=case_dir,
+        settings=lambda w: {
+            "truth": f"data/simulated/{w.case}/truth",
+            "simulated": True,
+        },
+        code=code("report.compare"),
+    script:
+        "../scripts/compare_truth.py"
+
+
+rule make_cohort:
+    """One table over the cases of this run."""
+    input:
+        cases=per_case(lambda c: f"results/{c}/report/case.json"),
+    output:
+        index="results/cohort/index.html",
+        table="results/cohort/cohort.parquet",
+    log:
+        "results/cohort/logs/make_cohort.log",
+    params:
+        case_dir="results/cohort",
+        settings={"cases": list(CASES)},
+        code=code("report.cohort"),
+    script:
+        "../scripts/make_cohort.py"

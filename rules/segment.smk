@@ -1,0 +1,58 @@
+# Bones from the planning CT, and the gate where a person confirms them.
+
+
+def shape_prior(wildcards):
+    prior = CASES[wildcards.case].segment.prior
+    if prior.kind == "atlas":
+        folder = Path(SITE.data_root) / prior.folder
+        files = sorted(str(p) for p in folder.glob("surface/*/*.vtk"))
+        return files or [str(folder / "surface")]
+    if prior.kind == "label_map":
+        return [str(prior.file)]
+    return ["data/template/template.npz"]
+
+
+rule segment_bones:
+    """Threshold, then sacrum, both hip bones and L5 apart, one watertight surface each."""
+    input:
+        volume=planning_ct,
+        manifest=lambda w: f"results/{w.case}/ingest/{CASES[w.case].segment.ct}/manifest.json",
+        ingest="results/{case}/ingest/ingest.json",
+        prior=shape_prior,
+    output:
+        labels="results/{case}/segment/labels.nii.gz",
+        sacrum="results/{case}/segment/sacrum.stl",
+        hip_left="results/{case}/segment/hip_left.stl",
+        hip_right="results/{case}/segment/hip_right.stl",
+        l5="results/{case}/segment/l5.stl",
+        segment="results/{case}/segment/segment.json",
+    log:
+        "results/{case}/logs/segment_bones.log",
+    benchmark:
+        "results/{case}/benchmarks/segment_bones.tsv"
+    threads: 2
+    params:
+        case_dir=case_dir,
+        settings=section("segment", "side"),
+        code=code("segment.stage"),
+    script:
+        "../scripts/segment_bones.py"
+
+
+rule gate_labels:
+    """A person confirms or corrects the bone labels before anything is planned on them."""
+    input:
+        subjects=lambda w: [f"results/{w.case}/{p}" for p in labels_subjects()],
+        review=review_records("labels"),
+    output:
+        gate="results/{case}/segment/gate.json",
+    log:
+        "results/{case}/logs/gate_labels.log",
+    benchmark:
+        "results/{case}/benchmarks/gate_labels.tsv"
+    params:
+        case_dir=case_dir,
+        settings=gate_settings("labels"),
+        code=code("review.gate"),
+    script:
+        "../scripts/check_gate.py"

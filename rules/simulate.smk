@@ -1,0 +1,41 @@
+# The project's own phantom patients. No stage reads the truth folder, so it is no tracked output.
+
+
+def simulated_series(name):
+    return {series: dicom_folder(name, series) for series in CASES[name].ingest.series}
+
+
+rule simulate_patient:
+    """Simulate one patient's CT and MR scans as DICOM, with the truth in a folder that no stage reads."""
+    output:
+        ct_planning=directory("data/simulated/{case}/dicom/ct_planning"),
+        mr_diagnosis=directory("data/simulated/{case}/dicom/mr_diagnosis"),
+        mr_preoperative=directory("data/simulated/{case}/dicom/mr_preoperative"),
+    log:
+        "results/{case}/logs/simulate_patient.log",
+    benchmark:
+        "results/{case}/benchmarks/simulate_patient.tsv"
+    threads: 2
+    params:
+        case_dir=case_dir,
+        settings=section("simulated"),
+        side=lambda w: {"truth": f"data/simulated/{w.case}/truth"},
+        code=code("phantom.simulate"),
+    script:
+        "../scripts/simulate_patient.py"
+
+
+rule make_template:
+    """The project's own shape template: another draw of the phantom's parameters than any test patient."""
+    output:
+        template="data/template/template.npz",
+    log:
+        "data/template/logs/make_template.log",
+    benchmark:
+        "data/template/benchmarks/make_template.tsv"
+    params:
+        case_dir="data/template",
+        settings={},
+        code=code("phantom.template"),
+    script:
+        "../scripts/make_template.py"

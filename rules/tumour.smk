@@ -1,0 +1,50 @@
+# Tumour extent at each timepoint, in planning space.
+
+
+def timepoint_series(wildcards):
+    """Series of each timepoint in config order; a virtual tumour has none."""
+    return [
+        t.series
+        for t in CASES[wildcards.case].tumour.timepoints
+        if t.series is not None
+    ]
+
+
+# The masks' names depend on the case's timepoints, which Snakemake cannot know from a wildcard alone:
+# the stage writes them into one folder-less set declared per case.
+for _case in CASES:
+
+    rule:
+        name:
+            f"measure_tumour_{_case}"
+        input:
+            ct=planning_ct,
+            labels="results/{case}/segment/labels.nii.gz",
+            volumes=lambda w: [
+                f"results/{w.case}/ingest/{s}/volume.nii.gz"
+                for s in timepoint_series(w)
+            ],
+            manifests=lambda w: [
+                f"results/{w.case}/ingest/{s}/manifest.json"
+                for s in timepoint_series(w)
+            ],
+            gate="results/{case}/segment/gate.json",
+        output:
+            **{
+                f"mask_{t.name}": f"results/{{case}}/tumour/{t.name}_mask.nii.gz"
+                for t in CASES[_case].tumour.timepoints
+            },
+            tumour_stl="results/{case}/tumour/tumour.stl",
+            tumour="results/{case}/tumour/tumour.json",
+        log:
+            "results/{case}/logs/measure_tumour.log",
+        benchmark:
+            "results/{case}/benchmarks/measure_tumour.tsv"
+        wildcard_constraints:
+            case=_case,
+        params:
+            case_dir=case_dir,
+            settings=section("tumour", "side", "purpose", series_names=timepoint_series),
+            code=code("tumour.stage"),
+        script:
+            "../scripts/measure_tumour.py"

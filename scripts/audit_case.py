@@ -1,0 +1,7 @@
+"""Entry of the rule `audit_case` (rules/audit.smk): hands the job to its one stage function."""
+
+from implantflow.audit.stage import audit_case
+
+from implantflow import jobs
+
+jobs.run_rule(snakemake, audit_case)  # noqa: F821

@@ -1,0 +1,7 @@
+"""Entry of the rule `check_gate` (the gates): hands the job to its one stage function."""
+
+from implantflow.review.gate import check_gate
+
+from implantflow import jobs
+
+jobs.run_rule(snakemake, check_gate)  # noqa: F821

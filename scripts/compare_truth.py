@@ -1,0 +1,7 @@
+"""Entry of the rule `compare_truth` (rules/report.smk): hands the job to its one stage function."""
+
+from implantflow.report.compare import compare_truth
+
+from implantflow import jobs
+
+jobs.run_rule(snakemake, compare_truth)  # noqa: F821

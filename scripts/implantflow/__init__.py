@@ -1,0 +1,14 @@
+"""implantflow: from a patient's scans to a printable, patient-specific titanium implant, and back.
+
+Nothing in this package imports Snakemake; the rules in ``rules/`` call it through the entries in
+``scripts/``.
+"""
+
+import os
+
+__version__ = "0.1.0"
+
+# Sums of BLAS differ with its thread count; one thread keeps the same bytes on any machine (decision 7).
+# It must be said before numpy is first imported, and this file is always read before.
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")

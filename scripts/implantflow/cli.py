@@ -1,0 +1,194 @@
+"""The commands of ``python -m implantflow``; each imports what it needs, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from implantflow import __version__
+from implantflow.errors import ImplantflowError, InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse ``arguments`` (default: the command line), run one command, return its exit code.
+
+    Exit code 0 only when the output is right; errors are one message without a traceback.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        result: int = options.run(options)
+        return result
+    except ImplantflowError as error:
+        print(f"implantflow: ERROR: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="implantflow", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"implantflow {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    new_case = commands.add_parser("new-case", help="write a commented case config from DICOM folders")
+    new_case.add_argument("case", help="neutral name of the case, never the patient's")
+    new_case.add_argument("dicom", nargs="+", type=Path, help="folders with DICOM files")
+    new_case.add_argument("--out", type=Path, default=None, help="default config/cases/CASE.yaml")
+    new_case.set_defaults(run=_new_case)
+
+    ingest = commands.add_parser("ingest", help="one DICOM series -> volume.nii.gz and manifest.json")
+    ingest.add_argument("dicom", type=Path)
+    ingest.add_argument("out", type=Path)
+    ingest.add_argument("--series", default=None, help="SeriesInstanceUID, when the folder holds several")
+    ingest.set_defaults(run=_ingest)
+
+    segment = commands.add_parser("segment", help="CT volume -> labels.nii.gz and one STL per bone")
+    segment.add_argument("volume", type=Path)
+    segment.add_argument("out", type=Path)
+    segment.add_argument("--threshold", type=float, required=True, help="HU; voxels >= it count as bone")
+    segment.add_argument("--atlas", type=Path, default=None, help="folder of the pelvis atlas")
+    segment.add_argument(
+        "--landmarks", type=Path, default=None, help="JSON: name -> LPS mm, or 3D Slicer markups"
+    )
+    segment.set_defaults(run=_segment)
+
+    slice_ = commands.add_parser("slice", help="watertight STL in mm -> build.cli and checks.json")
+    slice_.add_argument("solid", type=Path)
+    slice_.add_argument("out", type=Path)
+    slice_.add_argument("--lattice", default=None, help="cell that fills the solid, e.g. diamond, gyroid")
+    slice_.add_argument("--cell-mm", type=float, default=None)
+    slice_.add_argument("--strut-mm", type=float, default=None)
+    slice_.add_argument("--layer-mm", type=float, default=None, help="default: the machine's")
+    slice_.add_argument("--machine", default="arcam-a1")
+    slice_.set_defaults(run=_slice)
+
+    review = commands.add_parser("review", help="sign a decision at a gate, or make a key (review keygen)")
+    review.add_argument("rest", nargs=argparse.REMAINDER)
+    review.set_defaults(run=_review)
+
+    verify = commands.add_parser("verify", help="re-hash a case and walk its ledger")
+    verify.add_argument("case_dir", type=Path)
+    verify.add_argument("--json", action="store_true", help="print the result as JSON")
+    verify.set_defaults(run=_verify)
+
+    report = commands.add_parser("report", help="render whatever exists of a case, also after a failure")
+    report.add_argument("case")
+    report.set_defaults(run=_report)
+
+    cohort = commands.add_parser("cohort", help="render the table over cases")
+    cohort.add_argument("cases", nargs="*", help="default: every case with results")
+    cohort.set_defaults(run=_cohort)
+
+    run = commands.add_parser("run", help="repeat one job without Snakemake")
+    run.add_argument("job", type=Path, help="results/CASE/logs/RULE.job.json")
+    run.set_defaults(run=_run)
+
+    docs = commands.add_parser("config-docs", help="write the schema and the page of every config key")
+    docs.set_defaults(run=_config_docs)
+
+    times = commands.add_parser("times", help="print time and peak memory per stage of a finished case")
+    times.add_argument("case_dir", type=Path)
+    times.set_defaults(run=_times)
+    return parser
+
+
+def _new_case(options: argparse.Namespace) -> int:
+    from implantflow.newcase import write_case
+
+    print(write_case(options.case, options.dicom, options.out))
+    return 0
+
+
+def _ingest(options: argparse.Namespace) -> int:
+    from implantflow.artifacts import write_json
+    from implantflow.ingest.stage import ingest_folder
+    from implantflow.volumes import write_volume
+
+    volume, manifest = ingest_folder(options.dicom, options.series)
+    write_volume(options.out / "volume.nii.gz", volume)
+    write_json(options.out / "manifest.json", manifest)
+    print(
+        f"{options.out / 'volume.nii.gz'}: {manifest['n_slices']} slices, spacing {manifest['spacing_mm']} mm"
+    )
+    return 0
+
+
+def _segment(options: argparse.Namespace) -> int:
+    from implantflow.segment.command import segment_file
+
+    for path in segment_file(
+        options.volume, options.out, options.threshold, atlas=options.atlas, landmarks=options.landmarks
+    ):
+        print(path)
+    return 0
+
+
+def _slice(options: argparse.Namespace) -> int:
+    from implantflow.build.stage import slice_solid
+
+    if options.lattice and not (options.cell_mm and options.strut_mm):
+        raise InputError("--lattice needs --cell-mm and --strut-mm", fix="e.g. --cell-mm 2.5 --strut-mm 0.5")
+    slice_solid(
+        options.solid,
+        options.out,
+        lattice=options.lattice,
+        cell_mm=options.cell_mm,
+        strut_mm=options.strut_mm,
+        layer_mm=options.layer_mm,
+        machine=options.machine,
+    )
+    print(options.out / "build.cli")
+    return 0
+
+
+def _review(options: argparse.Namespace) -> int:
+    from implantflow.review.command import main as review_main
+
+    return review_main(options.rest)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from implantflow.audit.verify import human, verify_case
+
+    result = verify_case(options.case_dir)
+    print(json.dumps(result, indent=2) if options.json else human(result))
+    return 0 if result["verified"] else 8
+
+
+def _report(options: argparse.Namespace) -> int:
+    from implantflow.report.command import render
+
+    print(render(options.case))
+    return 0
+
+
+def _cohort(options: argparse.Namespace) -> int:
+    from implantflow.report.cohort import render_cohort
+
+    print(render_cohort(options.cases))
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from implantflow.jobs import run_json
+
+    run_json(options.job)
+    return 0
+
+
+def _config_docs(options: argparse.Namespace) -> int:
+    from implantflow.config.docs import write_docs
+
+    for path in write_docs(Path()):
+        print(path)
+    return 0
+
+
+def _times(options: argparse.Namespace) -> int:
+    from implantflow.benchmarks import table
+
+    print(table(options.case_dir))
+    return 0

@@ -1,0 +1,19 @@
+"""What every section of the configuration has in common."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+#: Names that become wildcards: lower case, digits, underscore.
+NAME_PATTERN = r"^[a-z][a-z0-9_]{0,39}$"
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Point = tuple[float, float, float]
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration; refuses unknown keys and values that are not finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)

@@ -1,0 +1,136 @@
+"""Read a YAML config: every error of a file at once, each with key, value, why, and what to write."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from implantflow.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+#: A case config is some hundred lines; more is a mistake or an attack (entity expansion).
+MAX_BYTES = 1_000_000
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML that refuses duplicate keys and aliases (nobody needs them here; bombs are made of them)."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not allowed", event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key '{key}' appears twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse a YAML file; ConfigError with file and line when it is missing, too large or malformed."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"config file is larger than {MAX_BYTES} bytes", where=str(path))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "config file not found",
+            where=str(path),
+            fix="check the name in --config cases=NAME; `python -m implantflow new-case` writes a new one",
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"not readable as YAML: {error}", where=str(path)) from error
+
+
+def parse(model: type[Model], data: Any, where: str) -> Model:
+    """Validate ``data`` as ``model``; one ConfigError lists all that is wrong in ``where``."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        problems = [_advice(model, dict(problem)) for problem in error.errors(include_url=False)]
+        lines = [f"{len(problems)} error(s) in the configuration"]
+        lines += [f"  {number}. {text}" for number, text in enumerate(problems, 1)]
+        raise ConfigError("\n".join(lines), where=where, fix="correct the keys named above") from error
+
+
+def load(model: type[Model], path: Path) -> Model:
+    """Read and validate one config file."""
+    data = read_yaml(path)
+    if not isinstance(data, dict):
+        raise ConfigError("the file holds no keys", where=str(path))
+    return parse(model, data, str(path))
+
+
+def _advice(model: type[BaseModel], problem: dict[str, Any]) -> str:
+    location = [part for part in problem["loc"] if not str(part).startswith(("function-", "tagged-"))]
+    key = ".".join(str(part) for part in location) or "(whole file)"
+    kind = problem["type"]
+    if kind == "extra_forbidden":
+        known = _keys_beside(model, location)
+        close = difflib.get_close_matches(str(location[-1]), known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known keys here: {', '.join(known)}"
+        return f"{key}: unknown key; {hint}"
+    description = _description(model, location)
+    meaning = f"\n     meaning: {description}" if description else ""
+    if kind == "missing":
+        return f"{key}: missing, and it has no default{meaning}"
+    value = problem.get("input")
+    shown = "" if isinstance(value, dict | list) else f" = {value!r}"
+    return f"{key}{shown}: {problem['msg']}{meaning}"
+
+
+def _walk(model: type[BaseModel], location: list[Any]) -> tuple[type[BaseModel] | None, Any]:
+    """The model that holds the last key of ``location`` and that key's field, as far as they can be told."""
+    current: type[BaseModel] | None = model
+    field = None
+    for part in location:
+        if current is None:
+            return None, None
+        if part in current.model_fields:
+            field = current.model_fields[part]
+            current_next = _models_in(field.annotation)
+            if part is location[-1]:
+                return current, field
+            current = current_next[0] if len(current_next) >= 1 else None
+            candidates = current_next
+        else:
+            # A list index, a dict key or the tag of a union: stay, or step into the tagged member.
+            tagged = [m for m in (candidates if field else []) if _tag(m) == part]
+            current = tagged[0] if tagged else current
+    return current, None
+
+
+def _tag(model: type[BaseModel]) -> Any:
+    kind = model.model_fields.get("kind") or model.model_fields.get("method")
+    return getattr(kind, "default", None)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    found = []
+    for argument in getattr(annotation, "__args__", ()):
+        found += _models_in(argument)
+    return found
+
+
+def _keys_beside(model: type[BaseModel], location: list[Any]) -> list[str]:
+    holder, _ = _walk(model, location)
+    return sorted(holder.model_fields) if holder else []
+
+
+def _description(model: type[BaseModel], location: list[Any]) -> str:
+    _, field = _walk(model, location)
+    return (field.description or "") if field is not None else ""

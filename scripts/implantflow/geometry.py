@@ -1,0 +1,89 @@
+"""Frames, planes and rigid transforms.
+
+The one frame of every stage before the build is ``patient_lps``: millimetres, +x to the patient's left,
++y posterior, +z cranial, as in DICOM. The build has its own frame ``build_xyz`` (z up from the start plate),
+reached by a stored 4x4 matrix. Points are (N, 3) arrays, matrices act on column vectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from implantflow.errors import GeometryError
+
+FloatArray = NDArray[np.float64]
+
+
+def unit(vector: ArrayLike) -> FloatArray:
+    """Return ``vector`` (3,) scaled to length one; GeometryError when its length is zero."""
+    v = np.asarray(vector, dtype=np.float64)
+    length = float(np.linalg.norm(v))
+    if not np.isfinite(length) or length < 1e-12:
+        raise GeometryError(f"a direction has no length: {v.tolist()}")
+    return v / length
+
+
+def transform_points(matrix: ArrayLike, points: ArrayLike) -> FloatArray:
+    """Apply a 4x4 ``matrix`` to (N, 3) ``points`` in mm; returns (N, 3)."""
+    m = np.asarray(matrix, dtype=np.float64)
+    p = np.asarray(points, dtype=np.float64)
+    return np.asarray(p @ m[:3, :3].T + m[:3, 3])
+
+
+def invert_rigid(matrix: ArrayLike) -> FloatArray:
+    """Inverse of a rigid 4x4 ``matrix``, exact up to rounding (transpose, not a solver)."""
+    m = np.asarray(matrix, dtype=np.float64)
+    out = np.eye(4)
+    out[:3, :3] = m[:3, :3].T
+    out[:3, 3] = -m[:3, :3].T @ m[:3, 3]
+    return out
+
+
+def rotation_angle_deg(rotation: ArrayLike) -> float:
+    """Angle in degrees of a 3x3 rotation matrix."""
+    r = np.asarray(rotation, dtype=np.float64)
+    return float(np.degrees(np.arccos(np.clip((np.trace(r) - 1.0) / 2.0, -1.0, 1.0))))
+
+
+@dataclass(frozen=True)
+class Plane:
+    """An oriented plane: a point on it (mm) and a unit normal, both in patient LPS unless said otherwise.
+
+    The positive side is where the normal points.
+    """
+
+    point: tuple[float, float, float]
+    normal: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, point: ArrayLike, normal: ArrayLike) -> Plane:
+        """Make a plane from array-likes; the normal is scaled to length one."""
+        p = np.asarray(point, dtype=np.float64)
+        n = unit(normal)
+        return cls((float(p[0]), float(p[1]), float(p[2])), (float(n[0]), float(n[1]), float(n[2])))
+
+    def distance(self, points: ArrayLike) -> FloatArray:
+        """Signed distance in mm of (N, 3) ``points``, positive on the normal's side; returns (N,)."""
+        p = np.asarray(points, dtype=np.float64)
+        return np.asarray((p - np.asarray(self.point)) @ np.asarray(self.normal))
+
+    def mirror_matrix(self) -> FloatArray:
+        """The 4x4 reflection in this plane."""
+        n = np.asarray(self.normal)
+        out = np.eye(4)
+        out[:3, :3] -= 2.0 * np.outer(n, n)
+        out[:3, 3] = 2.0 * float(np.dot(self.point, n)) * n
+        return out
+
+    def as_json(self) -> dict[str, Any]:
+        """``{"point_lps_mm": [...], "normal_lps": [...]}``."""
+        return {"point_lps_mm": list(self.point), "normal_lps": list(self.normal)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Plane:
+        """Read what :meth:`as_json` wrote."""
+        return cls.of(data["point_lps_mm"], data["normal_lps"])

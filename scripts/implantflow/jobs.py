@@ -1,0 +1,320 @@
+"""One job of the pipeline: typed inputs, outputs under temporary names, a log, a ledger entry.
+
+A rule's entry script calls :func:`run_rule` with one stage function. A stage function takes a :class:`Job`,
+reads ``job.inputs`` and writes ``job.outputs``; it never sees Snakemake. Outputs get their final names only
+when the function has returned, so a job that failed leaves nothing that looks done.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from implantflow import artifacts
+from implantflow.audit import ledger
+from implantflow.errors import ImplantflowError, InputError
+
+logger = logging.getLogger("implantflow")
+
+PathOrPaths = Path | list[Path]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one job gets and gives.
+
+    Attributes
+    ----------
+    rule : str
+        Name of the rule, e.g. ``segment_bones``.
+    case_dir : Path
+        ``results/{case}``; the ledger and the logs of the case live below it.
+    wildcards : mapping
+        ``case`` and, where the rule has them, ``series``, ``iteration``, ``revision``, ``timepoint``.
+    inputs, outputs : mapping
+        Named paths; an input may be a list. Inside a stage function the outputs are temporary names.
+    side_outputs : mapping
+        Folders written beside the outputs that Snakemake does not track (the phantom's truth).
+    settings : mapping
+        The resolved config sections that this job depends on, as plain JSON values.
+    threads : int
+        Threads the job may use.
+    function : str
+        ``package.module:function`` of the stage function.
+    code_digest : str
+        Digest of that function's module closure.
+    """
+
+    rule: str
+    case_dir: Path
+    wildcards: Mapping[str, str]
+    inputs: Mapping[str, PathOrPaths]
+    outputs: Mapping[str, Path]
+    settings: Mapping[str, Any]
+    function: str
+    code_digest: str
+    threads: int = 1
+    side_outputs: Mapping[str, Path] = field(default_factory=dict)
+
+    def input(self, name: str) -> Path:
+        """The one path of input ``name``."""
+        value = self.inputs[name]
+        if isinstance(value, list):
+            raise TypeError(f"input {name} of {self.rule} is a list")
+        return value
+
+    def optional_input(self, name: str) -> Path | None:
+        """The path of input ``name``, or None when the rule was given none."""
+        value = self.inputs.get(name)
+        if isinstance(value, list):
+            return value[0] if value else None
+        return value
+
+    def input_list(self, name: str) -> list[Path]:
+        """All paths of input ``name`` (empty when absent)."""
+        value = self.inputs.get(name, [])
+        return value if isinstance(value, list) else [value]
+
+    @property
+    def key(self) -> str:
+        """Short name of this job within its case: rule and wildcards."""
+        parts = [v for k, v in sorted(self.wildcards.items()) if k != "case"]
+        return ".".join([self.rule, *parts])
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``python -m implantflow run JOB.json`` needs to repeat the job."""
+        return {
+            "rule": self.rule,
+            "case_dir": self.case_dir.as_posix(),
+            "wildcards": dict(self.wildcards),
+            "inputs": artifacts.plain(dict(self.inputs)) | {},
+            "outputs": artifacts.plain(dict(self.outputs)),
+            "side_outputs": artifacts.plain(dict(self.side_outputs)),
+            "settings": artifacts.plain(dict(self.settings)),
+            "function": self.function,
+            "code_digest": self.code_digest,
+            "threads": self.threads,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Job:
+        """Read what :meth:`as_json` wrote."""
+        return cls(
+            rule=data["rule"],
+            case_dir=Path(data["case_dir"]),
+            wildcards=dict(data["wildcards"]),
+            inputs={
+                k: [Path(p) for p in v] if isinstance(v, list) else Path(v) for k, v in data["inputs"].items()
+            },
+            outputs={k: Path(v) for k, v in data["outputs"].items()},
+            side_outputs={k: Path(v) for k, v in data.get("side_outputs", {}).items()},
+            settings=dict(data["settings"]),
+            function=data["function"],
+            code_digest=data["code_digest"],
+            threads=int(data["threads"]),
+        )
+
+
+StageFunction = Callable[[Job], None]
+
+
+def progress(message: str, *, done: float | None = None) -> None:
+    """Report progress of the running job to its log and, as one line, to the terminal.
+
+    ``done`` is the share finished, 0 to 1.
+    """
+    share = "" if done is None else f" {100 * done:3.0f} %"
+    logger.info("%s%s", message, share)
+
+
+def _start_logging(log: Path | None) -> None:
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        to_file = logging.FileHandler(log, mode="w", encoding="utf-8")
+        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(to_file)
+    to_terminal = logging.StreamHandler(sys.stderr)
+    to_terminal.setLevel(logging.WARNING)
+    to_terminal.setFormatter(logging.Formatter("implantflow: %(levelname)s %(message)s"))
+    logger.addHandler(to_terminal)
+
+
+def _missing_inputs(job: Job) -> None:
+    for name, value in job.inputs.items():
+        for path in value if isinstance(value, list) else [value]:
+            if not path.exists():
+                raise InputError(f"input '{name}' of {job.rule} is missing", where=str(path))
+
+
+def _digests(paths: Mapping[str, PathOrPaths]) -> dict[str, str]:
+    """Digest of every file under its path (folders as a whole)."""
+    found: dict[str, str] = {}
+    for value in paths.values():
+        for path in value if isinstance(value, list) else [value]:
+            if path.exists():
+                found[path.as_posix()] = artifacts.sha256_path(path)
+    return found
+
+
+def status_file(case_dir: Path, key: str) -> Path:
+    """Where a job that did not finish says why; absent when it finished."""
+    return case_dir / "logs" / f"{key}.status.json"
+
+
+def execute(job: Job, function: StageFunction, log: Path | None = None) -> None:
+    """Run one job: temporary outputs, rename on success, ledger entry in any case.
+
+    Raises
+    ------
+    ImplantflowError
+        Whatever the stage refused; also recorded in the job's status file and in the ledger.
+    """
+    _start_logging(log)
+    status = status_file(job.case_dir, job.key)
+    started = time.time()
+    all_outputs = {**job.outputs, **job.side_outputs}
+    temporary = {name: artifacts.temporary_name(path) for name, path in all_outputs.items()}
+    inner = Job(
+        **{
+            **job.__dict__,
+            "outputs": {name: temporary[name] for name in job.outputs},
+            "side_outputs": {name: temporary[name] for name in job.side_outputs},
+        }
+    )
+    outcome: dict[str, Any] = {"status": "done"}
+    try:
+        _missing_inputs(job)
+        for name, path in temporary.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            artifacts.remove(path)
+            # A gate or a stage may look for the old file under its final name: it must not find a stale one.
+            artifacts.remove(all_outputs[name])
+        artifacts.write_json(status.with_name(f"{job.key}.job.json"), job.as_json())
+        logger.info("start %s (%s)", job.key, job.function)
+        function(inner)
+        for name, path in temporary.items():
+            if not path.exists():
+                raise AssertionError(f"{job.rule} did not write its output '{name}'")
+            artifacts.replace(path, all_outputs[name])
+        status.unlink(missing_ok=True)
+        logger.info("done in %.1f s", time.time() - started)
+    except BaseException as error:
+        for path in temporary.values():
+            artifacts.remove(path)
+        outcome = _failure(error)
+        logger.info("traceback:\n%s", traceback.format_exc())
+        artifacts.write_json(status, {"rule": job.rule, "wildcards": dict(job.wildcards), **outcome})
+        raise
+    finally:
+        ledger.append(
+            job.case_dir,
+            {
+                "event": "job",
+                "rule": job.rule,
+                "wildcards": dict(job.wildcards),
+                "outcome": outcome,
+                "inputs": _digests(job.inputs),
+                "outputs": _digests(all_outputs) if outcome["status"] == "done" else {},
+                "settings": artifacts.plain(dict(job.settings)),
+                "function": job.function,
+                "code_digest": job.code_digest,
+                "started": started,
+                "ended": time.time(),
+            },
+        )
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, ImplantflowError):
+        return {
+            "status": error.status,
+            "error": type(error).__name__,
+            "reason": error.what,
+            "where": error.where,
+            "next": error.fix,
+        }
+    return {
+        "status": "failed",
+        "error": type(error).__name__,
+        "reason": f"unexpected {type(error).__name__}: {error}",
+        "where": "",
+        "next": "see the log of this job; this is a defect in implantflow, please report it",
+    }
+
+
+def fail_readably(error: BaseException, key: str, log: Path | None) -> int:
+    """Print one clear error (no traceback) and return the exit code."""
+    if isinstance(error, ImplantflowError):
+        head = "AWAITING REVIEW" if error.status == "awaiting_review" else "ERROR"
+        print(f"\nimplantflow: {head} in {key}: {error}", file=sys.stderr)
+        return error.exit_code
+    where = f"; traceback in {log}" if log else ""
+    print(
+        f"\nimplantflow: DEFECT in {key}: unexpected {type(error).__name__}: {error}{where}", file=sys.stderr
+    )
+    return 70
+
+
+def _paths(items: Any) -> dict[str, PathOrPaths]:
+    found: dict[str, PathOrPaths] = {}
+    for name, value in items:
+        found[name] = Path(value) if isinstance(value, str) else [Path(v) for v in value]
+    return found
+
+
+def run_rule(snakemake: Any, function: StageFunction) -> None:
+    """Entry of every script: turn the ``snakemake`` object into a :class:`Job` and execute it.
+
+    The rule's params must hold ``case_dir``, ``settings`` and ``code``; ``side`` (name -> path) is optional.
+    """
+    params = snakemake.params
+    threads = int(snakemake.threads)
+    os.environ["NUMBA_NUM_THREADS"] = str(threads)
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads)
+    log = Path(snakemake.log[0]) if snakemake.log else None
+    job = Job(
+        rule=str(snakemake.rule),
+        case_dir=Path(params.case_dir),
+        wildcards={k: str(v) for k, v in snakemake.wildcards.items()},
+        inputs=_paths(snakemake.input.items()),
+        outputs={k: Path(v) for k, v in snakemake.output.items()},
+        settings=dict(params.settings),
+        function=f"{function.__module__}:{function.__qualname__}",
+        code_digest=str(params.code),
+        threads=threads,
+        side_outputs={k: Path(v) for k, v in dict(params.get("side") or {}).items()},
+    )
+    try:
+        execute(job, function, log)
+    except KeyboardInterrupt:
+        raise
+    except Exception as error:
+        sys.exit(fail_readably(error, job.key, log))
+
+
+def run_json(path: Path) -> None:
+    """Repeat the job that ``path`` (a ``*.job.json`` written by :func:`execute`) describes."""
+    data = artifacts.read_json(path)
+    try:
+        job = Job.from_json(data)
+        module, name = job.function.split(":")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"not a job file: {error!r}", where=str(path)) from error
+    if not module.startswith("implantflow."):
+        raise InputError(f"a job file names a function outside implantflow: {job.function}", where=str(path))
+    os.environ["NUMBA_NUM_THREADS"] = str(job.threads)
+    function: StageFunction = getattr(importlib.import_module(module), name)
+    execute(job, function, path.with_name(f"{job.key}.rerun.log"))

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# System packages some tests need (a browser). Installed only where CI=true and we are root; a user's machine is
+# left alone, and the tests that need them skip with a reason.
+set -euo pipefail
+[ "${CI:-}" = true ] && [ "$(id -u)" = 0 ] || exit 0
+command -v chromium >/dev/null && exit 0
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends chromium >/dev/null

@@ -1,0 +1,7 @@
+"""Entry of the rule `make_lattice` (rules/lattice.smk): hands the job to its one stage function."""
+
+from implantflow.lattice.stage import make_lattice
+
+from implantflow import jobs
+
+jobs.run_rule(snakemake, make_lattice)  # noqa: F821

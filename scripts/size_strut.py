@@ -1,0 +1,7 @@
+"""Entry of the rule `size_strut` (rules/strength.smk): hands the job to its one stage function."""
+
+from implantflow.strength.stage import strength_solid
+
+from implantflow import jobs
+
+jobs.run_rule(snakemake, strength_solid)  # noqa: F821
