@@ -8,6 +8,7 @@ when the function has returned, so a job that failed leaves nothing that looks d
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 import os
 import sys
@@ -95,10 +96,10 @@ class Job:
             "rule": self.rule,
             "case_dir": self.case_dir.as_posix(),
             "wildcards": dict(self.wildcards),
-            "inputs": artifacts.plain(dict(self.inputs)) | {},
+            "inputs": artifacts.plain(dict(self.inputs)),
             "outputs": artifacts.plain(dict(self.outputs)),
             "side_outputs": artifacts.plain(dict(self.side_outputs)),
-            "settings": artifacts.plain(dict(self.settings)),
+            "settings": dict(self.settings),
             "function": self.function,
             "code_digest": self.code_digest,
             "threads": self.threads,
@@ -202,17 +203,18 @@ def execute(job: Job, function: StageFunction, log: Path | None = None) -> None:
             artifacts.remove(path)
             # A gate or a stage may look for the old file under its final name: it must not find a stale one.
             artifacts.remove(all_outputs[name])
-        artifacts.write_json(status.with_name(f"{job.key}.job.json"), job.as_json())
+        _write_job_file(status.with_name(f"{job.key}.job.json"), job)
         logger.info("start %s (%s)", job.key, job.function)
         function(inner)
         for name, path in temporary.items():
             if not path.exists():
                 raise AssertionError(f"{job.rule} did not write its output '{name}'")
+        for name, path in temporary.items():
             artifacts.replace(path, all_outputs[name])
         status.unlink(missing_ok=True)
         logger.info("done in %.1f s", time.time() - started)
     except BaseException as error:
-        for path in temporary.values():
+        for path in [*temporary.values(), *all_outputs.values()]:
             artifacts.remove(path)
         outcome = _failure(error)
         logger.info("traceback:\n%s", traceback.format_exc())
@@ -228,13 +230,19 @@ def execute(job: Job, function: StageFunction, log: Path | None = None) -> None:
                 "outcome": outcome,
                 "inputs": _digests(job.inputs),
                 "outputs": _digests(all_outputs) if outcome["status"] == "done" else {},
-                "settings": artifacts.plain(dict(job.settings)),
+                "settings": dict(job.settings),
                 "function": job.function,
                 "code_digest": job.code_digest,
                 "started": started,
                 "ended": time.time(),
             },
         )
+
+
+def _write_job_file(path: Path, job: Job) -> None:
+    """Keep the job's settings to the last digit (``write_json`` would round them): it can be run again."""
+    with artifacts.temporary(path) as tmp:
+        tmp.write_text(json.dumps(job.as_json(), indent=2) + "\n", encoding="utf-8")
 
 
 def _failure(error: BaseException) -> dict[str, Any]:

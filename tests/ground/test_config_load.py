@@ -1,0 +1,72 @@
+"""Config errors: all at once, each with key, value, why, and what to write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from pydantic import Field
+
+from implantflow.config.base import Section
+from implantflow.config.load import load, read_yaml
+from implantflow.errors import ConfigError
+
+
+class Inner(Section):
+    margin_mm: float = Field(description="Bone margin in mm.", ge=0, le=50)
+
+
+class Outer(Section):
+    side: Literal["left", "right"] = Field(description="Operated side.")
+    threshold_hu: float = Field(description="Bone threshold in HU.", ge=100, le=500)
+    inner: Inner = Field(description="Inner part.")
+    parts: list[Inner] = Field(default=[], description="Parts.")
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_all_errors_at_once_with_advice(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "side: up\nthreshold_hu: -3000\ninner: {marginmm: 3}\nparts: [{margin_mm: 99}]\n",
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(Outer, path)
+    text = str(caught.value)
+    assert "5 error(s)" in text
+    assert "threshold_hu = -3000" in text and "Bone threshold in HU." in text
+    assert "inner.marginmm: unknown key; did you mean 'margin_mm'?" in text
+    assert "inner.margin_mm: missing" in text
+    assert "parts.0.margin_mm = 99" in text
+    assert str(path) in text
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a: 1\na: 2\n", "appears twice"),
+        ("a: &x [1]\nb: *x\n", "aliases"),
+        ("a: [1\n", "not readable as YAML"),
+        ("a: !!python/object/apply:os.system ['true']\n", "not readable as YAML"),
+    ],
+)
+def test_yaml_that_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        read_yaml(write(tmp_path, text))
+
+
+def test_missing_and_empty_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not found"):
+        load(Outer, tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="holds no keys"):
+        load(Outer, write(tmp_path, "# nothing\n"))
+
+
+def test_infinite_numbers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="finite"):
+        load(Outer, write(tmp_path, "side: left\nthreshold_hu: 226\ninner: {margin_mm: .nan}\n"))
