@@ -1,0 +1,68 @@
+"""Inputs of the bench, made on the spot: a CT series and a hemisacrum-like solid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+
+def ct_series(folder: Path, slices: int = 400, size: int = 512) -> None:
+    """Write an axial CT series of ``slices`` x ``size`` x ``size`` int16, 0.75 mm, explicit little endian."""
+    from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    block = rng.integers(0, 3000, (8, size, size)).astype(np.int16)
+    for k in range(slices):
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID = CTImageStorage
+        meta.MediaStorageSOPInstanceUID = f"2.25.1000{k + 1}"
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        ds = FileDataset("", Dataset(), file_meta=meta, preamble=b"\0" * 128)
+        ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+        ds.SeriesInstanceUID, ds.StudyInstanceUID = "2.25.11", "2.25.12"
+        ds.FrameOfReferenceUID = "2.25.13"
+        ds.PatientID, ds.PatientName, ds.PatientBirthDate, ds.PatientSex = (
+            "B1",
+            "BENCH^SERIES",
+            "19700101",
+            "F",
+        )
+        ds.Modality, ds.ImageType = "CT", ["ORIGINAL", "PRIMARY", "AXIAL"]
+        ds.InstanceNumber = k + 1
+        ds.Rows = ds.Columns = size
+        ds.PixelSpacing = [0.75, 0.75]
+        ds.SliceThickness = 0.75
+        ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        ds.ImagePositionPatient = [-192.0, -192.0, -150.0 + 0.75 * k]
+        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+        ds.BitsAllocated = ds.BitsStored = 16
+        ds.HighBit, ds.PixelRepresentation = 15, 1
+        ds.RescaleSlope, ds.RescaleIntercept = 1, -1024
+        ds.PixelData = np.roll(block[k % 8], k, axis=1).tobytes()
+        ds.save_as(folder / f"{k:04d}.dcm", enforce_file_format=True)
+
+
+def hemisacrum(path: Path, height_mm: float = 110.0) -> None:
+    """Write a smooth closed solid about 60 x 58 x ``height_mm`` with a flat midline face and three bores."""
+    import manifold3d as m3
+    import trimesh
+
+    body = (
+        m3.Manifold.sphere(1.0, 256).scale((60.0, 29.0, height_mm / 2.0)).translate((0, 0, height_mm / 2.0))
+    )
+    wave = body.warp_batch(_wave)
+    half = wave.trim_by_plane((1, 0, 0), 0.0)
+    for z, radius in ((0.35, 6.0), (0.6, 7.0), (0.8, 4.0)):
+        bore = m3.Manifold.cylinder(120.0, radius, radius, 96, True).rotate((90, 0, 0))
+        half -= bore.translate((22.0, 0.0, z * height_mm))
+    mesh = half.to_mesh()
+    trimesh.Trimesh(mesh.vert_properties[:, :3], mesh.tri_verts, process=False).export(path)
+
+
+def _wave(points: np.ndarray) -> np.ndarray:
+    out = np.array(points)
+    out[:, 1] += 4.0 * np.sin(points[:, 2] / 14.0) + 2.0 * np.cos(points[:, 0] / 9.0)
+    return out
