@@ -91,7 +91,7 @@ def operated_hip(wildcards):
 
 
 def planning_ct(wildcards):
-    return f"results/{wildcards.case}/ingest/{CASES[wildcards.case].segment.ct}/volume.nii.gz"
+    return f"results/{wildcards.case}/ingest/{CASES[wildcards.case].ingest.planning_ct}/volume.nii.gz"
 
 
 def dicom_folder(name, series):

@@ -4,11 +4,11 @@
 def shape_prior(wildcards):
     prior = CASES[wildcards.case].segment.prior
     if prior.kind == "atlas":
-        folder = Path(SITE.data_root) / prior.folder
+        folder = Path(SITE.data_root) / prior.path
         files = sorted(str(p) for p in folder.glob("surface/*/*.vtk"))
         return files or [str(folder / "surface")]
     if prior.kind == "label_map":
-        return [str(prior.file)]
+        return [str(Path(SITE.data_root) / prior.path)]
     return ["data/template/template.npz"]
 
 
@@ -16,7 +16,7 @@ rule segment_bones:
     """Threshold, then sacrum, both hip bones and L5 apart, one watertight surface each."""
     input:
         volume=planning_ct,
-        manifest=lambda w: f"results/{w.case}/ingest/{CASES[w.case].segment.ct}/manifest.json",
+        manifest=lambda w: f"results/{w.case}/ingest/{CASES[w.case].ingest.planning_ct}/manifest.json",
         ingest="results/{case}/ingest/ingest.json",
         prior=shape_prior,
     output:

@@ -104,7 +104,7 @@ def _new_case(options: argparse.Namespace) -> int:
 
 def _ingest(options: argparse.Namespace) -> int:
     from implantflow.artifacts import write_json
-    from implantflow.ingest.stage import ingest_folder
+    from implantflow.ingest.read import ingest_folder
     from implantflow.volumes import write_volume
 
     volume, manifest = ingest_folder(options.dicom, options.series)

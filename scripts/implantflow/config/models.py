@@ -53,8 +53,11 @@ class CaseConfig(Section):
     def _references_exist(self) -> Self:
         problems = []
         series = set(self.ingest.series)
-        if self.segment.ct not in series:
-            problems.append(f"segment.ct names '{self.segment.ct}', which is not among ingest.series")
+        planning = self.ingest.series.get(self.ingest.planning_ct)
+        if planning is None:
+            problems.append(f"ingest.planning_ct names '{self.ingest.planning_ct}', not among ingest.series")
+        elif planning.modality != "CT":
+            problems.append(f"ingest.planning_ct names a {planning.modality}: bone is read from CT")
         for timepoint in self.tumour.timepoints:
             if timepoint.series is not None and timepoint.series not in series:
                 problems.append(
@@ -84,7 +87,7 @@ class CaseConfig(Section):
         return self
 
     def _clinical_problems(self) -> list[str]:
-        problems = []
+        problems = self.review.clinical_problems()
         if self.simulated is not None:
             problems.append("a clinical case cannot be simulated")
         if self.segment.prior.kind == "atlas":

@@ -10,22 +10,6 @@ from implantflow.config.base import Point, Section
 
 PriorKind = Literal["atlas", "template", "label_map"]
 
-#: Points that a person can read off in any viewer; ``left`` is the patient's left.
-LANDMARK_NAMES = (
-    "asis_left",
-    "asis_right",
-    "psis_left",
-    "psis_right",
-    "acetabulum_left",
-    "acetabulum_right",
-    "crest_left",
-    "crest_right",
-    "promontory",
-    "s1_endplate_posterior",
-    "sacral_apex",
-    "l5_spinous_tip",
-)
-
 
 class PriorConfig(Section):
     """Where the expected shape of the bones comes from."""
@@ -121,10 +105,10 @@ class SegmentConfig(Section):
         description="Smoothed CT number (HU) below which a voxel within 2 mm of another bone is joint space.",
     )
     max_fit_residual_mm: float = Field(
-        default=3.0,
+        default=5.0,
         gt=0.0,
         le=10.0,
-        description="Refuse when the median distance (mm) from the fitted prior to the bone edges is larger.",
+        description="Refuse when the mean distance (mm) from the fitted prior to the bone edges is larger.",
     )
     min_matched_fraction: float = Field(
         default=0.6,

@@ -1,0 +1,161 @@
+"""Config of the strength stage: metal, loads, supports, resolution and limits."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from implantflow.config.base import Name, Point, Section
+
+
+class Sourced(Section):
+    """A figure taken from elsewhere."""
+
+    source: str = Field(description="Where the figures of this block come from.", min_length=5)
+    verified: bool = Field(
+        description="Whether somebody has checked the figures against the machine, material or patient in use."
+    )
+
+
+class Metal(Sourced):
+    """Elastic constants of the printed metal."""
+
+    modulus_gpa: float = Field(
+        description="Young's modulus of the solid metal (GPa); 110-114 is quoted for EBM Ti-6Al-4V ELI.",
+        ge=10.0,
+        le=250.0,
+    )
+    poisson: float = Field(description="Poisson's ratio of the solid metal.", ge=0.0, le=0.45)
+
+
+class Fatigue(Sourced):
+    """Stress amplitude that is survived for the life of the implant."""
+
+    strength_mpa: float = Field(
+        description="Largest von Mises stress (MPa) accepted for a repeated load at the stated number of cycles.",
+        gt=0.0,
+        le=1000.0,
+    )
+    cycles: float = Field(description="Number of load cycles the strength holds for.", ge=1e4, le=1e9)
+    surface: str = Field(
+        description="Surface and heat treatment it holds for, e.g. as built, machined, HIP.", min_length=3
+    )
+
+
+class LoadCase(Sourced):
+    """One posture or movement: a force on the load face."""
+
+    name: Name = Field(description="Name of the load case, e.g. standing.")
+    body_weight_factor: float = Field(
+        description="Force across the whole joint as a multiple of body weight.", gt=0.0, le=10.0
+    )
+    direction_lps: Point = Field(
+        description="Direction of the force on the implant in patient LPS (+x left, +y posterior, +z cranial); "
+        "any length. In standing it points caudally: (0, 0, -1)."
+    )
+
+    @model_validator(mode="after")
+    def _has_direction(self) -> Self:
+        if sum(c * c for c in self.direction_lps) < 1e-12:
+            raise ValueError("direction_lps has no length; write for instance [0, 0, -1]")
+        return self
+
+
+class Support(Sourced):
+    """A contact face that bone holds, as an elastic bed."""
+
+    face: Name = Field(description="Name of the contact face, e.g. si_joint or midline.")
+    bed_n_per_mm3: float = Field(
+        description="Stiffness of the bone behind the face (N/mm per mm2 of face), the same in all directions: "
+        "about the bone's modulus divided by the depth that deforms. The face is taken as bonded.",
+        gt=0.0,
+        le=1e5,
+    )
+
+
+class Sizing(Section):
+    """Search for the radius of the dense strut, on a coarser grid."""
+
+    strut_radii_mm: list[float] = Field(
+        description="Radii of the dense strut to try (mm), increasing.", min_length=2, max_length=8
+    )
+    voxel_mm: float = Field(description="Edge of a voxel in this search (mm).", ge=0.5, le=6.0)
+
+    @model_validator(mode="after")
+    def _increasing(self) -> Self:
+        radii = self.strut_radii_mm
+        if radii[0] <= 0 or any(b <= a for a, b in zip(radii[:-1], radii[1:], strict=True)):
+            raise ValueError("strut_radii_mm must be positive and increase")
+        return self
+
+
+class StrengthConfig(Section):
+    """Finite-element check of lattice cell and implant. Loads, supports and limits have no defaults."""
+
+    body_weight_n: float = Field(
+        description="The patient's weight (N): mass in kg times 9.81.", ge=100.0, le=2500.0
+    )
+    metal: Metal = Field(description="Elastic constants of the solid metal.")
+    fatigue_dense: Fatigue = Field(description="Fatigue strength of the dense parts.")
+    fatigue_strut: Fatigue = Field(description="Fatigue strength of the metal in the lattice's struts.")
+    load_face: Name = Field(description="Contact face that takes the load, e.g. l5s1.")
+    load_share: float = Field(
+        description="Share of the joint's force that the implant's own face takes (fraction); 1 leaves nothing "
+        "to the remaining half of the end plate and to the rods.",
+        gt=0.0,
+        le=1.0,
+    )
+    load_cases: list[LoadCase] = Field(description="Load cases.", min_length=1, max_length=12)
+    supports: list[Support] = Field(description="Faces that bone holds.", min_length=1, max_length=8)
+    voxel_mm: float = Field(
+        description="Edge of a finite element of the implant (mm). Half the lattice's cell makes the density "
+        "averages exact.",
+        ge=0.5,
+        le=6.0,
+    )
+    check_voxel_mm: float = Field(
+        description="Edge of an element (mm) in the second, independent solution; coarse, since it is direct.",
+        ge=2.0,
+        le=12.0,
+    )
+    cell_voxels: int = Field(
+        description="Finite elements along the edge of the lattice cell at the finest of three levels (count).",
+        ge=32,
+        le=128,
+        multiple_of=8,
+    )
+    exclude_elements: int = Field(
+        description="Layers of elements beside loaded and supported faces that are not judged (count): stress "
+        "there depends on how the face is modelled.",
+        ge=0,
+        le=5,
+    )
+    strut_stress_quantile: float = Field(
+        description="Share of a cell's metal whose stress stays below the strut stress that is judged "
+        "(fraction). The sharp corners where struts meet have no finite largest stress, so 1 would measure the "
+        "voxel.",
+        ge=0.9,
+        le=0.9999,
+    )
+    sizing: Sizing = Field(description="Search for the dense strut's radius, reported and not applied.")
+    safety_factor_min: float = Field(
+        description="Least fatigue strength divided by stress that the final check accepts.", ge=1.0, le=10.0
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = []
+        names = [case.name for case in self.load_cases]
+        if len(set(names)) != len(names):
+            problems.append("two load cases have the same name")
+        faces = [support.face for support in self.supports]
+        if len(set(faces)) != len(faces):
+            problems.append("two supports name the same face")
+        if self.load_face in faces:
+            problems.append(f"'{self.load_face}' is loaded and supported at once")
+        if self.check_voxel_mm < self.voxel_mm:
+            problems.append("check_voxel_mm is finer than voxel_mm")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self

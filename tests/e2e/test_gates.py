@@ -1,0 +1,53 @@
+"""A closed gate: everything independent finishes, the reason and the command are shown, review opens it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.e2e.conftest import Workspace
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+def test_waits_for_review_then_goes_on(tiny_run: Workspace, tmp_path: Path) -> None:
+    work = tiny_run.copy(tmp_path / "w")
+    key = tmp_path / "surgeon.key"
+    made = work.implantflow(
+        "review", "keygen", str(key), "--id", "surgeon1", "--name", "S. Example", "--role", "surgeon", "--no-passphrase"
+    )
+    assert made.returncode == 0, made.stderr
+    site_path = work.path / "config/site.yaml"
+    site = yaml.safe_load(site_path.read_text())
+    site["reviewers"] = [*site.get("reviewers", []), *yaml.safe_load(made.stdout)]
+    site_path.write_text(yaml.safe_dump(site))
+    config = work.read_case("tiny")
+    config["review"] = {"policy": "auto", "gates": {"review": "signed"}}
+    config["prototype"]["approved"] = "rp2"
+    work.write_case("tiny", config)
+
+    waiting = work.snakemake("report")
+    assert waiting.returncode != 0
+    assert "AWAITING REVIEW" in waiting.stderr
+    assert "review tiny rp2 --decision approve" in waiting.stderr
+    results = work.path / "results/tiny"
+    assert (results / "segment/gate.json").exists(), "the labels gate does not depend on the review"
+    assert (results / "prototype/rp2/prototype.json").exists()
+    assert not (results / "implant/implant.stl").exists(), "nothing downstream of a closed gate"
+    case = json.loads((results / "report/case.json").read_text())
+    assert case["prototype"]["status"] == "awaiting_review"
+    assert "review tiny rp2" in json.dumps(case["prototype"])
+
+    for item in ("rp1", "rp2"):
+        signed = work.implantflow(
+            "review", "tiny", item, "--decision", "approve", "--reason", "fits", "--key", str(key)
+        )
+        assert signed.returncode == 0, signed.stderr
+    done = work.snakemake("report")
+    assert done.returncode == 0, done.stderr[-4000:]
+    case = json.loads((results / "report/case.json").read_text())
+    decided = {i["id"]: i for i in case["prototype"]["iterations"]}
+    assert decided["rp2"]["decision"] == "approve"
+    assert case["build"]["status"] == "done"

@@ -1,0 +1,42 @@
+"""`new-case` writes a config whose only errors are the keys a person must fill in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from implantflow.config.load import load, read_yaml
+from implantflow.config.models import CaseConfig
+from implantflow.errors import ConfigError
+from implantflow.newcase import write_case
+
+
+@pytest.fixture
+def site(tmp_path: Path, shared_data: Path) -> Path:
+    path = tmp_path / "site.yaml"
+    text = (Path(__file__).parents[2] / "config/site.yaml").read_text()
+    path.write_text(text.replace("data_root: ../shared/data", f"data_root: {shared_data}"))
+    return path
+
+
+def test_config_is_yaml_with_the_series_and_asks_for_the_rest(
+    tmp_path: Path, site: Path, shared_data: Path
+) -> None:
+    path = write_case("case_017", [shared_data / "vhf-pelvis-ct/dicom"], tmp_path / "c.yaml", site)
+    data = read_yaml(path)
+    assert data["case"] == "case_017"
+    assert data["ingest"]["series"]["ct_planning"] == {"dicom": "vhf-pelvis-ct/dicom", "modality": "CT"}
+    assert "150 images 512x512" in path.read_text()
+    with pytest.raises(ConfigError) as caught:
+        load(CaseConfig, path)
+    text = str(caught.value)
+    assert "plan.revisions.0.margin_mm = None" in text and "the surgeon decides" in text
+    assert "unknown key" not in text
+    with pytest.raises(ConfigError, match="exists already"):
+        write_case("case_017", [shared_data / "vhf-pelvis-ct/dicom"], path, site)
+
+
+def test_names_of_patients_are_no_case_names(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is no case name"):
+        write_case("DOE^JOHN", [tmp_path], None)

@@ -1,0 +1,184 @@
+"""Ingest as stage functions: outputs, contract keys, one patient over all series, and no name anywhere."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic_series import UID, make_slices, save
+
+from implantflow.artifacts import read_json, sha256_file
+from implantflow.config.ingest import IngestConfig, SeriesConfig
+from implantflow.dicom.uids import remap_uid
+from implantflow.errors import InputError
+from implantflow.ingest.read import scan_folder
+from implantflow.ingest.stage import CONTRACT_KEYS, agree_series, ingest_series
+from implantflow.jobs import Job, execute
+from implantflow.volumes import read_volume
+
+
+def series_job(case: Path, name: str, folder: Path, settings: dict[str, Any]) -> Job:
+    out = case / "ingest" / name
+    return Job(
+        rule="ingest_series",
+        case_dir=case,
+        wildcards={"series": name},
+        inputs={"dicom": folder},
+        outputs={"volume": out / "volume.nii.gz", "manifest": out / "manifest.json"},
+        settings={"series": settings, "purpose": "demo"},
+        function="implantflow.ingest.stage:ingest_series",
+        code_digest="0",
+    )
+
+
+def agree_job(case: Path, folders: dict[str, Path]) -> Job:
+    return Job(
+        rule="agree_series",
+        case_dir=case,
+        wildcards={},
+        inputs={
+            "dicom": list(folders.values()),
+            "manifests": [case / "ingest" / name / "manifest.json" for name in folders],
+        },
+        outputs={"ingest": case / "ingest" / "ingest.json"},
+        settings={
+            "ingest": {"series": {name: {"modality": name[:2].upper()} for name in folders}},
+            "case": "test",
+        },
+        function="implantflow.ingest.stage:agree_series",
+        code_digest="0",
+    )
+
+
+def ingest_two(tmp_path: Path, **second: Any) -> tuple[Path, dict[str, Path]]:
+    """A CT and an MR through ``ingest_series``; ``second`` sets tags of the MR."""
+    mr = make_slices(modality="MR", intercept=0.0, signed=True, series=2)
+    for ds in mr:
+        for keyword, value in second.items():
+            setattr(ds, keyword, value)
+    folders = {
+        "ct_planning": save(make_slices(), tmp_path / "SECRET-A"),
+        "mr_diagnosis": save(mr, tmp_path / "SECRET-B"),
+    }
+    case = tmp_path / "case"
+    for name, folder in folders.items():
+        execute(series_job(case, name, folder, {"modality": name[:2].upper()}), ingest_series)
+    return case, folders
+
+
+def test_series_writes_volume_and_manifest(tmp_path: Path) -> None:
+    case, _ = ingest_two(tmp_path)
+    volume = read_volume(case / "ingest/ct_planning/volume.nii.gz")
+    manifest = read_json(case / "ingest/ct_planning/manifest.json")
+    assert volume.array.dtype == np.int16 and volume.array.shape == (30, 36, 44)
+    assert np.allclose(volume.affine_lps, manifest["affine_lps"], atol=1e-4)
+    assert set(CONTRACT_KEYS) <= set(manifest)
+    assert manifest["series_uid"] == remap_uid(f"{UID}.1") and manifest["series_uid"].startswith("2.25.")
+    assert manifest["header"] == {"slice_thickness_mm": 2.0, "kvp": 120.0, "kernel": "B40s"}
+    assert manifest["missing_tags"] == ["PatientPosition", "ReconstructionDiameter", "Exposure"]
+    assert "acquired" not in manifest
+    assert len(manifest["sop_instance_uids"]) == 30
+
+
+def test_same_bytes_twice_and_a_date_only_when_stated(tmp_path: Path) -> None:
+    folder = save(make_slices(), tmp_path / "dicom")
+    digests = []
+    for case in ("one", "two"):
+        job = series_job(tmp_path / case, "ct", folder, {"modality": "CT", "acquired": "2020-02-03"})
+        execute(job, ingest_series)
+        digests.append([sha256_file(path) for path in job.outputs.values()])
+    assert digests[0] == digests[1]
+    assert read_json(job.outputs["manifest"])["acquired"] == "2020-02-03"
+
+
+def test_refusal_leaves_nothing(tmp_path: Path) -> None:
+    folder = save(make_slices()[:8] + make_slices()[9:], tmp_path / "dicom")
+    job = series_job(tmp_path / "case", "ct", folder, {"modality": "CT"})
+    with pytest.raises(Exception, match="missing"):
+        execute(job, ingest_series)
+    assert not list((tmp_path / "case" / "ingest").rglob("*.*"))
+
+
+def test_one_patient_over_all_series(tmp_path: Path) -> None:
+    case, folders = ingest_two(tmp_path)
+    execute(agree_job(case, folders), agree_series)
+    found = read_json(case / "ingest/ingest.json")
+    assert [s["name"] for s in found["series"]] == ["ct_planning", "mr_diagnosis"]
+    assert all(set(CONTRACT_KEYS) <= set(s) for s in found["series"])
+    assert found["same_patient"] == {
+        "series_compared": 2,
+        "compared": ["PatientID", "PatientBirthDate", "PatientSex"],
+        "verdict": "agree",
+    }
+    assert found["frames"] == [
+        {"from": "mr_diagnosis", "to": "ct_planning", "relation": "same frame of reference"}
+    ]
+
+
+def test_other_frame_of_reference_needs_registration(tmp_path: Path) -> None:
+    case, folders = ingest_two(tmp_path, FrameOfReferenceUID=f"{UID}.55")
+    execute(agree_job(case, folders), agree_series)
+    assert read_json(case / "ingest/ingest.json")["frames"][0]["relation"] == "needs registration"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("PatientID", "SECRET-OTHER"), ("PatientBirthDate", "19500101"), ("PatientSex", "M")],
+)
+def test_two_patients_stop_the_case(keyword: str, value: str, tmp_path: Path) -> None:
+    case, folders = ingest_two(tmp_path, **{keyword: value})
+    with pytest.raises(InputError, match=f"not the same patient's: {keyword} differ") as error:
+        execute(agree_job(case, folders), agree_series)
+    assert len(value) == 1 or value not in str(error.value)
+    assert not (case / "ingest/ingest.json").exists()
+
+
+def test_missing_identity_is_said(tmp_path: Path) -> None:
+    case, folders = ingest_two(tmp_path, PatientID="", PatientBirthDate="", PatientSex="")
+    execute(agree_job(case, folders), agree_series)
+    assert read_json(case / "ingest/ingest.json")["same_patient"]["verdict"] == "nothing to compare"
+
+
+def test_no_identity_in_any_output_or_log(tmp_path: Path) -> None:
+    case, folders = ingest_two(tmp_path)
+    log = tmp_path / "log.txt"
+    execute(agree_job(case, folders), agree_series, log)
+    for handler in logging.getLogger("implantflow").handlers:
+        handler.flush()
+    written = [log.read_text()] + [
+        path.read_text() for path in (case / "ingest").rglob("*.json") if ".job." not in path.name
+    ]
+    for text in written:
+        for secret in ("SECRET", "19610203", "20190405", UID):
+            assert secret not in text
+
+
+def test_visible_human(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "vhf-pelvis-ct" / "dicom"
+    job = series_job(tmp_path, "ct_planning", folder, {"modality": "CT"})
+    ingest_series(job_with_folders(job))
+    manifest = json.loads(job.outputs["manifest"].read_text())
+    assert manifest["n_slices"] == 150 and manifest["spacing_mm"] == [1.0, 1.0, 1.0]
+    assert manifest["missing_tags"] == ["KVP", "ConvolutionKernel", "ReconstructionDiameter", "Exposure"]
+    assert manifest["value_range"] == [-1024, 1531]
+    assert manifest["affine_lps"][2][3] == 900.0
+    assert len(scan_folder(folder)) == 1
+
+
+def job_with_folders(job: Job) -> Job:
+    for path in job.outputs.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return job
+
+
+def test_config_refuses_what_it_does_not_know() -> None:
+    with pytest.raises(ValueError, match="resample"):
+        SeriesConfig.model_validate({"modality": "CT", "resample": True})
+    with pytest.raises(ValueError):
+        IngestConfig.model_validate({"series": {}})
+    with pytest.raises(ValueError):
+        IngestConfig.model_validate({"series": {"Mr Smith": {"modality": "CT"}}})
