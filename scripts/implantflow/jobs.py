@@ -276,6 +276,16 @@ def fail_readably(error: BaseException, key: str, log: Path | None) -> int:
     return 70
 
 
+def _limit_threads(threads: int) -> None:
+    """Keep numba and ITK to the job's share of the machine (numba may have been imported by the stage)."""
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads)
+    if "numba" in sys.modules:
+        numba = sys.modules["numba"]
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    else:
+        os.environ["NUMBA_NUM_THREADS"] = str(threads)
+
+
 def _paths(items: Any) -> dict[str, PathOrPaths]:
     found: dict[str, PathOrPaths] = {}
     for name, value in items:
@@ -290,8 +300,7 @@ def run_rule(snakemake: Any, function: StageFunction) -> None:
     """
     params = snakemake.params
     threads = int(snakemake.threads)
-    os.environ["NUMBA_NUM_THREADS"] = str(threads)
-    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads)
+    _limit_threads(threads)
     log = Path(snakemake.log[0]) if snakemake.log else None
     job = Job(
         rule=str(snakemake.rule),
@@ -323,6 +332,6 @@ def run_json(path: Path) -> None:
         raise InputError(f"not a job file: {error!r}", where=str(path)) from error
     if not module.startswith("implantflow."):
         raise InputError(f"a job file names a function outside implantflow: {job.function}", where=str(path))
-    os.environ["NUMBA_NUM_THREADS"] = str(job.threads)
+    _limit_threads(job.threads)
     function: StageFunction = getattr(importlib.import_module(module), name)
     execute(job, function, path.with_name(f"{job.key}.rerun.log"))
