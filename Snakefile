@@ -7,14 +7,6 @@ min_version("9.14")
 
 
 include: "rules/common.smk"
-
-
-# The default target; all others are below, one per stage.
-rule report:
-    input:
-        per_case(report_files),
-
-
 include: "rules/simulate.smk"
 include: "rules/ingest.smk"
 include: "rules/segment.smk"
@@ -27,6 +19,12 @@ include: "rules/lattice.smk"
 include: "rules/build.smk"
 include: "rules/audit.smk"
 include: "rules/report.smk"
+
+
+rule report:
+    default_target: True
+    input:
+        per_case(report_files),
 
 
 rule ingest:

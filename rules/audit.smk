@@ -23,7 +23,11 @@ rule audit_case:
         "results/{case}/benchmarks/audit_case.tsv"
     params:
         case_dir=case_dir,
-        settings=section("case", "purpose"),
+        settings=section(
+            "case",
+            "purpose",
+            site=lambda w: SITE.model_dump(mode="json", exclude={"data_root"}),
+        ),
         code=code("audit.stage"),
     script:
         "../scripts/audit_case.py"

@@ -18,6 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from implantflow.errors import InputError
 
+#: Snakemake touches this file in a folder output after the job has ended; it is no content.
+SNAKEMAKE_STAMP = ".snakemake_timestamp"
 #: Every archive member carries this date, so that the same content gives the same bytes.
 FIXED_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -36,7 +38,7 @@ def sha256_path(path: Path) -> str:
     if path.is_file():
         return sha256_file(path)
     digest = hashlib.sha256()
-    for member in sorted(p for p in path.rglob("*") if p.is_file()):
+    for member in sorted(p for p in path.rglob("*") if p.is_file() and p.name != SNAKEMAKE_STAMP):
         digest.update(f"{sha256_file(member)}  {member.relative_to(path).as_posix()}\n".encode())
     return digest.hexdigest()
 

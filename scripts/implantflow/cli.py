@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="re-hash a case and walk its ledger")
     verify.add_argument("case_dir", type=Path)
     verify.add_argument("--json", action="store_true", help="print the result as JSON")
+    verify.add_argument("--site", type=Path, default=None, help="site.yaml whose reviewers must have signed")
     verify.set_defaults(run=_verify)
 
     report = commands.add_parser("report", help="render whatever exists of a case, also after a failure")
@@ -153,7 +154,13 @@ def _review(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from implantflow.audit.verify import human, verify_case
 
-    result = verify_case(options.case_dir)
+    registry = None
+    if options.site is not None:
+        from implantflow.config.load import load
+        from implantflow.config.site import SiteConfig
+
+        registry = load(SiteConfig, options.site).reviewers
+    result = verify_case(options.case_dir, registry=registry)
     print(json.dumps(result, indent=2) if options.json else human(result))
     return 0 if result["verified"] else 8
 

@@ -49,5 +49,5 @@ def test_waits_for_review_then_goes_on(tiny_run: Workspace, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr[-4000:]
     case = json.loads((results / "report/case.json").read_text())
     decided = {i["id"]: i for i in case["prototype"]["iterations"]}
-    assert decided["rp2"]["decision"] == "approve"
+    assert decided["rp2"]["decision"] == "approved"
     assert case["build"]["status"] == "done"

@@ -1,0 +1,1 @@
+"""Ledger, verification and exports: what was done, with what, by whom."""

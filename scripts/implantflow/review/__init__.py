@@ -1,0 +1,1 @@
+"""Signed reviews: statements, keys, records, and the gates they open."""

@@ -1,0 +1,239 @@
+"""A gate of the pipeline: opens when the right persons signed for exactly these files, or says why not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from implantflow import artifacts
+from implantflow.config.base import Section
+from implantflow.config.review import GateName, ReviewConfig
+from implantflow.config.site import MIN_CLINICAL_SIGNATURES, Purpose, RequiredRoles, Reviewer
+from implantflow.errors import ReviewError
+from implantflow.jobs import Job, progress
+from implantflow.review.decide import Heard, Question, Verdict, hear, require
+from implantflow.review.record import read_record
+from implantflow.review.statement import key_id
+from implantflow.review.subjects import check_name
+
+APPROVED = "approved"
+
+
+class GateSettings(Section):
+    """What a gate job is told: which gate, whose case, the case's policy and the site's rules."""
+
+    class Gate(Section):
+        """Which gate, and of what."""
+
+        name: GateName
+        item: str
+
+    class Site(Section):
+        """The part of the site config that a gate needs; it is given the whole."""
+
+        model_config = ConfigDict(extra="ignore")
+
+        reviewers: list[Reviewer]
+        signatures: dict[Purpose, dict[GateName, RequiredRoles]]
+
+    gate: Gate
+    case: str
+    purpose: Purpose
+    review: ReviewConfig
+    site: Site
+
+
+class Approver(Section):
+    """One person whose signature opened the gate."""
+
+    id: str
+    name: str
+    role: str
+    decision: str
+    reason: str
+    meaning: str
+    time: str
+    record: str
+
+
+class Considered(Section):
+    """One record that was there when the gate was checked, counted or not."""
+
+    record: str
+    sha256: str
+    reviewer: str
+    decision: str
+    time: str
+    counted: bool
+    note: str
+
+
+class GateRecord(Section):
+    """What ``gate.json`` holds: enough to check the decision again with nothing but the case's folder."""
+
+    status: Literal["done"] = "done"
+    gate: str
+    item: str
+    case: str
+    purpose: str
+    decision: str
+    unsigned: bool
+    required_roles: list[str]
+    reviewers: list[Approver]
+    subject_sha256: str = Field(
+        description="Digest of the main file reviewed, the first subject, as `sha256sum` prints it."
+    )
+    subjects: dict[str, str] = Field(description="Path relative to the case -> sha256.")
+    records: list[Considered]
+    envelopes: list[dict[str, Any]] = Field(description="The DSSE envelopes that counted.")
+    public_keys: dict[str, str] = Field(description="Key id -> Ed25519 public key (hex) of those who signed.")
+
+
+def check_gate(job: Job) -> None:
+    """Write ``gate.json`` if the gate may open (job of the rules ``gate_*``).
+
+    Inputs ``subjects`` (the files reviewed) and ``review`` (the records there are, possibly none); settings
+    as in :class:`GateSettings`. The output depends on these alone: the same files and records give the same
+    bytes.
+
+    Raises
+    ------
+    AwaitingReview
+        Somebody has to decide; the message is the command to run.
+    ReviewError
+        A record is forged, stale, foreign, revoked, in the wrong role, or a rejection; a clinical case asks
+        to pass automatically; only authors approved.
+    """
+    settings = GateSettings.model_validate(dict(job.settings))
+    item = check_name(settings.gate.item, "gate or iteration")
+    _check_case(job, settings.case)
+    subjects = _subject_digests(job)
+    question = Question(
+        case=settings.case,
+        gate=settings.gate.name,
+        item=item,
+        subjects=subjects,
+        roles=settings.site.signatures[settings.purpose][settings.gate.name],
+        authors=frozenset(settings.review.authors),
+        command=review_command(settings.case, item),
+    )
+    files = [read_record(path) for path in job.input_list("review")]
+    verdict = hear(question, files, settings.site.reviewers)
+    unsigned = settings.review.policy_of(settings.gate.name) == "auto"
+    _fit_for_purpose(question, settings.purpose, unsigned)
+    if not unsigned:
+        require(question, verdict)
+    progress(f"gate {settings.gate.name} of {item}: {'passed unsigned' if unsigned else APPROVED}")
+    record = _gate_record(question, settings.purpose, verdict, unsigned)
+    artifacts.write_json(job.outputs["gate"], record.model_dump(mode="json"))
+
+
+def review_command(case: str, item: str) -> str:
+    """The command with which a person decides about ``item``."""
+    return (
+        f'python -m implantflow review {case} {item} --decision approve --reason "..." --key KEYFILE '
+        "(or --decision revise | reject)"
+    )
+
+
+def auto_decision(purpose: str) -> str:
+    """How a gate record names a decision that nobody took."""
+    return f"auto-approved ({purpose}, unsigned)"
+
+
+def _check_case(job: Job, case: str) -> None:
+    if job.wildcards.get("case", case) != case:
+        raise ReviewError(
+            f"the gate is checked with the settings of case {case}", where=f"case {job.wildcards['case']}"
+        )
+
+
+def _subject_digests(job: Job) -> dict[str, str]:
+    """Path relative to the case -> sha256, in the order of the input list."""
+    found = {}
+    for path in job.input_list("subjects"):
+        # os.path.relpath, not Path.relative_to: both may be given relative to the project or absolute.
+        name = Path(os.path.relpath(path, job.case_dir)).as_posix()
+        if name.startswith("../"):
+            raise ReviewError("a reviewed file lies outside its case", where=str(path))
+        found[name] = artifacts.sha256_path(path)
+    if not found:
+        raise ReviewError("a gate without files to review", where=job.key)
+    return found
+
+
+def _fit_for_purpose(question: Question, purpose: str, unsigned: bool) -> None:
+    if purpose != "clinical":
+        return
+    if unsigned:
+        raise ReviewError(
+            "a clinical case cannot pass a gate automatically",
+            where=question.place,
+            fix="write review.policy: signed in the case config and remove 'auto' from review.gates",
+        )
+    if len(set(question.roles)) < MIN_CLINICAL_SIGNATURES:
+        raise ReviewError(
+            f"a clinical gate needs at least {MIN_CLINICAL_SIGNATURES} signatures in different roles",
+            where=question.place,
+            fix="correct signatures.clinical in config/site.yaml",
+        )
+
+
+def _gate_record(question: Question, purpose: str, verdict: Verdict, unsigned: bool) -> GateRecord:
+    approvals = list(verdict.approvals)
+    return GateRecord(
+        gate=question.gate,
+        item=question.item,
+        case=question.case,
+        purpose=purpose,
+        decision=auto_decision(purpose) if unsigned else APPROVED,
+        unsigned=unsigned,
+        required_roles=[] if unsigned else list(question.roles),
+        reviewers=[_approver(h) for h in approvals],
+        subject_sha256=next(iter(question.subjects.values())),
+        subjects=dict(question.subjects),
+        records=[_considered(h, approvals) for h in verdict.heard],
+        envelopes=[h.file.envelope for h in approvals],
+        public_keys={key_id(h.reviewer.public_key): h.reviewer.public_key for h in approvals},
+    )
+
+
+def _approver(heard: Heard) -> Approver:
+    review = heard.review
+    return Approver(
+        id=heard.reviewer.id,
+        name=review.name,
+        role=review.role,
+        decision=review.decision,
+        reason=review.reason,
+        meaning=review.meaning,
+        time=review.time,
+        record=heard.file.name,
+    )
+
+
+def _considered(heard: Heard, approvals: list[Heard]) -> Considered:
+    counted = heard in approvals
+    superseded = "" if counted else "superseded by a later decision of the same person"
+    return Considered(
+        record=heard.file.name,
+        sha256=heard.file.sha256,
+        reviewer=heard.reviewer.id,
+        decision=heard.review.decision,
+        time=heard.review.time,
+        counted=counted,
+        note=heard.not_counted or superseded,
+    )
+
+
+def read_gate(path: Path) -> GateRecord:
+    """Read a ``gate.json``; ReviewError when it is not one."""
+    try:
+        return GateRecord.model_validate(artifacts.read_json(path))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise ReviewError(f"not a gate record: {where}: {problem['msg']}", where=str(path)) from error
