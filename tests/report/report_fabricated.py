@@ -16,8 +16,8 @@ from implantflow.volumes import Volume, write_volume
 #: Ellipsoids in patient LPS: centre, radii in mm.
 BONES = {
     "sacrum": ((0.0, 30.0, -40.0), (52.0, 30.0, 55.0)),
-    "hip_left": ((85.0, 0.0, -40.0), (30.0, 55.0, 70.0)),
-    "hip_right": ((-85.0, 0.0, -40.0), (30.0, 55.0, 70.0)),
+    "hip_left": ((85.0, 25.0, -40.0), (33.0, 55.0, 70.0)),
+    "hip_right": ((-85.0, 25.0, -40.0), (33.0, 55.0, 70.0)),
     "l5": ((0.0, 10.0, 35.0), (30.0, 25.0, 15.0)),
 }
 TUMOUR = ((28.0, 15.0, -25.0), (16.0, 22.0, 24.0))
@@ -261,9 +261,9 @@ def write_case(root: Path, config: dict[str, Any] | None = None) -> Path:
     (case_dir / "config.resolved.yaml").write_text(yaml.safe_dump(config or CONFIG), encoding="utf-8")
     for name, content in stage_files().items():
         write_json(case_dir / name, content)
-    surfaces = {f"segment/{name}.stl": ellipsoid(*shape) for name, shape in BONES.items()}
+    surfaces = {f"segment/{name}.stl": ellipsoid(*shape, 50) for name, shape in BONES.items()}
     sacrum = surfaces["segment/sacrum.stl"]
-    small = ellipsoid(BONES["sacrum"][0], np.array(BONES["sacrum"][1]) - 0.5)
+    small = ellipsoid(BONES["sacrum"][0], np.array(BONES["sacrum"][1]) - 0.5, 50)
     surfaces |= {
         "tumour/tumour.stl": ellipsoid(*TUMOUR),
         "plan/p1/specimen.stl": half(sacrum, left=True),

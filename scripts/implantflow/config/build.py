@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -140,8 +140,8 @@ class BuildLimits(Section):
         le=0.1,
     )
     island_join_max_mm: float = Field(
-        description="An island of lattice that starts on powder must join the part within this height (mm); a "
-        "trimmed strut of the diamond reaches its node within half a cell.",
+        description="An island of lattice that starts on powder must join the part within this height (mm). "
+        "A strut of the diamond trimmed by the skin reaches its node within half a cell, its neighbour within one.",
         gt=0.0,
         le=10.0,
     )
@@ -149,6 +149,12 @@ class BuildLimits(Section):
         description="Greatest area of the first layer of an island of lattice that starts on powder (mm2).",
         gt=0.0,
         le=50.0,
+    )
+    crumb_max_mm3: float = Field(
+        description="Bits of lattice that the skin cuts off on all sides are left out of the build up to this "
+        "volume (mm3); a larger loose piece is an error.",
+        ge=0.0,
+        le=20.0,
     )
 
 
@@ -167,15 +173,14 @@ class Revision(Section):
     note: str = Field(default="", description="Why this revision was made.", max_length=500)
 
 
-class BuildConfig(Section):
-    """The build of the part."""
+class BuildSettings(Section):
+    """What every revision of the build shares."""
 
     machine: Machine = Field(
         description="Name of a preset in config/machines (without .yaml), or the machine written out."
     )
     orientation: Orientation = Field(description="How the implant stands in the machine.")
     limits: BuildLimits = Field(description="Limits of the checks.")
-    revisions: tuple[Revision, ...] = Field(description="Build revisions, oldest first.", min_length=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -183,6 +188,12 @@ class BuildConfig(Section):
         if isinstance(data, dict) and isinstance(data.get("machine"), str):
             return {**data, "machine": load_preset(MACHINE_FOLDER, data["machine"])}
         return data
+
+
+class BuildConfig(BuildSettings):
+    """The build of the part."""
+
+    revisions: tuple[Revision, ...] = Field(description="Build revisions, oldest first.", min_length=1)
 
     @model_validator(mode="after")
     def _lineage(self) -> BuildConfig:
@@ -201,6 +212,3 @@ class BuildConfig(Section):
 def load_machine(name: str) -> Machine:
     """The machine preset ``name`` of config/machines; ValueError when there is none or it is not sound."""
     return Machine.model_validate(load_preset(MACHINE_FOLDER, name))
-
-
-ThemeName = Literal["contour", "hatch", "net"]

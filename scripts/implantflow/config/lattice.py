@@ -49,7 +49,8 @@ class LatticeLimits(Section):
         description="How many closed pores are accepted (count): each holds powder for ever.", ge=0, le=100
     )
     loose_islands_max: int = Field(
-        description="How many pieces of metal without connection to the implant are accepted (count).",
+        description="How many pieces of metal without connection to the implant, larger than "
+        "build.limits.crumb_max_mm3, are accepted (count). Smaller crumbs are left out of the build.",
         ge=0,
         le=100,
     )
@@ -86,8 +87,9 @@ class LatticeConfig(Section):
         le=1.0,
     )
     measure_grid_mm: float = Field(
-        default=0.25,
-        description="Voxel of the search for closed pores and loose islands over the implant (mm).",
+        default=0.22,
+        description="Voxel of the sampling over the implant: volumes, closed pores, loose islands (mm). It should "
+        "share no short period with the cell, so that no layer of struts is favoured.",
         ge=0.1,
         le=0.5,
     )
@@ -95,13 +97,13 @@ class LatticeConfig(Section):
         default=4, description="Cells along each edge of the test coupon (count).", ge=2, le=10
     )
     preview_mm: float = Field(
-        default=0.3,
+        default=0.4,
         description="Grid spacing of the preview mesh (mm); for looking at, never for making.",
         ge=0.1,
         le=1.0,
     )
     preview_slab_mm: float = Field(
-        default=5.0, description="Thickness of the slab that the preview shows (mm).", ge=1.0, le=50.0
+        default=4.0, description="Thickness of the slab that the preview shows (mm).", ge=1.0, le=50.0
     )
     limits: LatticeLimits = Field(description="Limits for the measured figures.")
 

@@ -43,7 +43,7 @@ class SimulatedConfig(Section):
     )
     ct_spacing_mm: Spacing = Field(
         description="Voxel size of the planning CT along columns, rows and slices, mm. "
-        "The recipe was measured at 0.8 x 0.8 x 1.0 (docs/limitations); above 2 mm the cortex is lost."
+        "0.8 x 0.8 x 1.0 is a clinical protocol for planning; above 2 mm the cortex is lost."
     )
     ct_caudal_mm: float = Field(
         ge=110, le=150, description="How far the CT reaches below the S1 endplate, mm (hip joint: 106)."

@@ -65,8 +65,9 @@ class GrowTimepoint(_Timepoint):
     edge_search_mm: float = Field(
         ge=0,
         le=6,
-        description="The outline is moved to the steepest change of intensity within this distance of the grown "
-        "region, mm; intensity limits alone put it too far in or out, depending on the neighbour. 0: leave it.",
+        description="The outline is moved to where the intensity is half-way between the tumour and what lies "
+        "beside it, at most this far from the grown region, mm; limits alone put it too far in or out, "
+        "depending on the neighbour. 0: leave it.",
     )
 
 

@@ -1,0 +1,1 @@
+"""The build stage: layers, paths, themes, the CLI file and the checks that re-read it."""

@@ -1,0 +1,531 @@
+"""Compiled assembly of one layer: S AND (D OR L) from integer curves, exact in topology.
+
+Every crossing of two curves is a node with one way in and one way out. Walking along each curve, the state
+"inside the other two sets" changes at its crossings only, so each arc between crossings is known to belong to
+the material's border or not, and the arcs that do link up into closed loops.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.build.cross_kernels import DENSE, LATTICE, SOLID, bin_segments, cross_pair, inside
+from implantflow.build.mesh_kernels import double_area
+from implantflow.field.jit import kernel
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+@kernel
+def link_after(starts: IntArray) -> IntArray:
+    """Index of the point after each point of closed loops given by ``starts`` (L + 1)."""
+    after = np.empty(starts[starts.shape[0] - 1], np.int64)
+    for c in range(starts.shape[0] - 1):
+        for p in range(starts[c], starts[c + 1]):
+            after[p] = p + 1
+        if starts[c + 1] > starts[c]:
+            after[starts[c + 1] - 1] = starts[c]
+    return after
+
+
+@kernel
+def place_lattice(
+    bx: IntArray,
+    by: IntArray,
+    after: IntArray,
+    kinds: IntArray,
+    grid: tuple[IntArray, IntArray, int, int, int, int, int],
+    box: IntArray,
+    cell: int,
+    phase: int,
+    loop_phase: IntArray,
+    loop_start: IntArray,
+    loop_x: IntArray,
+    loop_y: IntArray,
+    line_phase: IntArray,
+    line_start: IntArray,
+    line_shift: IntArray,
+    line_x: IntArray,
+    line_y: IntArray,
+) -> tuple[IntArray, IntArray, IntArray, BoolArray, IntArray, IntArray, IntArray]:
+    """Stamp one phase over ``box`` (x0, y0, x1, y1).
+
+    Islands that no border comes near are whole or absent and are returned as finished loops; the others, and
+    all endless curves, are returned for merging.
+
+    Returns
+    -------
+    x, y, starts, closed : curves that need merging.
+    whole_x, whole_y, whole_starts : finished loops.
+    """
+    starts, members, x0, y0, size, nx, ny = grid
+    first, last = loop_phase[phase], loop_phase[phase + 1]
+    capacity = 0
+    pieces = 0
+    tiles = np.empty((last - first, 4), np.int64)
+    for s in range(first, last):
+        left, low, right, high = _bounds(loop_x, loop_y, loop_start[s], loop_start[s + 1])
+        i0, i1 = -((right - box[0]) // cell), (box[2] - left) // cell
+        j0, j1 = -((high - box[1]) // cell), (box[3] - low) // cell
+        tiles[s - first, 0] = i0
+        tiles[s - first, 1] = i1
+        tiles[s - first, 2] = j0
+        tiles[s - first, 3] = j1
+        count = max(i1 - i0 + 1, 0) * max(j1 - j0 + 1, 0)
+        capacity += count * (loop_start[s + 1] - loop_start[s])
+        pieces += count
+    for s in range(line_phase[phase], line_phase[phase + 1]):
+        left, low, right, high = _bounds(line_x, line_y, line_start[s], line_start[s + 1])
+        left, right = min(left, left + line_shift[s, 0] * cell), max(right, right + line_shift[s, 0] * cell)
+        low, high = min(low, low + line_shift[s, 1] * cell), max(high, high + line_shift[s, 1] * cell)
+        count = ((box[2] - box[0] + right - left) // cell + 3) * ((box[3] - box[1] + high - low) // cell + 3)
+        capacity += count * (line_start[s + 1] - line_start[s] + 1)
+        pieces += count
+    xs = np.empty(capacity, np.int64)
+    ys = np.empty(capacity, np.int64)
+    begin = np.zeros(pieces + 1, np.int64)
+    closed = np.empty(pieces, np.bool_)
+    wx = np.empty(capacity, np.int64)
+    wy = np.empty(capacity, np.int64)
+    wbegin = np.zeros(pieces + 1, np.int64)
+    n = 0
+    curves = 0
+    w = 0
+    wholes = 0
+    for s in range(first, last):
+        a, b = loop_start[s], loop_start[s + 1]
+        i0, i1, j0, j1 = tiles[s - first]
+        if i1 < i0 or j1 < j0:
+            continue
+        left, low, right, high = _bounds(loop_x, loop_y, a, b)
+        touched = np.zeros((j1 - j0 + 1, i1 - i0 + 1), np.bool_)
+        for p in range(bx.shape[0]):
+            q = after[p]
+            ia = max(-((right - min(bx[p], bx[q])) // cell), i0)
+            ib = min((max(bx[p], bx[q]) - left) // cell, i1)
+            ja = max(-((high - min(by[p], by[q])) // cell), j0)
+            jb = min((max(by[p], by[q]) - low) // cell, j1)
+            for j in range(ja, jb + 1):
+                for i in range(ia, ib + 1):
+                    touched[j - j0, i - i0] = True
+        for j in range(j0, j1 + 1):
+            for i in range(i0, i1 + 1):
+                if touched[j - j0, i - i0]:
+                    for p in range(a, b):
+                        xs[n] = loop_x[p] + i * cell
+                        ys[n] = loop_y[p] + j * cell
+                        n += 1
+                    closed[curves] = True
+                    curves += 1
+                    begin[curves] = n
+                    continue
+                px, py = loop_x[a] + i * cell, loop_y[a] + j * cell
+                if not inside(
+                    bx, by, after, kinds, starts, members, x0, y0, size, nx, ny, px, py, LATTICE, SOLID
+                ):
+                    continue
+                if inside(
+                    bx, by, after, kinds, starts, members, x0, y0, size, nx, ny, px, py, LATTICE, DENSE
+                ):
+                    continue
+                for p in range(a, b):
+                    wx[w] = loop_x[p] + i * cell
+                    wy[w] = loop_y[p] + j * cell
+                    w += 1
+                wholes += 1
+                wbegin[wholes] = w
+    for s in range(line_phase[phase], line_phase[phase + 1]):
+        a, b = line_start[s], line_start[s + 1]
+        sx, sy = line_shift[s, 0], line_shift[s, 1]
+        left, low, right, high = _bounds(line_x, line_y, a, b)
+        left, right = min(left, line_x[a] + sx * cell), max(right, line_x[a] + sx * cell)
+        low, high = min(low, line_y[a] + sy * cell), max(high, line_y[a] + sy * cell)
+        i0, i1 = -((right - box[0]) // cell), (box[2] - left) // cell
+        j0, j1 = -((high - box[1]) // cell), (box[3] - low) // cell
+        for j in range(j0, j1 + 1):
+            for i in range(i0, i1 + 1):
+                # A curve begins where the period before it would lie off the box, so its ends are outside S.
+                if i0 <= i - sx <= i1 and j0 <= j - sy <= j1:
+                    continue
+                u, v = i, j
+                while i0 <= u <= i1 and j0 <= v <= j1:
+                    for p in range(a, b):
+                        xs[n] = line_x[p] + u * cell
+                        ys[n] = line_y[p] + v * cell
+                        n += 1
+                    u += sx
+                    v += sy
+                xs[n] = line_x[a] + u * cell
+                ys[n] = line_y[a] + v * cell
+                n += 1
+                closed[curves] = False
+                curves += 1
+                begin[curves] = n
+    return xs[:n], ys[:n], begin[: curves + 1], closed[:curves], wx[:w], wy[:w], wbegin[: wholes + 1]
+
+
+@kernel
+def _bounds(xs: IntArray, ys: IntArray, begin: int, end: int) -> tuple[int, int, int, int]:
+    left, right = xs[begin], xs[begin]
+    low, high = ys[begin], ys[begin]
+    for p in range(begin + 1, end):
+        left = min(left, xs[p])
+        right = max(right, xs[p])
+        low = min(low, ys[p])
+        high = max(high, ys[p])
+    return left, low, right, high
+
+
+@kernel
+def find_crossings(
+    xs: IntArray,
+    ys: IntArray,
+    after: IntArray,
+    kinds: IntArray,
+    grid: tuple[IntArray, IntArray, int, int, int, int, int],
+    capacity: int,
+) -> tuple[int, IntArray, FloatArray, FloatArray]:
+    """All crossings between curves of different kinds; the bins hold S and D.
+
+    Returns
+    -------
+    count (-1 when ``capacity`` was too small), segment ids (2*count), position along each with its two
+    tie-breakers (2*count, 3), place and direction (count, 3): x, y, 1.0 when the
+    even record's curve enters the odd one's set.
+    """
+    starts, members, x0, y0, size, nx, ny = grid
+    segment = np.empty(2 * capacity, np.int64)
+    along = np.empty((2 * capacity, 3))
+    place = np.empty((capacity, 3))
+    found = np.empty(9)
+    count = 0
+    for p in range(xs.shape[0]):
+        q = after[p]
+        if q < 0 or kinds[p] == SOLID:
+            continue
+        left, right = min(xs[p], xs[q]), max(xs[p], xs[q])
+        low, high = min(ys[p], ys[q]), max(ys[p], ys[q])
+        i0, i1 = max((left - x0) // size, 0), min((right - x0) // size, nx - 1)
+        j0, j1 = max((low - y0) // size, 0), min((high - y0) // size, ny - 1)
+        for j in range(j0, j1 + 1):
+            for i in range(i0, i1 + 1):
+                b = j * nx + i
+                for m in range(starts[b], starts[b + 1]):
+                    r = members[m]
+                    # D meets S only; L meets S and D.
+                    if kinds[r] == kinds[p]:
+                        continue
+                    s = after[r]
+                    rl, rb = min(xs[r], xs[s]), min(ys[r], ys[s])
+                    if rl > right or max(xs[r], xs[s]) < left or rb > high or max(ys[r], ys[s]) < low:
+                        continue
+                    # Two segments can share several bins: they meet in the one of their common box's corner.
+                    if max((max(left, rl) - x0) // size, 0) != i or max((max(low, rb) - y0) // size, 0) != j:
+                        continue
+                    if not cross_pair(p, q, r, s, xs, ys, xs, ys, kinds[r] > kinds[p], found):
+                        continue
+                    if count == capacity:
+                        return -1, segment, along, place
+                    segment[2 * count] = p
+                    segment[2 * count + 1] = r
+                    along[2 * count, 0] = found[0]
+                    along[2 * count + 1, 0] = found[1]
+                    along[2 * count, 1:] = found[5:7]
+                    along[2 * count + 1, 1:] = found[7:9]
+                    place[count, 0] = found[2]
+                    place[count, 1] = found[3]
+                    place[count, 2] = found[4]
+                    count += 1
+    return count, segment[: 2 * count], along[: 2 * count], place[:count]
+
+
+@kernel
+def _kept(kind: int, in_solid: bool, in_dense: bool, in_lattice: bool) -> bool:
+    """Is an arc of a curve of ``kind`` on the border of S AND (D OR L)?"""
+    if kind == SOLID:
+        return in_dense or in_lattice
+    if kind == DENSE:
+        return in_solid and not in_lattice
+    return in_solid and not in_dense
+
+
+@kernel
+def _comes_after(along: FloatArray, first: int, second: int) -> bool:
+    """Does record ``first`` lie further along their common segment than ``second``?"""
+    for k in range(3):
+        if along[first, k] != along[second, k]:
+            return bool(along[first, k] > along[second, k])
+    return False
+
+
+@kernel
+def _entering(record: int, place: FloatArray) -> bool:
+    """Does the record's own curve enter the other curve's set at this crossing?"""
+    enters = place[record >> 1, 2] > 0.5
+    return enters if record & 1 == 0 else not enters
+
+
+@kernel
+def _lattice_at(table: NDArray[np.float32], x: int, y: int, cell: int) -> float:
+    """Bilinear value of the coarse periodic table at a point in units."""
+    n = table.shape[0]
+    u = (x % cell) * n / cell
+    v = (y % cell) * n / cell
+    i, j = int(u), int(v)
+    u -= i
+    v -= j
+    i1, j1 = (i + 1) % n, (j + 1) % n
+    i, j = i % n, j % n
+    low = table[j, i] * (1.0 - u) + table[j, i1] * u
+    high = table[j1, i] * (1.0 - u) + table[j1, i1] * u
+    return float(low * (1.0 - v) + high * v)
+
+
+@kernel
+def merge(
+    xs: IntArray,
+    ys: IntArray,
+    after: IntArray,
+    kinds: IntArray,
+    curve_start: IntArray,
+    grid: tuple[IntArray, IntArray, int, int, int, int, int],
+    table: NDArray[np.float32],
+    cell: int,
+    crossing: tuple[int, IntArray, FloatArray, FloatArray],
+    area2_min: int,
+) -> tuple[IntArray, IntArray, IntArray, int]:
+    """Link the arcs that border the material into loops.
+
+    Returns
+    -------
+    x, y, starts of the loops (units, metal on the left), and the number of crossings whose arcs do not match
+    (0 unless several curves meet in one point closer than a double can order).
+    """
+    starts, members, x0, y0, size, nx, ny = grid
+    count, segment, along, place = crossing
+    records = 2 * count
+    head = np.full(xs.shape[0], -1, np.int64)
+    chain = np.full(records, -1, np.int64)
+    for r in range(records):
+        chain[r] = head[segment[r]]
+        head[segment[r]] = r
+    follow = np.full(records, -1, np.int64)
+    out_kept = np.zeros(records, np.bool_)
+    in_kept = np.zeros(records, np.bool_)
+    wraps = np.zeros(records, np.bool_)
+    row = np.empty(records + 1, np.int64)
+    ox = np.empty(xs.shape[0] + records + 16, np.int64)
+    oy = np.empty(xs.shape[0] + records + 16, np.int64)
+    ostart = np.zeros(curve_start.shape[0] + records + 1, np.int64)
+    filled = 0
+    loops = 0
+    for c in range(curve_start.shape[0] - 1):
+        a, b = curve_start[c], curve_start[c + 1]
+        if a == b:
+            continue
+        kind = kinds[a]
+        n = 0
+        for p in range(a, b):
+            r = head[p]
+            base = n
+            while r >= 0:
+                k = n
+                while k > base and _comes_after(along, row[k - 1], r):
+                    row[k] = row[k - 1]
+                    k -= 1
+                row[k] = r
+                n += 1
+                r = chain[r]
+        # State before the first crossing: the opposite of what the first crossing with each set says.
+        state = np.zeros(3, np.bool_)
+        known = np.zeros(3, np.bool_)
+        known[kind] = True
+        for k in range(n):
+            other = kinds[segment[row[k] ^ 1]]
+            if not known[other]:
+                known[other] = True
+                state[other] = not _entering(row[k], place)
+        if not known[SOLID]:
+            state[SOLID] = after[b - 1] >= 0 and inside(
+                xs, ys, after, kinds, starts, members, x0, y0, size, nx, ny, xs[a], ys[a], kind, SOLID
+            )
+        if not known[DENSE]:
+            state[DENSE] = inside(
+                xs, ys, after, kinds, starts, members, x0, y0, size, nx, ny, xs[a], ys[a], kind, DENSE
+            )
+        if not known[LATTICE] and table.shape[0] > 0:
+            best = 0.0
+            for p in range(a, b):
+                value = _lattice_at(table, xs[p], ys[p], cell)
+                if abs(value) > abs(best):
+                    best = value
+            state[LATTICE] = best < 0.0
+        if n == 0:
+            if after[b - 1] >= 0 and _kept(kind, state[SOLID], state[DENSE], state[LATTICE]):
+                for p in range(a, b):
+                    ox[filled] = xs[p]
+                    oy[filled] = ys[p]
+                    filled += 1
+                loops += 1
+                ostart[loops] = filled
+            continue
+        in_kept[row[0]] = _kept(kind, state[SOLID], state[DENSE], state[LATTICE])
+        for k in range(n):
+            r = row[k]
+            state[kinds[segment[r ^ 1]]] = _entering(r, place)
+            kept = _kept(kind, state[SOLID], state[DENSE], state[LATTICE])
+            out_kept[r] = kept
+            if k + 1 < n:
+                follow[r] = row[k + 1]
+                in_kept[row[k + 1]] = kept
+            elif after[b - 1] >= 0:
+                follow[r] = row[0]
+                wraps[r] = True
+                in_kept[row[0]] = kept
+            else:
+                out_kept[r] = False
+    wrong = 0
+    for c in range(count):
+        ins = (1 if in_kept[2 * c] else 0) + (1 if in_kept[2 * c + 1] else 0)
+        outs = (1 if out_kept[2 * c] else 0) + (1 if out_kept[2 * c + 1] else 0)
+        if ins != outs or ins > 1:
+            wrong += 1
+    if wrong:
+        return ox[:0], oy[:0], ostart[:1], wrong
+    for first in range(records):
+        if not out_kept[first]:
+            continue
+        begin = filled
+        r = first
+        while out_kept[r]:
+            out_kept[r] = False
+            if not in_kept[r]:
+                # Here the border turns from one curve to another: the crossing is a corner.
+                filled = _push(
+                    ox,
+                    oy,
+                    begin,
+                    filled,
+                    int(np.floor(place[r >> 1, 0] + 0.5)),
+                    int(np.floor(place[r >> 1, 1] + 0.5)),
+                )
+            end = follow[r]
+            p = segment[r]
+            stop = segment[end]
+            if p != stop or wraps[r]:
+                p = after[p]
+                filled = _push(ox, oy, begin, filled, xs[p], ys[p])
+                while p != stop:
+                    p = after[p]
+                    filled = _push(ox, oy, begin, filled, xs[p], ys[p])
+            r = end if out_kept[end] else end ^ 1
+        while filled > begin + 1 and ox[filled - 1] == ox[begin] and oy[filled - 1] == oy[begin]:
+            filled -= 1
+        if filled - begin < 3 or abs(double_area(ox, oy, begin, filled)) < area2_min:
+            filled = begin
+            continue
+        loops += 1
+        ostart[loops] = filled
+    return ox[:filled], oy[:filled], ostart[: loops + 1], 0
+
+
+@kernel
+def _push(ox: IntArray, oy: IntArray, begin: int, filled: int, x: int, y: int) -> int:
+    """Append a point unless it repeats the one before; returns the new length."""
+    if filled > begin and ox[filled - 1] == x and oy[filled - 1] == y:
+        return filled
+    ox[filled] = x
+    oy[filled] = y
+    return filled + 1
+
+
+@kernel
+def make_grid(
+    xs: IntArray, ys: IntArray, after: IntArray, size: int
+) -> tuple[IntArray, IntArray, int, int, int, int, int]:
+    """Bins over all segments: (starts, members, x0, y0, size, nx, ny)."""
+    x0, y0 = xs.min(), ys.min()
+    nx = (xs.max() - x0) // size + 1
+    ny = (ys.max() - y0) // size + 1
+    starts, members = bin_segments(xs, ys, after, x0, y0, size, nx, ny)
+    return starts, members, x0, y0, size, nx, ny
+
+
+@kernel
+def assemble(
+    sx: IntArray,
+    sy: IntArray,
+    sstart: IntArray,
+    dx: IntArray,
+    dy: IntArray,
+    dstart: IntArray,
+    cell: int,
+    phase: int,
+    loop_phase: IntArray,
+    loop_start: IntArray,
+    loop_x: IntArray,
+    loop_y: IntArray,
+    line_phase: IntArray,
+    line_start: IntArray,
+    line_shift: IntArray,
+    line_x: IntArray,
+    line_y: IntArray,
+    table: NDArray[np.float32],
+    area2_min: int,
+) -> tuple[IntArray, IntArray, IntArray, int]:
+    """One layer's material: loops of S (at least one), loops of D, one phase of L.
+
+    Returns x, y, starts of the loops (units, metal on the left) and the number of mismatched crossings.
+    """
+    border_x = np.concatenate((sx, dx))
+    border_y = np.concatenate((sy, dy))
+    border_start = np.concatenate((sstart, dstart[1:] + sx.shape[0]))
+    border_after = link_after(border_start)
+    border_kind = np.empty(border_x.shape[0], np.int64)
+    border_kind[: sx.shape[0]] = SOLID
+    border_kind[sx.shape[0] :] = DENSE
+    grid = make_grid(border_x, border_y, border_after, cell // 2)
+    box = np.array([border_x.min(), border_y.min(), border_x.max(), border_y.max()])
+    lx, ly, lstart, closed, wx, wy, wstart = place_lattice(
+        border_x,
+        border_y,
+        border_after,
+        border_kind,
+        grid,
+        box,
+        cell,
+        phase,
+        loop_phase,
+        loop_start,
+        loop_x,
+        loop_y,
+        line_phase,
+        line_start,
+        line_shift,
+        line_x,
+        line_y,
+    )
+    borders = border_x.shape[0]
+    xs = np.concatenate((border_x, lx))
+    ys = np.concatenate((border_y, ly))
+    curve_start = np.concatenate((border_start, lstart[1:] + borders))
+    after = np.concatenate((border_after, link_after(lstart) + borders))
+    kinds = np.concatenate((border_kind, np.full(lx.shape[0], LATTICE, np.int64)))
+    for c in range(closed.shape[0]):
+        if not closed[c]:
+            after[borders + lstart[c + 1] - 1] = -1
+    capacity = 256 + xs.shape[0]
+    crossing = find_crossings(xs, ys, after, kinds, grid, capacity)
+    while crossing[0] < 0:
+        capacity *= 4
+        crossing = find_crossings(xs, ys, after, kinds, grid, capacity)
+    mx, my, mstart, wrong = merge(xs, ys, after, kinds, curve_start, grid, table, cell, crossing, area2_min)
+    return (
+        np.concatenate((mx, wx)),
+        np.concatenate((my, wy)),
+        np.concatenate((mstart, wstart[1:] + mx.shape[0])),
+        wrong,
+    )

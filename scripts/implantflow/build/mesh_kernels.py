@@ -1,0 +1,206 @@
+"""Compiled kernels of mesh slicing: neighbours over edges, triangles per layer, closed contours per layer."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.field.jit import kernel
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Int32Array = NDArray[np.int32]
+
+
+@kernel
+def neighbours(faces: Int32Array, across: Int32Array) -> tuple[int, int]:
+    """Neighbour of each triangle over each of its edges (edge e runs from corner e to corner e+1).
+
+    Half-edges are matched in a hash table keyed by their end points. Returns the number of edges without a
+    partner and the number of edges that more than two triangles, or two of the same direction, share.
+    """
+    count = faces.shape[0]
+    capacity = 1
+    while capacity < 4 * count:
+        capacity *= 2
+    table = np.full(capacity, -1, np.int64)
+    mask = capacity - 1
+    unmatched = 0
+    clashing = 0
+    for t in range(count):
+        for e in range(3):
+            u = faces[t, e]
+            v = faces[t, (e + 1) % 3]
+            low, high = min(u, v), max(u, v)
+            slot = ((np.int64(low) * 0x9E3779B1) ^ (np.int64(high) * 0x85EBCA77)) & mask
+            across[t, e] = -1
+            while True:
+                held = table[slot]
+                if held < 0:
+                    table[slot] = 3 * t + e
+                    unmatched += 1
+                    break
+                a, b = held // 3, held % 3
+                x = faces[a, b]
+                y = faces[a, (b + 1) % 3]
+                if x == v and y == u and across[a, b] < 0:
+                    across[a, b] = t
+                    across[t, e] = a
+                    unmatched -= 1
+                    break
+                if (x == v and y == u) or (x == u and y == v):
+                    clashing += 1
+                slot = (slot + 1) & mask
+    return unmatched, clashing
+
+
+@kernel
+def bucket_triangles(
+    heights: FloatArray, faces: Int32Array, first_z: float, step: float, layers: int
+) -> tuple[IntArray, Int32Array]:
+    """Triangles that planes first_z + l*step cut: ``starts`` (layers + 1) and their ids, layer by layer."""
+    count = faces.shape[0]
+    low = np.empty(count, np.int64)
+    high = np.empty(count, np.int64)
+    starts = np.zeros(layers + 1, np.int64)
+    for t in range(count):
+        a, b, c = heights[faces[t, 0]], heights[faces[t, 1]], heights[faces[t, 2]]
+        # One plane too many on either side costs little; a missing one would open a contour.
+        low[t] = max(int(np.floor((min(a, b, c) - first_z) / step)), 0)
+        high[t] = min(int(np.ceil((max(a, b, c) - first_z) / step)), layers - 1)
+        for layer in range(low[t], high[t] + 1):
+            starts[layer + 1] += 1
+    for layer in range(layers):
+        starts[layer + 1] += starts[layer]
+    members = np.empty(starts[layers], np.int32)
+    place = starts[:-1].copy()
+    for t in range(count):
+        for layer in range(low[t], high[t] + 1):
+            members[place[layer]] = t
+            place[layer] += 1
+    return starts, members
+
+
+@kernel
+def cut_layer(
+    vertices: FloatArray,
+    faces: Int32Array,
+    across: Int32Array,
+    members: Int32Array,
+    z: float,
+    slot: Int32Array,
+) -> tuple[FloatArray, IntArray, int]:
+    """Contours of the mesh at height ``z``, metal on the left.
+
+    A vertex on the plane counts as above it, so every cut triangle has one edge that leads down through the
+    plane, where the contour enters it, and one that leads up, where it leaves into the neighbour: contours
+    close by construction. ``slot`` (triangles) is scratch.
+
+    Returns
+    -------
+    points (P, 2), starts (L + 1), number of contours that did not close.
+    """
+    count = members.shape[0]
+    entry = np.empty((count, 2))
+    follow = np.empty(count, np.int32)
+    cut = 0
+    for m in range(count):
+        t = members[m]
+        above0 = vertices[faces[t, 0], 2] >= z
+        above1 = vertices[faces[t, 1], 2] >= z
+        above2 = vertices[faces[t, 2], 2] >= z
+        if above0 == above1 and above1 == above2:
+            slot[t] = -1
+            continue
+        if above0 and not above1:
+            down = 0
+        elif above1 and not above2:
+            down = 1
+        else:
+            down = 2
+        if above1 and not above0:
+            up = 0
+        elif above2 and not above1:
+            up = 1
+        else:
+            up = 2
+        u = faces[t, down]
+        v = faces[t, (down + 1) % 3]
+        if u > v:
+            u, v = v, u
+        w = (z - vertices[u, 2]) / (vertices[v, 2] - vertices[u, 2])
+        entry[cut, 0] = vertices[u, 0] + w * (vertices[v, 0] - vertices[u, 0])
+        entry[cut, 1] = vertices[u, 1] + w * (vertices[v, 1] - vertices[u, 1])
+        slot[t] = cut
+        follow[cut] = across[t, up]
+        cut += 1
+    points = np.empty((cut, 2))
+    starts = np.empty(cut + 1, np.int64)
+    loops = 0
+    filled = 0
+    broken = 0
+    for first in range(cut):
+        if follow[first] < -1:
+            continue
+        starts[loops] = filled
+        here = first
+        while True:
+            points[filled, 0] = entry[here, 0]
+            points[filled, 1] = entry[here, 1]
+            filled += 1
+            triangle = follow[here]
+            follow[here] = -2
+            here = slot[triangle] if triangle >= 0 else -1
+            if here < 0 or (follow[here] < -1 and here != first):
+                broken += 1
+                break
+            if here == first:
+                break
+        loops += 1
+    starts[loops] = filled
+    return points[:filled], starts[: loops + 1], broken
+
+
+@kernel
+def quantise_loops(
+    points: FloatArray, starts: IntArray, unit: float, area2_min: int
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Round contours to whole units, drop repeated points and contours below ``area2_min`` (2 x area, units^2).
+
+    Returns x (P,), y (P,), starts (L + 1).
+    """
+    xs = np.empty(points.shape[0], np.int64)
+    ys = np.empty(points.shape[0], np.int64)
+    out = np.empty(starts.shape[0], np.int64)
+    filled = 0
+    loops = 0
+    out[0] = 0
+    for c in range(starts.shape[0] - 1):
+        begin = filled
+        for a in range(starts[c], starts[c + 1]):
+            x = int(np.floor(points[a, 0] / unit + 0.5))
+            y = int(np.floor(points[a, 1] / unit + 0.5))
+            if filled > begin and xs[filled - 1] == x and ys[filled - 1] == y:
+                continue
+            xs[filled] = x
+            ys[filled] = y
+            filled += 1
+        while filled > begin + 1 and xs[filled - 1] == xs[begin] and ys[filled - 1] == ys[begin]:
+            filled -= 1
+        if filled - begin < 3 or abs(double_area(xs, ys, begin, filled)) < area2_min:
+            filled = begin
+            continue
+        loops += 1
+        out[loops] = filled
+    return xs[:filled], ys[:filled], out[: loops + 1]
+
+
+@kernel
+def double_area(xs: IntArray, ys: IntArray, begin: int, end: int) -> int:
+    """Twice the signed area of the loop of points begin..end-1 (units^2), positive counter-clockwise."""
+    total = 0
+    before = end - 1
+    for a in range(begin, end):
+        total += xs[before] * ys[a] - xs[a] * ys[before]
+        before = a
+    return total

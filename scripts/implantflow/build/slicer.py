@@ -1,0 +1,344 @@
+"""From solid, dense region and lattice to packed layers: what the machine will melt, plane by plane."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.build.cli_writer import CONTOUR_ID, HATCH_ID, NET_ID
+from implantflow.build.solid import Solid
+from implantflow.build.stamps import CHORD_MM, Stamps
+from implantflow.errors import GeometryError, QualityGateError
+from implantflow.geometry import FloatArray
+
+#: Layers that one thread works on before it hands them to the writer.
+BLOCK = 24
+#: Fine nodes per node of the dense grid when its contours are drawn (chords then err by under 3 um).
+DENSE_FINE = 2
+#: Hatches shorter than this are not written (mm): a quarter of the melt pool, already melted by the outline.
+HATCH_MIN_MM = 0.05
+
+IntArray = NDArray[np.int64]
+
+#: Columns of the figures of a layer, in this order.
+FIGURES = ("loops", "points", "area_mm2", "contour_mm", "hatch_mm", "net_mm", "hatches", "solid_area_mm2")
+
+
+@dataclass(frozen=True)
+class DenseGrid:
+    """The dense region: stored distances (K, J, I) int16, place of node (0, 0, 0), spacing (mm)."""
+
+    grid: NDArray[np.int16]
+    origin_mm: FloatArray
+    spacing_mm: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that slicing needs.
+
+    Attributes
+    ----------
+    solid : outer solid in build_xyz. dense : region that is full metal, None for none.
+    stamps : lattice that fills the rest, None for full metal everywhere.
+    layer_mm, unit_mm : thickness of a layer, unit of the file; both whole multiples as config checks.
+    hatch_pitch_mm, net_pitch_mm : line distance in dense metal and in lattice.
+    area_min_mm2 : loops below are dropped.
+    """
+
+    solid: Solid
+    dense: DenseGrid | None
+    stamps: Stamps | None
+    layer_mm: float
+    unit_mm: float
+    hatch_pitch_mm: float
+    net_pitch_mm: float
+    area_min_mm2: float
+
+    @property
+    def first_layer(self) -> int:
+        """Number of the layer, counted from the plate, that holds the lowest point."""
+        lowest = float(self.solid.vertices_mm[:, 2].min())
+        return math.floor(lowest / self.layer_mm + 1e-6)
+
+    @property
+    def layers(self) -> int:
+        """How many layers the part has: those whose middle plane lies below the highest point."""
+        top = float(self.solid.vertices_mm[:, 2].max()) / self.layer_mm
+        return max(math.ceil(top - 0.5 - 1e-9) - self.first_layer, 0)
+
+    @property
+    def area2_min(self) -> int:
+        """Twice the smallest area in units^2."""
+        return round(2.0 * self.area_min_mm2 / self.unit_mm**2)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Borders of one layer in units: the material's loops, the dense region's loops, the solid's area.
+
+    Each loop set is x, y, starts; metal lies left of every loop.
+    """
+
+    x: IntArray
+    y: IntArray
+    starts: IntArray
+    dense_x: IntArray
+    dense_y: IntArray
+    dense_starts: IntArray
+    solid_area: float
+
+    def without(self, loops: set[int]) -> Outline:
+        """The same layer without some of its loops."""
+        lengths = np.diff(self.starts)
+        keep = np.ones(len(lengths), dtype=bool)
+        keep[sorted(loops)] = False
+        points = np.repeat(keep, lengths)
+        starts = np.concatenate([[0], np.cumsum(lengths[keep])]).astype(np.int64)
+        return replace(self, x=self.x[points], y=self.y[points], starts=starts)
+
+
+class Slicer:
+    """Makes layers; holds what all threads share (read only)."""
+
+    def __init__(self, plan: Plan) -> None:
+        from implantflow.build import mesh_kernels
+
+        if plan.layers == 0:
+            raise GeometryError("the part is thinner than one layer", fix="check its units: millimetres")
+        self.plan = plan
+        self.first_z = (plan.first_layer + 0.5) * plan.layer_mm
+        heights = np.ascontiguousarray(plan.solid.vertices_mm[:, 2])
+        self.starts, self.members = mesh_kernels.bucket_triangles(
+            heights, plan.solid.faces, self.first_z, plan.layer_mm, plan.layers
+        )
+        self.window = self._window(plan)
+
+    @staticmethod
+    def _window(plan: Plan) -> IntArray:
+        if plan.dense is None:
+            return np.zeros(4, dtype=np.int64)
+        dense = plan.dense
+        low = (plan.solid.vertices_mm.min(0) - dense.origin_mm) / dense.spacing_mm
+        high = (plan.solid.vertices_mm.max(0) - dense.origin_mm) / dense.spacing_mm
+        window = np.array(
+            [math.floor(low[0]) - 1, math.ceil(high[0]) + 1, math.floor(low[1]) - 1, math.ceil(high[1]) + 1]
+        )
+        size = np.array([dense.grid.shape[2], dense.grid.shape[2], dense.grid.shape[1], dense.grid.shape[1]])
+        if (window < 0).any() or (window >= size).any():
+            raise GeometryError("the dense region's grid does not reach around the solid", where="field.npz")
+        return window.astype(np.int64)
+
+    def scratch(self) -> NDArray[np.int32]:
+        """Working memory of one thread."""
+        return np.empty(len(self.plan.solid.faces), dtype=np.int32)
+
+    def outline(self, index: int, scratch: NDArray[np.int32]) -> Outline:
+        """Borders of layer ``index`` (0 is the part's lowest).
+
+        Raises
+        ------
+        QualityGateError
+            A contour did not close or borders could not be ordered; the layer is named.
+        """
+        from implantflow.build import hatch_kernels, merge_kernels, mesh_kernels
+
+        plan, solid = self.plan, self.plan.solid
+        z = self.first_z + index * plan.layer_mm
+        members = self.members[self.starts[index] : self.starts[index + 1]]
+        points, starts, broken = mesh_kernels.cut_layer(
+            solid.vertices_mm, solid.faces, solid.across, members, z, scratch
+        )
+        sx, sy, sstart = mesh_kernels.quantise_loops(points, starts, plan.unit_mm, plan.area2_min)
+        solid_area, _ = hatch_kernels.outline_figures(sx, sy, sstart)
+        outline = Outline(sx, sy, sstart, sx, sy, sstart, solid_area)
+        wrong = 0
+        if plan.stamps is not None and len(sx) > 0:
+            dense = self._dense(z)
+            s = plan.stamps
+            phase = (plan.first_layer + index) % s.phases
+            x, y, loops, wrong = merge_kernels.assemble(
+                sx,
+                sy,
+                sstart,
+                *dense,
+                s.cell_units,
+                phase,
+                s.loop_phase,
+                s.loop_start,
+                s.loop_x,
+                s.loop_y,
+                s.line_phase,
+                s.line_start,
+                s.line_shift,
+                s.line_x,
+                s.line_y,
+                s.inside[phase],
+                plan.area2_min,
+            )
+            outline = Outline(x, y, loops, *dense, solid_area)
+        if broken or wrong:
+            raise QualityGateError(
+                f"{broken} contours of the solid stay open and {wrong} crossings cannot be ordered",
+                where=f"layer {index} at z = {z:.3f} mm",
+                fix="repair the solid there, or move the part by a tenth of a millimetre",
+            )
+        return outline
+
+    def _dense(self, z: float) -> tuple[IntArray, IntArray, IntArray]:
+        from implantflow.build import region_kernels
+
+        dense = self.plan.dense
+        if dense is None:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.zeros(1, dtype=np.int64)
+        return region_kernels.dense_loops(
+            dense.grid,
+            dense.origin_mm,
+            dense.spacing_mm,
+            z,
+            self.window,
+            DENSE_FINE,
+            CHORD_MM,
+            self.plan.unit_mm,
+            self.plan.area2_min,
+        )
+
+    def hatches(self, index: int, outline: Outline) -> tuple[IntArray, float, IntArray, float]:
+        """Filling lines (N, 4) in units and their length in mm: of dense metal, then of lattice."""
+        plan, unit = self.plan, self.plan.unit_mm
+        dense, dense_units, net, net_units = self._scan(index, outline, plan.hatch_pitch_mm)
+        if plan.net_pitch_mm != plan.hatch_pitch_mm:
+            _, _, net, net_units = self._scan(index, outline, plan.net_pitch_mm)
+        if plan.stamps is None:
+            # Full metal is its own dense region; what rounding leaves outside it is nothing.
+            net, net_units = net[:0], 0
+        return dense, dense_units * unit, net, net_units * unit
+
+    def _scan(self, index: int, outline: Outline, pitch_mm: float) -> tuple[IntArray, int, IntArray, int]:
+        from implantflow.build import hatch_kernels
+
+        unit = self.plan.unit_mm
+        return hatch_kernels.hatch(
+            outline.x,
+            outline.y,
+            outline.starts,
+            outline.dense_x,
+            outline.dense_y,
+            outline.dense_starts,
+            (self.plan.first_layer + index) % 2 == 1,
+            round(pitch_mm / unit),
+            round(HATCH_MIN_MM / unit),
+        )
+
+    def packed(
+        self, index: int, scratch: NDArray[np.int32], drop: set[int] | None
+    ) -> tuple[NDArray[np.uint16], FloatArray]:
+        """Words and figures of one layer; the height written is the layer's upper surface."""
+        from implantflow.build import cli_kernels, hatch_kernels
+
+        unit = self.plan.unit_mm
+        outline = self.outline(index, scratch)
+        if drop:
+            outline = outline.without(drop)
+        dense, dense_mm, net, net_mm = self.hatches(index, outline)
+        z_units = round((self.plan.first_layer + index + 1) * self.plan.layer_mm / unit)
+        words = cli_kernels.pack_layer(
+            z_units, outline.x, outline.y, outline.starts, CONTOUR_ID, dense, HATCH_ID, net, NET_ID
+        )
+        if len(words) == 0:
+            raise QualityGateError(
+                "a coordinate or a count does not fit the file's 16 bits",
+                where=f"layer {index}, height {z_units * unit:.3f} mm",
+                fix="place the part inside the envelope, or use a larger unit_mm",
+            )
+        area, length = hatch_kernels.outline_figures(outline.x, outline.y, outline.starts)
+        loops, points, lines = len(outline.starts) - 1, len(outline.x), len(dense) + len(net)
+        figures = [loops, points, area * unit**2, length * unit, dense_mm, net_mm, lines]
+        return words, np.array([*figures, outline.solid_area * unit**2])
+
+
+Made = TypeVar("Made")
+
+
+def in_order(
+    layers: int,
+    make: Callable[[int, NDArray[np.int32]], Made],
+    take: Callable[[int, Made], None],
+    scratch: Callable[[], NDArray[np.int32]],
+    threads: int,
+) -> None:
+    """Make layers in blocks on ``threads`` threads and hand them to ``take`` one by one in order.
+
+    At most one finished block per thread waits for its turn, so memory does not grow with the part's height.
+    The error of the lowest layer is the one that is raised.
+    """
+    blocks = iter(range(0, layers, BLOCK))
+    turn = threading.Condition()
+    state = {"next": 0}
+    errors: dict[int, BaseException] = {}
+
+    def work() -> None:
+        own = scratch()
+        while True:
+            with turn:
+                first = next(blocks, None)
+                if first is None or errors:
+                    return
+            try:
+                made = [make(index, own) for index in range(first, min(first + BLOCK, layers))]
+                with turn:
+                    while state["next"] != first and not errors:
+                        turn.wait()
+                    if errors:
+                        return
+                for offset, layer in enumerate(made):
+                    take(first + offset, layer)
+            except BaseException as error:
+                with turn:
+                    errors[first] = error
+                    turn.notify_all()
+                return
+            with turn:
+                state["next"] = first + BLOCK
+                turn.notify_all()
+
+    workers = [threading.Thread(target=work) for _ in range(max(threads, 1))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if errors:
+        raise errors[min(errors)]
+
+
+def slice_layers(
+    slicer: Slicer, write: Callable[[NDArray[np.uint16]], None], threads: int, drop: Mapping[int, set[int]]
+) -> FloatArray:
+    """Make all layers and hand their words to ``write`` in order.
+
+    Parameters
+    ----------
+    drop : layer -> loops to leave out (see :mod:`implantflow.build.crumbs`).
+
+    Returns
+    -------
+    (layers, len(FIGURES)) float array
+        The figures of every layer, the same on any number of threads.
+    """
+    figures = np.zeros((slicer.plan.layers, len(FIGURES)))
+
+    def make(index: int, scratch: NDArray[np.int32]) -> tuple[NDArray[np.uint16], FloatArray]:
+        return slicer.packed(index, scratch, drop.get(index))
+
+    def take(index: int, made: tuple[NDArray[np.uint16], FloatArray]) -> None:
+        write(made[0])
+        figures[index] = made[1]
+
+    in_order(slicer.plan.layers, make, take, slicer.scratch, threads)
+    return figures

@@ -1,0 +1,114 @@
+"""What the beam does along the paths: themes from the machine preset, their energy density, time and energy."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from implantflow.config.build import Machine, Theme
+from implantflow.errors import QualityGateError
+from implantflow.geometry import FloatArray
+
+
+class Effort(NamedTuple):
+    """Time and energy of each layer, (layers,) arrays: s and J."""
+
+    preheat_s: FloatArray
+    melt_s: FloatArray
+    rake_s: FloatArray
+    preheat_j: FloatArray
+    melt_j: FloatArray
+
+    @property
+    def time_s(self) -> FloatArray:
+        """Time of each layer."""
+        return self.preheat_s + self.melt_s + self.rake_s
+
+    @property
+    def energy_j(self) -> FloatArray:
+        """Beam energy of each layer."""
+        return self.preheat_j + self.melt_j
+
+
+def energy_density_j_mm3(machine: Machine, theme: Theme) -> float:
+    """Beam energy per molten volume: P / (speed * offset * layer)."""
+    power_w = machine.voltage_kv * theme.current_ma
+    return power_w / (theme.speed_mm_s * theme.offset_mm * machine.layer_mm)
+
+
+def check_themes(machine: Machine) -> dict[str, Any]:
+    """Themes with their energy density, as written to ``themes.json``.
+
+    Raises
+    ------
+    QualityGateError
+        A theme's energy density lies outside the machine's window.
+    """
+    low, high = machine.energy_density_j_mm3
+    themes: dict[str, Any] = {}
+    for name in ("contour", "hatch", "net"):
+        theme: Theme = getattr(machine, name)
+        density = energy_density_j_mm3(machine, theme)
+        if not low <= density <= high:
+            raise QualityGateError(
+                f"theme '{name}' melts with {density:.1f} J/mm3, outside {low:g} to {high:g}",
+                where=f"machine {machine.name}: {name}",
+                fix="change current_ma, speed_mm_s or offset_mm of this theme",
+            )
+        themes[name] = {
+            **theme.model_dump(),
+            "power_w": machine.voltage_kv * theme.current_ma,
+            "energy_density_j_mm3": density,
+        }
+    return {
+        "machine": machine.name,
+        "source": machine.source,
+        "verified": machine.verified,
+        "voltage_kv": machine.voltage_kv,
+        "layer_mm": machine.layer_mm,
+        "rake_s": machine.rake_s,
+        "energy_density_window_j_mm3": [low, high],
+        "preheat": {
+            **machine.preheat.model_dump(),
+            "power_w": machine.voltage_kv * machine.preheat.current_ma,
+        },
+        **themes,
+    }
+
+
+def effort(
+    machine: Machine, box_mm: FloatArray, contour_mm: FloatArray, hatch_mm: FloatArray, net_mm: FloatArray
+) -> Effort:
+    """Time and energy of each layer.
+
+    Preheating sweeps the part's bounding rectangle plus a margin (at most the plate) in lines; melting runs
+    along the outlines and the lines of both fillings; jumps are not counted.
+
+    Parameters
+    ----------
+    box_mm : (2, 3) box of the part in build_xyz.
+    contour_mm, hatch_mm, net_mm : (layers,) path lengths.
+    """
+    plate = np.asarray(machine.envelope_mm[:2])
+    heat = machine.preheat
+    sides = np.minimum(box_mm[1, :2] - box_mm[0, :2] + 2.0 * heat.margin_mm, plate)
+    preheat = heat.passes * float(sides[0] * sides[1]) / (heat.offset_mm * heat.speed_mm_s)
+    layers = len(contour_mm)
+    times = [
+        length / theme.speed_mm_s
+        for length, theme in (
+            (contour_mm, machine.contour),
+            (hatch_mm, machine.hatch),
+            (net_mm, machine.net),
+        )
+    ]
+    currents = [machine.contour.current_ma, machine.hatch.current_ma, machine.net.current_ma]
+    melt_j = sum((machine.voltage_kv * c * t for c, t in zip(currents, times, strict=True)), np.zeros(layers))
+    return Effort(
+        preheat_s=np.full(layers, preheat),
+        melt_s=times[0] + times[1] + times[2],
+        rake_s=np.full(layers, machine.rake_s),
+        preheat_j=np.full(layers, preheat * machine.voltage_kv * heat.current_ma),
+        melt_j=np.asarray(melt_j),
+    )

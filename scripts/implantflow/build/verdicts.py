@@ -1,0 +1,153 @@
+"""Turning what was found in a build file into checks: each with its figure, its limit and pass or fail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from implantflow.build.checks import Findings
+from implantflow.build.themes import Effort
+from implantflow.errors import QualityGateError
+from implantflow.geometry import FloatArray
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check.
+
+    Attributes
+    ----------
+    name : what is checked. figure, limit : what was found and what is allowed. passed : the verdict.
+    where : places of what was found wrong, the first few. warning : a failure that does not stop the build.
+    """
+
+    name: str
+    figure: float
+    limit: str
+    passed: bool
+    where: tuple[str, ...] = ()
+    warning: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Row of ``checks.json``."""
+        return {
+            "name": self.name,
+            "figure": self.figure,
+            "limit": self.limit,
+            "pass": self.passed,
+            "severity": "warning" if self.warning else "error",
+            "where": list(self.where),
+        }
+
+
+def none_of(found: Findings, name: str, count: int) -> Check:
+    """A check that passes when nothing of a kind was found."""
+    return Check(name, count, "0", count == 0, tuple(found.places.get(name, ())))
+
+
+def heights(found: Findings, layer_mm: float, first_top_mm: float) -> Check:
+    """Layers must rise strictly and by exactly one thickness, from the part's first layer."""
+    z = np.asarray(found.z_mm)
+    expected = first_top_mm + layer_mm * np.arange(len(z))
+    off = np.abs(z - expected)
+    rising = bool((np.diff(z) > 0).all())
+    worst = float(off.max(initial=0.0))
+    where = () if worst <= 1e-4 else (f"layer {int(off.argmax())} at z {z[off.argmax()]:.3f} mm",)
+    return Check(
+        "z_rising", worst, "<= 0.0001 mm off the ideal height, rising", rising and worst <= 1e-4, where
+    )
+
+
+def envelope(found: Findings, envelope_mm: Sequence[float]) -> Check:
+    """Everything drawn must lie inside the machine."""
+    low = np.append(found.low_mm, 0.0)
+    high = np.append(found.high_mm, max(found.z_mm, default=0.0))
+    beyond = float(max((-low).max(), (high - np.asarray(envelope_mm)).max()))
+    size = " x ".join(f"{e:g}" for e in envelope_mm)
+    return Check("envelope", beyond, f"<= 0 mm beyond {size} mm", beyond <= 0.0)
+
+
+def volume(found: Findings, layer_mm: float, field_mm3: float, crumbs_mm3: float, limit_pct: float) -> Check:
+    """Volume of the contours against the field's, which includes what was left out as crumbs."""
+    drawn = float(found.volume_per_layer.sum()) * layer_mm
+    error = 100.0 * (drawn + crumbs_mm3 - field_mm3) / field_mm3
+    return Check(
+        "volume_error_pct", error, f"<= {limit_pct:g} % of {field_mm3:.1f} mm3", abs(error) <= limit_pct
+    )
+
+
+def sums(name: str, written: FloatArray, read: FloatArray) -> Check:
+    """A total stated by us must be the sum over the vectors in the file."""
+    total, again = float(written.sum()), float(read.sum())
+    error = 100.0 * abs(total - again) / max(abs(again), 1e-12)
+    return Check(f"{name}_equals_vectors_pct", error, "<= 0.0001 %", error <= 1e-4)
+
+
+def efforts(written: Effort, read: Effort) -> list[Check]:
+    """Time and energy stated against those of the vectors read back."""
+    return [sums("time", written.time_s, read.time_s), sums("energy", written.energy_j, read.energy_j)]
+
+
+@dataclass(frozen=True)
+class IslandLimits:
+    """Limits for islands that begin on powder; ``warn_only`` makes every excess a warning."""
+
+    join_max_mm: float
+    area_max_mm2: float
+    warn_only: bool = False
+
+
+def islands(found: Findings, layer_mm: float, dense: Sequence[bool], limits: IslandLimits) -> list[Check]:
+    """Islands of lattice against their limits; islands of dense metal as places that need supports.
+
+    Parameters
+    ----------
+    dense : for each island, does it begin in the dense region?
+    """
+    joins, areas, late, large, loose, bumps = 0.0, 0.0, [], [], [], []
+    for island, is_dense in zip(found.islands, dense, strict=True):
+        place = (
+            f"layer {island.layer} at x {island.xy_mm[0]:.2f}, y {island.xy_mm[1]:.2f}, "
+            f"z {found.z_mm[island.layer]:.2f} mm"
+        )
+        if island.joins_layer is None:
+            loose.append(place)
+            continue
+        if is_dense:
+            bumps.append(place)
+            continue
+        height = (island.joins_layer - island.layer) * layer_mm
+        joins, areas = max(joins, height), max(areas, island.area_mm2)
+        if height > limits.join_max_mm + 1e-9:
+            late.append(f"{place}: joins after {height:.2f} mm")
+        if island.area_mm2 > limits.area_max_mm2:
+            large.append(f"{place}: {island.area_mm2:.2f} mm2")
+    soft = limits.warn_only
+    return [
+        Check("loose_pieces", len(loose), "0", not loose, tuple(loose[:5]), soft),
+        Check("island_join_mm", joins, f"<= {limits.join_max_mm:g} mm", not late, tuple(late[:5]), soft),
+        Check("island_area_mm2", areas, f"<= {limits.area_max_mm2:g} mm2", not large, tuple(large[:5]), soft),
+        Check("dense_islands_need_support", len(bumps), "0", not bumps, tuple(bumps[:5]), True),
+    ]
+
+
+def require(checks: Sequence[Check]) -> None:
+    """Raise when a check that is no warning has failed.
+
+    Raises
+    ------
+    QualityGateError
+        All failed checks with figure, limit and the first places.
+    """
+    failed = [c for c in checks if not c.passed and not c.warning]
+    if failed:
+        lines = [f"{c.name} is {c.figure:g}, must be {c.limit}" for c in failed]
+        places = [place for c in failed for place in c.where[:2]]
+        raise QualityGateError(
+            "the build file does not pass: " + "; ".join(lines),
+            where="; ".join(places) or "build.cli",
+            fix="change the design there, or the limit in build.limits if the case allows it",
+        )

@@ -1,0 +1,170 @@
+"""Stored values of one image plane, and the rescaled values they stand for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.dicom.headers import PixelFormat, Slice
+from implantflow.dicom.quiet import quietly
+from implantflow.errors import InputError
+
+#: What "no data" becomes: air on CT (HU), no signal on MR.
+PADDED_VALUE = {"CT": -1024, "MR": 0}
+
+Words = NDArray[np.uint16]
+
+
+def check_format(image: Slice) -> None:
+    """Refuse pixel formats whose values would have to be guessed.
+
+    Raises
+    ------
+    InputError
+        Colour, inverted or 32-bit data, a modality look-up table, CT without rescale or not in HU.
+    """
+    pixels = image.pixels
+    problems = []
+    if pixels.samples != 1 or pixels.photometric != "MONOCHROME2":
+        problems.append(f"photometric interpretation '{pixels.photometric}' is not MONOCHROME2")
+    if pixels.bits_allocated not in (8, 16):
+        problems.append(f"{pixels.bits_allocated} bits a pixel; 8 or 16 are read")
+    elif not 1 <= pixels.bits_stored <= pixels.high_bit + 1 <= pixels.bits_allocated:
+        problems.append(
+            f"{pixels.bits_stored} bits stored with high bit {pixels.high_bit} in {pixels.bits_allocated}"
+        )
+    if image.has_modality_lut:
+        problems.append("values go through a modality look-up table")
+    if image.modality == "CT":
+        if image.slope is None or image.intercept is None:
+            problems.append("CT without rescale slope and intercept: Hounsfield units cannot be known")
+        if image.rescale_type not in ("", "HU"):
+            problems.append(f"CT rescaled to '{image.rescale_type}', not to HU")
+    if image.slope == 0:
+        problems.append("the rescale slope is 0")
+    if problems:
+        raise InputError("; ".join(problems), where=image.name, fix="export the original series again")
+
+
+def read_words(image: Slice, out: Words) -> None:
+    """Fill ``out`` (rows, columns) uint16 with the stored words of ``image``, decompressed, bits as they are.
+
+    Raises
+    ------
+    InputError
+        The pixel data cannot be decoded or has another size than the header says.
+    """
+    pixels = image.pixels
+    if image.native_offset is not None and pixels.bits_allocated == 16:
+        with image.path.open("rb", buffering=0) as handle:
+            handle.seek(image.native_offset)
+            got = handle.readinto(out.reshape(-1).view(np.uint8).data)
+        if got != out.nbytes:
+            raise InputError("the file is cut short inside its pixel data", where=image.name)
+        return
+    decoded = _decode(image)
+    if decoded.shape != out.shape:
+        raise InputError(f"decoded to {decoded.shape}, the header says {out.shape}", where=image.name)
+    out[...] = decoded.astype(np.int32).astype(np.uint16)
+
+
+def _decode(image: Slice) -> NDArray[Any]:
+    import pydicom
+    from pydicom.pixels.utils import pixel_array
+
+    try:
+        with quietly():
+            dataset = pydicom.dcmread(image.path)
+            decoded: NDArray[Any] = pixel_array(dataset, raw=True, index=image.frame or 0)
+    except Exception as error:  # each decoder has errors of its own
+        raise InputError(
+            f"the pixel data cannot be decoded ({type(error).__name__})",
+            where=image.name,
+            fix="export the series again, uncompressed if the transfer syntax is unusual",
+        ) from error
+    return decoded
+
+
+def rescale(image: Slice, words: Words) -> float:
+    """Turn stored words into rescaled int16 values, in place.
+
+    Parameters
+    ----------
+    image : Slice
+        Says which bits count, what is padding, and slope and intercept of this very plane.
+    words : (rows, columns) uint16
+        From :func:`read_words`; afterwards its bytes are the int16 result (view it as int16).
+
+    Returns
+    -------
+    float
+        Largest rounding that int16 cost, in rescaled units (0 for whole slopes and intercepts).
+
+    Raises
+    ------
+    InputError
+        A rescaled value does not fit 16 bits.
+    """
+    pixels = image.pixels
+    padded = _padding_mask(image, words.view(np.int16) if pixels.signed else words, outside=True)
+    _keep_stored_bits(pixels, words)
+    values: NDArray[Any] = words.view(np.int16) if pixels.signed else words
+    if padded is None:
+        padded = _padding_mask(image, values, outside=False)
+    if padded is not None:
+        values[padded] = 0  # not to be counted in the range check; overwritten below
+    slope = 1.0 if image.slope is None else image.slope
+    intercept = 0.0 if image.intercept is None else image.intercept
+    ends = sorted(float(v) * slope + intercept for v in (values.min(), values.max()))
+    if ends[0] < -32768 or ends[1] > 32767:
+        raise InputError(
+            f"rescaled values from {ends[0]:.6g} to {ends[1]:.6g} do not fit 16 bits",
+            where=image.name,
+            fix="export the series again with the scanner's own rescale slope and intercept",
+        )
+    result = words.view(np.int16)
+    rounding = 0.0
+    if slope == 1 and intercept == round(intercept):
+        # 16-bit words wrap around, and the range check above has shown that the sum itself fits.
+        np.add(words, np.uint16(int(intercept) & 0xFFFF), out=words)
+    else:
+        exact = values * slope + intercept
+        rounded = np.rint(exact)
+        rounding = float(np.abs(exact - rounded).max())
+        result[...] = rounded.astype(np.int16)
+    if padded is not None:
+        result[padded] = PADDED_VALUE.get(image.modality, 0)
+    return rounding
+
+
+def _keep_stored_bits(pixels: PixelFormat, words: Words) -> None:
+    """Drop what lies outside the stored bits (overlays, garbage) and extend the sign, in place."""
+    shift = pixels.high_bit + 1 - pixels.bits_stored
+    if shift:
+        np.right_shift(words, np.uint16(shift), out=words)
+    if pixels.bits_stored < 16:
+        np.bitwise_and(words, np.uint16((1 << pixels.bits_stored) - 1), out=words)
+        if pixels.signed:
+            sign = np.uint16(1 << (pixels.bits_stored - 1))
+            np.bitwise_xor(words, sign, out=words)
+            np.subtract(words, sign, out=words)
+
+
+def _padding_mask(image: Slice, values: NDArray[Any], *, outside: bool) -> NDArray[np.bool_] | None:
+    """Where ``values`` are padding; None when there is none.
+
+    A padding value that the stored bits cannot hold (-2000 beside 12-bit data, say) is sought in the whole
+    word (``outside``), any other in the stored bits alone.
+    """
+    if image.padding is None:
+        return None
+    low, high = image.padding
+    bits = image.pixels.bits_stored
+    floor = -(1 << (bits - 1)) if image.pixels.signed else 0
+    fits = floor <= low and high < floor + (1 << bits)
+    if fits == outside:
+        return None
+    mask: NDArray[np.bool_] = (values >= low) & (values <= high)
+    return mask if mask.any() else None

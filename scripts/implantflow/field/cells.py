@@ -1,0 +1,161 @@
+"""The periodic cells a porous region can be filled with, as signed fields in mm, negative inside metal.
+
+``diamond``
+    Strut cell: round struts of diameter ``strut_mm`` along the bonds of the diamond cubic crystal, cube edge
+    ``cell_mm``. The value is the exact distance to the union of strut axes minus the radius.
+``gyroid``
+    Skeletal (one labyrinth solid) gyroid, G > iso. ``strut_mm`` is the diameter of the largest sphere that
+    fits inside the metal at the thinnest place of a strut (the midpoint of an edge of the srs net, where
+    G = sqrt 2). The value is the first-order distance (G - iso)/|grad G|.
+
+Both have the period ``cell_mm`` along x, y and z with the origin at (0, 0, 0) of the frame they are used in.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from implantflow.errors import GeometryError
+
+FloatArray = NDArray[np.float64]
+
+#: Cells that exist; strut cells can also be exported as beams.
+CELLS = ("diamond", "gyroid")
+STRUT_CELLS = ("diamond",)
+
+#: Bins along each edge of the cell for finding the nearest strut.
+_BINS = 8
+#: Smallest slope used in the gyroid's first-order distance; on its surface the slope is above 0.5.
+_GYROID_SLOPE_FLOOR = 0.4
+
+
+def _check(cell: str, cell_mm: float, strut_mm: float) -> None:
+    if cell not in CELLS:
+        raise GeometryError(f"no such lattice cell: {cell!r}", fix=f"use one of {', '.join(CELLS)}")
+    if not (0.0 < strut_mm < 0.5 * cell_mm):
+        raise GeometryError(
+            f"a strut of {strut_mm} mm does not fit a {cell} cell of {cell_mm} mm",
+            fix="the strut must be thinner than half the cell",
+        )
+
+
+def strut_axes(cell: str) -> FloatArray:
+    """Strut axes of one cell in units of the cell edge.
+
+    Returns
+    -------
+    (S, 2, 3) float array
+        Start and end of each strut; starts lie in [0, 1), every strut of the crystal is a translate of
+        exactly one of them.
+    """
+    if cell not in STRUT_CELLS:
+        raise GeometryError(f"the {cell} cell is not made of struts")
+    corners = np.array([[0, 0, 0], [0, 2, 2], [2, 0, 2], [2, 2, 0]]) / 4.0
+    bonds = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 4.0
+    starts = np.repeat(corners, 4, axis=0)
+    return np.stack([starts, starts + np.tile(bonds, (4, 1))], axis=1)
+
+
+def _segment_distance(points: FloatArray, segments: FloatArray) -> FloatArray:
+    """(P, S) distances of points to segments (S, 7: start, direction, 1/length^2)."""
+    rel = points[:, None, :] - segments[None, :, :3]
+    t = np.clip((rel * segments[None, :, 3:6]).sum(2) * segments[None, :, 6], 0.0, 1.0)
+    return np.asarray(np.linalg.norm(rel - t[:, :, None] * segments[None, :, 3:6], axis=2))
+
+
+@lru_cache(maxsize=8)
+def strut_table(cell: str) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.int64], int]:
+    """Struts around one cell, and per bin those that can be the nearest: ``segments, starts, members, bins``.
+
+    For the compiled kernels, which cannot search themselves. Units of the cell edge.
+    """
+    axes = strut_axes(cell)
+    shifts = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(-1, 1, 1, 3)
+    copies = (axes[None] + shifts).reshape(-1, 2, 3)
+    direction = copies[:, 1] - copies[:, 0]
+    segments = np.column_stack([copies[:, 0], direction, 1.0 / (direction**2).sum(1)])
+    middle = (np.arange(_BINS) + 0.5) / _BINS
+    k, j, i = np.meshgrid(middle, middle, middle, indexing="ij")
+    distance = _segment_distance(np.column_stack([i.ravel(), j.ravel(), k.ravel()]), segments)
+    # No point of a bin is further from its middle than half the diagonal.
+    reach = distance.min(1, keepdims=True) + math.sqrt(3.0) / _BINS + 1e-9
+    rows, members = np.nonzero(distance <= reach)
+    starts = np.searchsorted(rows, np.arange(_BINS**3 + 1))
+    return segments, starts.astype(np.int64), members.astype(np.int64), _BINS
+
+
+@lru_cache(maxsize=32)
+def gyroid_iso(cell_mm: float, strut_mm: float) -> float:
+    """Level of the gyroid function at which the strut's thinnest place holds a sphere of ``strut_mm``.
+
+    A sphere about the midpoint m lies in G > iso as long as iso is at most the least G on it.
+    """
+    middle = np.array([0.0, math.pi / 2.0, math.pi / 4.0])  # a saddle of G: value sqrt 2, no slope
+    n = 20_000
+    height = 1.0 - (2.0 * np.arange(n) + 1.0) / n
+    turn = math.pi * (3.0 - math.sqrt(5.0)) * np.arange(n)
+    ring = np.sqrt(1.0 - height**2)
+    sphere = np.column_stack([ring * np.cos(turn), ring * np.sin(turn), height])
+    x, y, z = (middle + math.pi * strut_mm / cell_mm * sphere).T
+    return float((np.sin(x) * np.cos(y) + np.sin(y) * np.cos(z) + np.sin(z) * np.cos(x)).min())
+
+
+def cell_value(cell: str, cell_mm: float, strut_mm: float, points_mm: ArrayLike) -> FloatArray:
+    """Value of a lattice cell at points.
+
+    Parameters
+    ----------
+    cell : one of :data:`CELLS`.
+    cell_mm, strut_mm : edge of the cubic cell, strut thickness (mm; see the module's text).
+    points_mm : (N, 3) array, mm, in the frame whose axes and origin the lattice follows.
+
+    Returns
+    -------
+    (N,) float array
+        Signed distance (diamond) or first-order distance (gyroid) in mm, negative inside metal.
+
+    Raises
+    ------
+    GeometryError
+        Unknown cell, or a strut that does not fit it.
+    """
+    _check(cell, cell_mm, strut_mm)
+    from implantflow.field import cell_kernels
+
+    points = np.ascontiguousarray(points_mm, dtype=np.float64)
+    out = np.empty(len(points))
+    if cell == "gyroid":
+        iso = gyroid_iso(cell_mm, strut_mm)
+        cell_kernels.gyroid_values(cell_mm, iso, _GYROID_SLOPE_FLOOR, points, out)
+    else:
+        segments, starts, members, bins = strut_table(cell)
+        cell_kernels.strut_values(segments, starts, members, bins, cell_mm, strut_mm / 2.0, points, out)
+    return out
+
+
+def occupancy(cell: str, cell_mm: float, strut_mm: float, n: int) -> FloatArray:
+    """Metal fraction of every voxel of one cell divided into ``n`` voxels along each edge.
+
+    Each voxel is sampled at least four times along each edge (160 times along the cell), and every sample
+    counts with the share of its own little cube that its signed value leaves inside.
+
+    Returns
+    -------
+    (n, n, n) float64 array
+        In [0, 1], axes (k, j, i) = (z, y, x); the mean is the relative density.
+    """
+    _check(cell, cell_mm, strut_mm)
+    sub = max(4, -(-160 // n))
+    step = cell_mm / (n * sub)
+    line = (np.arange(n * sub) + 0.5) * step
+    out = np.empty((n, n, n))
+    for k in range(n):
+        z, y, x = np.meshgrid(line[k * sub : (k + 1) * sub], line, line, indexing="ij")
+        value = cell_value(cell, cell_mm, strut_mm, np.column_stack([x.ravel(), y.ravel(), z.ravel()]))
+        share = np.clip(0.5 - value / step, 0.0, 1.0).reshape(sub, n, sub, n, sub)
+        out[k] = share.mean(axis=(0, 2, 4))
+    return out

@@ -1,0 +1,156 @@
+"""The field: solid AND (dense OR lattice), stored so that every later stage evaluates the same numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from implantflow.artifacts import read_json, sha256_file, write_json, write_npz
+from implantflow.errors import InputError, ProvenanceError
+from implantflow.field.cells import cell_value
+from implantflow.geometry import FloatArray
+
+#: mm per step of the stored int16 distances.
+DISTANCE_STEP_MM = 1e-4
+
+OUTSIDE, POROUS, DENSE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Field:
+    """The implant's material as a signed function in ``build_xyz`` (mm, z up from the plate).
+
+    Negative inside metal: ``max(solid, min(dense, lattice))``. ``solid`` and ``dense`` are distances on
+    coarse grids, linear between nodes and clamped to about 3 mm; the exact surface of the solid is the mesh,
+    which the slicer and the volume use. The lattice follows the build axes with its origin at (0, 0, 0).
+
+    Attributes
+    ----------
+    cell, cell_mm, strut_mm : the lattice.
+    build_from_patient : (4, 4) rigid matrix, patient LPS -> build_xyz.
+    vertices_mm, faces : the implant's surface, (N, 3) in build_xyz and (M, 3).
+    origin_mm, spacing_mm : place of node (0, 0, 0) and distance of nodes of both grids.
+    solid, dense : (K, J, I) int16, distances in steps of :data:`DISTANCE_STEP_MM`.
+    """
+
+    cell: str
+    cell_mm: float
+    strut_mm: float
+    build_from_patient: FloatArray
+    vertices_mm: FloatArray
+    faces: NDArray[np.int64]
+    origin_mm: FloatArray
+    spacing_mm: float
+    solid: NDArray[np.int16]
+    dense: NDArray[np.int16]
+
+    @property
+    def bounds_mm(self) -> FloatArray:
+        """(2, 3) lowest and highest corner of the implant in build_xyz."""
+        return np.array([self.vertices_mm.min(0), self.vertices_mm.max(0)])
+
+    def _grid(self, grid: NDArray[np.int16], points: ArrayLike) -> FloatArray:
+        from implantflow.field import grid_kernels
+
+        p = np.ascontiguousarray(points, dtype=np.float64)
+        out = np.empty(len(p))
+        grid_kernels.trilinear(grid, self.origin_mm, self.spacing_mm, DISTANCE_STEP_MM, p, out)
+        return out
+
+    def solid_value(self, points_build: ArrayLike) -> FloatArray:
+        """(N,) signed distance in mm to the outer solid, negative inside, from the grid."""
+        return self._grid(self.solid, points_build)
+
+    def dense_value(self, points_build: ArrayLike) -> FloatArray:
+        """(N,) signed distance in mm to the dense region (shell, strut, faces, bosses), negative inside."""
+        return self._grid(self.dense, points_build)
+
+    def lattice_value(self, points_build: ArrayLike) -> FloatArray:
+        """(N,) value of the unclipped lattice in mm, negative inside metal."""
+        return cell_value(self.cell, self.cell_mm, self.strut_mm, points_build)
+
+    def value(self, points_build: ArrayLike) -> FloatArray:
+        """(N,) signed value in mm of the material at (N, 3) points in build_xyz, negative inside metal."""
+        inner = np.minimum(self.dense_value(points_build), self.lattice_value(points_build))
+        return np.asarray(np.maximum(self.solid_value(points_build), inner))
+
+    def region(self, points_build: ArrayLike) -> NDArray[np.uint8]:
+        """(N,) region of (N, 3) points in build_xyz: 0 outside, 1 porous, 2 dense."""
+        inside = self.solid_value(points_build) < 0
+        dense = self.dense_value(points_build) < 0
+        return np.where(inside, np.where(dense, DENSE, POROUS), OUTSIDE).astype(np.uint8)
+
+    def save(self, json_path: Path, npz_path: Path, facts: dict[str, Any]) -> None:
+        """Write field.json (parameters, frames, digest of the npz, ``facts``) and field.npz."""
+        write_npz(
+            npz_path,
+            {
+                "vertices_mm": self.vertices_mm,
+                "faces": self.faces.astype(np.int32),
+                "solid": self.solid,
+                "dense": self.dense,
+            },
+        )
+        write_json(
+            json_path,
+            {
+                "frame": "build_xyz",
+                "formula": "material = solid AND (dense OR lattice); value = max(solid, min(dense, lattice)) mm, "
+                "negative inside metal",
+                "cell": self.cell,
+                "cell_mm": self.cell_mm,
+                "strut_mm": self.strut_mm,
+                "lattice_origin_mm": [0.0, 0.0, 0.0],
+                # JSON is rounded to 1e-6; the rotation needs its digits, so it travels as text.
+                "build_from_patient": [[repr(float(x)) for x in row] for row in self.build_from_patient],
+                "bounds_mm": self.bounds_mm,
+                "grid_origin_mm": self.origin_mm,
+                "grid_spacing_mm": self.spacing_mm,
+                "grid_shape_kji": list(self.solid.shape),
+                "grid_step_mm": repr(DISTANCE_STEP_MM),
+                "field_npz_sha256": sha256_file(npz_path),
+                **facts,
+            },
+        )
+
+    @classmethod
+    def load(cls, json_path: Path, npz_path: Path) -> Field:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        ProvenanceError
+            The npz is not the one that the JSON describes.
+        InputError
+            A file is damaged or lacks a key.
+        """
+        data = read_json(json_path)
+        try:
+            digest = data["field_npz_sha256"]
+            if sha256_file(npz_path) != digest:
+                raise ProvenanceError(
+                    "field.npz is not the file that field.json describes",
+                    where=str(npz_path),
+                    fix="run the lattice stage again",
+                )
+            with np.load(npz_path, allow_pickle=False) as arrays:
+                return cls(
+                    cell=str(data["cell"]),
+                    cell_mm=float(data["cell_mm"]),
+                    strut_mm=float(data["strut_mm"]),
+                    build_from_patient=np.array(
+                        [[float(x) for x in row] for row in data["build_from_patient"]]
+                    ),
+                    vertices_mm=arrays["vertices_mm"],
+                    faces=arrays["faces"].astype(np.int64),
+                    origin_mm=np.array(data["grid_origin_mm"], dtype=np.float64),
+                    spacing_mm=float(data["grid_spacing_mm"]),
+                    solid=arrays["solid"],
+                    dense=arrays["dense"],
+                )
+        except (KeyError, ValueError, TypeError, OSError) as error:
+            raise InputError(f"the field cannot be read: {error!r}", where=str(json_path)) from error

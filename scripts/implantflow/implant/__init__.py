@@ -1,0 +1,1 @@
+"""Stage implant: the final outer solid, its contact faces and dense regions, and its fit."""

@@ -1,0 +1,1 @@
+"""The lattice stage: makes the field, measures it, exports previews of it."""

@@ -1,0 +1,153 @@
+"""Figures of the implant's field: volumes, closed pores, loose pieces, and windows of its porous region."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.field.field import POROUS, Field
+from implantflow.field.volume import VOID, Volumes, classify
+from implantflow.geometry import FloatArray, invert_rigid, transform_points
+
+#: Spacing on which a suspected closed pore is looked at again (mm), and how far around it.
+_FINE_MM, _AROUND_MM = 0.06, 1.2
+#: Fine voxels that a closed pore must have. Below (a cube of 0.18 mm) it is a notch between a strut and a
+#: dense face that the voxels bridge; such notches vanish as the grid is refined.
+_LEAST_VOXELS = 27
+#: Edge of a window in cells, and spacing of its samples (mm).
+_WINDOW_CELLS, _WINDOW_MM = 2, 0.1
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Something found in the voxels: size in mm3, a point of it in build_xyz (mm)."""
+
+    volume_mm3: float
+    place_mm: tuple[float, float, float]
+
+    def as_json(self, field: Field) -> dict[str, Any]:
+        """Volume and place in both frames."""
+        lps = transform_points(invert_rigid(field.build_from_patient), [self.place_mm])[0]
+        return {"volume_mm3": self.volume_mm3, "build_xyz_mm": list(self.place_mm), "patient_lps_mm": lps}
+
+
+@dataclass(frozen=True)
+class PartFigures:
+    """What the voxels of the implant show."""
+
+    volumes: Volumes
+    closed_pores: list[Spot]
+    loose: list[Spot]
+    step_mm: float
+
+
+def measure_part(field: Field, step_mm: float) -> PartFigures:
+    """Sample the field over the implant and look for enclosed void and unconnected metal.
+
+    A void that has no way out on the voxels is examined again on a grid of 0.06 mm, because a channel narrower
+    than a voxel is open all the same.
+    """
+    from scipy import ndimage
+
+    dense = (field.dense, field.origin_mm, field.spacing_mm)
+    lattice = (field.cell, field.cell_mm, field.strut_mm)
+    volumes, labels, origin = classify(field.vertices_mm, field.faces, dense, lattice, step_mm, keep=True)
+    void, count = ndimage.label(labels <= VOID)
+    outside = int(void[0, 0, 0])
+    closed = [
+        spot
+        for spot in _spots(void, count, outside, origin, step_mm)
+        if not _opens_when_fine(field, np.array(spot.place_mm), spot.volume_mm3)
+    ]
+    del void
+    metal, count = ndimage.label(labels > VOID, structure=np.ones((3, 3, 3)))
+    sizes = np.bincount(metal.ravel(), minlength=count + 1)
+    body = int(sizes[1:].argmax()) + 1 if count else 0
+    return PartFigures(volumes, closed, _spots(metal, count, body, origin, step_mm), step_mm)
+
+
+def _spots(
+    components: NDArray[np.int32], count: int, main: int, origin: FloatArray, step: float
+) -> list[Spot]:
+    """Components other than ``main`` (and 0), largest first."""
+    from scipy import ndimage
+
+    sizes = np.bincount(components.ravel(), minlength=count + 1)
+    boxes = ndimage.find_objects(components)
+    found = []
+    for number in range(1, count + 1):
+        if number == main:
+            continue
+        box = boxes[number - 1]
+        inside = np.argwhere(components[box] == number)
+        k, j, i = inside[len(inside) // 2] + [s.start for s in box]
+        place = origin + step * np.array([i, j, k])
+        found.append(
+            Spot(float(sizes[number]) * step**3, (float(place[0]), float(place[1]), float(place[2])))
+        )
+    return sorted(found, key=lambda spot: (-spot.volume_mm3, spot.place_mm))
+
+
+def _opens_when_fine(field: Field, place: FloatArray, volume_mm3: float) -> bool:
+    """Does the void at ``place`` reach out of its neighbourhood on a fine grid?"""
+    from scipy import ndimage
+
+    half = int((_AROUND_MM + float(np.cbrt(volume_mm3))) / _FINE_MM)
+    if half > 60:
+        return False
+    line = np.arange(-half, half + 1) * _FINE_MM
+    z, y, x = np.meshgrid(line, line, line, indexing="ij")
+    points = place + np.column_stack([x.ravel(), y.ravel(), z.ravel()])
+    void = (field.value(points) > 0).reshape(z.shape)
+    components, _ = ndimage.label(void)
+    middle = components[half - 2 : half + 3, half - 2 : half + 3, half - 2 : half + 3]
+    here = np.unique(middle[middle > 0])
+    border = np.ones(void.shape, dtype=bool)
+    border[1:-1, 1:-1, 1:-1] = False
+    enclosed = np.setdiff1d(here, np.unique(components[border]))
+    return bool((np.bincount(components.ravel())[enclosed] < _LEAST_VOXELS).all())
+
+
+def porous_windows(field: Field, most: int = 3) -> list[FloatArray]:
+    """Corners of up to ``most`` cubes of two cells that lie wholly in the porous region, spread along z."""
+    edge = _WINDOW_CELLS * field.cell_mm
+    low, high = field.bounds_mm
+    axes = [np.arange(a, b - edge, field.cell_mm) for a, b in zip(low, high, strict=True)]
+    if any(len(a) == 0 for a in axes):
+        return []
+    z, y, x = np.meshgrid(axes[2], axes[1], axes[0], indexing="ij")
+    corners = np.column_stack([x.ravel(), y.ravel(), z.ravel()])
+    probe = np.stack(np.meshgrid(*[np.linspace(0, edge, 6)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    whole = [
+        corner
+        for corner in corners
+        if bool((field.region(corner + probe[[0, 5, 30, 35, 180, 185, 210, 215]]) == POROUS).all())
+        and bool((field.region(corner + probe) == POROUS).all())
+    ]
+    if not whole:
+        return []
+    chosen = np.unique(np.linspace(0, len(whole) - 1, most).round().astype(int))
+    return [whole[n] for n in chosen]
+
+
+def measure_window(field: Field, corner: FloatArray) -> dict[str, Any]:
+    """Porosity and largest inscribed sphere of one window, measured on the field itself."""
+    from scipy import ndimage
+
+    edge = _WINDOW_CELLS * field.cell_mm
+    count = round(edge / _WINDOW_MM)
+    line = (np.arange(count) + 0.5) * (edge / count)
+    z, y, x = np.meshgrid(line, line, line, indexing="ij")
+    value = field.value(corner + np.column_stack([x.ravel(), y.ravel(), z.ravel()])).reshape(z.shape)
+    depth = ndimage.distance_transform_edt(value > 0, sampling=edge / count)
+    share = np.clip(0.5 - value / (edge / count), 0.0, 1.0)
+    return {
+        "corner_build_xyz_mm": corner,
+        "edge_mm": edge,
+        "porosity": 1.0 - float(share.mean()),
+        "pore_um": 1000.0 * (2.0 * float(depth.max()) - edge / count),
+        "resolution_um": 1000.0 * edge / count,
+    }

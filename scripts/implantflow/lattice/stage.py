@@ -1,0 +1,199 @@
+"""The lattice stage: one field for every later stage, measured, against the case's limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from implantflow.artifacts import read_json, read_stl, sha256_file, write_json
+from implantflow.config.build import BuildSettings
+from implantflow.config.lattice import LatticeConfig
+from implantflow.errors import GeometryError, ProvenanceError, QualityGateError
+from implantflow.field.field import Field
+from implantflow.field.make import make_field
+from implantflow.field.placement import place_on_plate
+from implantflow.jobs import Job, progress
+from implantflow.lattice.cell_measures import CellFigures, measure_cell, tradeoff
+from implantflow.lattice.export import write_beams, write_coupon, write_preview
+from implantflow.lattice.part_measures import PartFigures, measure_part, measure_window, porous_windows
+
+#: Struts of the trade-off table (mm).
+TRADEOFF_STRUTS_MM = (0.35, 0.4, 0.5, 0.6, 0.67, 0.7, 0.8)
+
+
+def make_lattice(job: Job) -> None:
+    """Make the field of the implant, measure it and export views of it.
+
+    Inputs: ``implant``, ``regions``, ``strength`` (solid). Outputs: ``field``, ``field_data``, ``lattice``,
+    ``coupon``, ``preview``, ``beams``. Settings: ``lattice``, ``build``, ``purpose``.
+
+    Raises
+    ------
+    ProvenanceError
+        The regions were made for another implant.
+    GeometryError
+        The implant is not closed, does not fit the machine, or the cell does not fit the layers.
+    QualityGateError
+        A measured figure lies outside the case's limits; the place is named.
+    """
+    config = LatticeConfig.model_validate(job.settings["lattice"])
+    build = BuildSettings.model_validate(
+        {k: v for k, v in job.settings["build"].items() if k not in ("revision", "revisions")}
+    )
+    purpose = str(job.settings["purpose"])
+    field, facts = _field(job, config, build)
+    field.save(job.outputs["field"], job.outputs["field_data"], {**facts, "purpose": purpose})
+    progress("measuring the cell", done=0.3)
+    cell = measure_cell(config.cell, config.cell_mm, config.strut_mm)
+    progress("measuring the implant", done=0.5)
+    part = measure_part(field, config.measure_grid_mm)
+    check_limits(config, build, field, cell, part)
+    summary = _summary(job, config, build, field, cell, part)
+    progress("exporting coupon, preview and beams", done=0.8)
+    summary["coupon"] = write_coupon(
+        job.outputs["coupon"], config.cell, config.cell_mm, config.strut_mm, config.coupon_cells
+    )
+    summary["preview"] = write_preview(
+        job.outputs["preview"], field, config.preview_mm, config.preview_slab_mm
+    )
+    summary["beams"] = write_beams(job.outputs["beams"], field, purpose)
+    write_json(job.outputs["lattice"], summary)
+
+
+def _field(job: Job, config: LatticeConfig, build: BuildSettings) -> tuple[Field, dict[str, Any]]:
+    implant, regions_file = job.input("implant"), job.input("regions")
+    regions = read_json(regions_file)
+    digest = sha256_file(implant)
+    if regions.get("implant_stl_sha256") != digest:
+        raise ProvenanceError(
+            "regions.json was made for another implant.stl",
+            where=str(regions_file),
+            fix="run the implant stage again",
+        )
+    layer_mm = build.machine.layer_mm
+    phases = config.cell_mm / layer_mm
+    if abs(phases - round(phases)) > 1e-9 or round(phases) % 2:
+        raise GeometryError(
+            f"a cell of {config.cell_mm} mm is no even number of layers of {layer_mm} mm",
+            where="lattice.cell_mm",
+            fix=f"use a multiple of {2 * layer_mm:g} mm",
+        )
+    vertices, faces = read_stl(implant)
+    matrix = place_on_plate(
+        vertices.astype(np.float64),
+        build.orientation.up_lps,
+        build.orientation.right_lps,
+        build.orientation.support_gap_mm,
+        build.machine.envelope_mm,
+        layer_mm,
+    )
+    progress("making the field", done=0.05)
+    field = make_field(
+        vertices, faces, regions, matrix, config.cell, config.cell_mm, config.strut_mm, config.grid_mm
+    )
+    facts = {
+        "implant_stl_sha256": digest,
+        "regions_sha256": sha256_file(regions_file),
+        "machine": build.machine.name,
+        "layer_mm": layer_mm,
+        "orientation": build.orientation.model_dump(),
+    }
+    return field, facts
+
+
+def _summary(
+    job: Job,
+    config: LatticeConfig,
+    build: BuildSettings,
+    field: Field,
+    cell: CellFigures,
+    part: PartFigures,
+) -> dict[str, Any]:
+    strength = read_json(job.input("strength"))
+    modulus = strength.get("effective_modulus_gpa")
+    volumes = part.volumes
+    crumbs, loose = split_loose(part, build.limits.crumb_max_mm3)
+    density = volumes.relative_density if volumes.porous_mm3 > 0 else cell.relative_density
+    return {
+        "cell": config.cell,
+        "cell_mm": config.cell_mm,
+        "strut_mm": config.strut_mm,
+        "relative_density": density,
+        "porosity": 1.0 - density,
+        "pore_um": 1000.0 * cell.pore_mm,
+        "throat_um": 1000.0 * cell.throat_mm,
+        "dense_fraction": volumes.dense_mm3 / volumes.solid_mm3,
+        "closed_pores": len(part.closed_pores),
+        "modulus_gpa": modulus,
+        "modulus_source": "strength/solid: homogenised cell, effective_modulus_gpa"
+        if modulus is not None
+        else "strength/solid gives no effective_modulus_gpa",
+        "loose_islands": len(loose),
+        "crumbs": len(crumbs),
+        "crumbs_mm3": sum(s.volume_mm3 for s in crumbs),
+        "strut_thickness_mm": dict(zip(("p5", "p50", "p95"), cell.strut_mm, strict=True)),
+        "specific_surface_per_mm": cell.surface_per_mm,
+        "cell_relative_density": cell.relative_density,
+        "cell_resolution_mm": cell.resolution_mm,
+        "implant_resolution_mm": part.step_mm,
+        "solid_volume_mm3": volumes.solid_mm3,
+        "dense_volume_mm3": volumes.dense_mm3,
+        "porous_volume_mm3": volumes.porous_mm3,
+        "lattice_metal_mm3": volumes.lattice_mm3,
+        "material_volume_mm3": volumes.material_mm3,
+        "closed_pore_list": [s.as_json(field) for s in part.closed_pores[:50]],
+        "loose_island_list": [s.as_json(field) for s in loose[:50]],
+        "windows": [measure_window(field, corner) for corner in porous_windows(field)],
+        "tradeoff": tradeoff(config.cell, config.cell_mm, TRADEOFF_STRUTS_MM),
+        "method": {
+            "relative_density": "metal share of the porous region, sampled on the field inside the exact solid",
+            "pore_um": "largest sphere in the void of the periodic cell",
+            "throat_um": "largest sphere that passes through the periodic cell without end",
+            "closed_pores": "flood fill from outside over the implant, suspects looked at again at 0.06 mm",
+        },
+    }
+
+
+def split_loose(part: PartFigures, crumb_max_mm3: float) -> tuple[list[Any], list[Any]]:
+    """Unconnected metal: crumbs that the build leaves out, and pieces too large for that."""
+    crumbs = [s for s in part.loose if s.volume_mm3 <= crumb_max_mm3]
+    return crumbs, [s for s in part.loose if s.volume_mm3 > crumb_max_mm3]
+
+
+def check_limits(
+    config: LatticeConfig, build: BuildSettings, field: Field, cell: CellFigures, part: PartFigures
+) -> None:
+    """Raise QualityGateError with everything that lies outside the case's limits, and where."""
+    limits = config.limits
+    _, loose = split_loose(part, build.limits.crumb_max_mm3)
+    porosity = 1.0 - cell.relative_density
+    wrong: list[str] = []
+    places: list[str] = []
+    if not limits.porosity_min <= porosity <= limits.porosity_max:
+        wrong.append(f"porosity {porosity:.3f} outside {limits.porosity_min} to {limits.porosity_max}")
+    if 1000.0 * cell.pore_mm < limits.pore_min_um:
+        wrong.append(
+            f"pores of {1000 * cell.pore_mm:.0f} um, at least {limits.pore_min_um:.0f} are asked for"
+        )
+    if 1000.0 * cell.throat_mm < limits.throat_min_um:
+        wrong.append(
+            f"throats of {1000 * cell.throat_mm:.0f} um, at least {limits.throat_min_um:.0f} are asked for"
+        )
+    if config.strut_mm < limits.strut_min_mm:
+        wrong.append(f"struts of {config.strut_mm} mm, at least {limits.strut_min_mm} are asked for")
+    for name, spots, most in (
+        ("closed pores", part.closed_pores, limits.closed_pores_max),
+        ("loose islands", loose, limits.loose_islands_max),
+    ):
+        if len(spots) > most:
+            wrong.append(f"{len(spots)} {name}, at most {most}")
+            for spot in spots[:3]:
+                x, y, z = spot.as_json(field)["patient_lps_mm"]
+                places.append(f"{spot.volume_mm3:.2f} mm3 at patient LPS {x:.1f}, {y:.1f}, {z:.1f} mm")
+    if wrong:
+        raise QualityGateError(
+            "the lattice is outside the case's limits: " + "; ".join(wrong),
+            where="; ".join(places) or f"every {config.cell} cell",
+            fix="change lattice.strut_mm, lattice.cell_mm or the design there; the trade-off is in lattice.json",
+        )

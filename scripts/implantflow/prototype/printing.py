@@ -1,0 +1,136 @@
+"""The one file to print: implant and bone as named 3MF objects, side and iteration embossed on the implant."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from implantflow.artifacts import write_zip
+from implantflow.errors import GeometryError
+from implantflow.geometry import FloatArray, unit
+from implantflow.solids import lettering
+from implantflow.solids.mesh import (
+    IntArray,
+    Solid,
+)
+
+_PIXELS_MM = (1.1, 0.9, 0.75, 0.6)
+_RAISED_MM = 0.8
+_TRIES = 160
+
+
+def embossed(solid: Solid, text: str, contact: IntArray) -> tuple[Solid, dict[str, object]]:
+    """``solid`` with ``text`` on its flattest place away from the ``contact`` triangles.
+
+    Returns the solid and where the letters are. Larger letters are tried first.
+
+    Raises
+    ------
+    GeometryError
+        There is no place for the text in any size.
+    """
+    for pixel in _PIXELS_MM:
+        places = _flat_places(solid, contact, lettering.text_size_mm(text, pixel))
+        for centre, rotation in places:
+            try:
+                result = lettering.emboss(solid, text, centre, rotation, pixel, _RAISED_MM, root_mm=1.2)
+            except GeometryError:
+                continue
+            return result, {
+                "text": text,
+                "pixel_mm": pixel,
+                "raised_mm": _RAISED_MM,
+                "centre_lps_mm": centre,
+                "normal_lps": rotation[:, 2],
+            }
+    raise GeometryError(f"no place for the letters {text!r} outside the contact faces", where="prototype")
+
+
+def _flat_places(
+    solid: Solid, contact: IntArray, size_mm: tuple[float, float]
+) -> list[tuple[FloatArray, FloatArray]]:
+    """Best places for a text of ``size_mm``: centre and (reading, up, outward) frame, flattest first."""
+    centres, normals, areas = solid.centres_mm, solid.normals, solid.areas_mm2
+    radius = float(np.hypot(*size_mm)) / 2.0
+    forbidden = np.zeros(len(centres), dtype=bool)
+    forbidden[contact] = True
+    candidates = np.flatnonzero(~forbidden)[:: max(1, (len(centres) - len(contact)) // _TRIES)]
+    scored = []
+    for i in candidates:
+        near = np.linalg.norm(centres - centres[i], axis=1) < radius
+        if (near & forbidden).any():
+            continue
+        normal = unit((normals[near] * areas[near, None]).sum(axis=0))
+        height = np.abs((centres[near] - centres[i]) @ normal)
+        facing = float(np.average(normals[near] @ normal, weights=areas[near]))
+        scored.append((round(float(np.percentile(height, 95)) - 4.0 * facing, 6), int(i), normal))
+    scored.sort(key=lambda item: (item[0], item[1]))
+    return [(centres[i], _reading_frame(normal)) for _, i, normal in scored[:12]]
+
+
+def _reading_frame(normal: FloatArray) -> FloatArray:
+    """Frame whose up is as cranial as it can be (or posterior on a horizontal place)."""
+    cranial = np.array([0.0, 0.0, 1.0]) if abs(normal[2]) < 0.9 else np.array([0.0, 1.0, 0.0])
+    up = unit(cranial - (cranial @ normal) * normal)
+    return np.column_stack([np.cross(up, normal), up, normal])
+
+
+def write_3mf(path: Path, objects: dict[str, Solid], title: str) -> None:
+    """Write named solids in millimetres as one 3MF; the same content gives the same bytes.
+
+    lib3mf draws random UUIDs for the production extension and dates the archive: both are replaced.
+    """
+    import lib3mf
+
+    wrapper = lib3mf.get_wrapper()
+    model = wrapper.CreateModel()
+    model.SetUnit(lib3mf.ModelUnit.MilliMeter)
+    model.GetMetaDataGroup().AddMetaData("", "Title", title, "xs:string", True)
+    for name, solid in objects.items():
+        mesh = model.AddMeshObject()
+        mesh.SetName(name)
+        mesh.SetPartNumber(name)
+        mesh.SetGeometry(_positions(lib3mf, solid), _triangles(lib3mf, solid))
+        model.AddBuildItem(mesh, wrapper.GetIdentityTransform())
+    buffer = bytes(model.QueryWriter("3mf").WriteToBuffer())
+    members = {}
+    with zipfile.ZipFile(io.BytesIO(buffer)) as archive:
+        for name in archive.namelist():
+            members[name] = _without_uuids(archive.read(name))
+    write_zip(path, members)
+
+
+def _positions(lib3mf: object, solid: Solid) -> list[object]:
+    position = lib3mf.Position  # type: ignore[attr-defined]
+    out = []
+    for x, y, z in np.round(solid.vertices, 6).tolist():
+        p = position()
+        p.Coordinates[0], p.Coordinates[1], p.Coordinates[2] = x, y, z
+        out.append(p)
+    return out
+
+
+def _triangles(lib3mf: object, solid: Solid) -> list[object]:
+    triangle = lib3mf.Triangle  # type: ignore[attr-defined]
+    out = []
+    for a, b, c in solid.faces.tolist():
+        t = triangle()
+        t.Indices[0], t.Indices[1], t.Indices[2] = a, b, c
+        out.append(t)
+    return out
+
+
+def _without_uuids(data: bytes) -> bytes:
+    """Replace every UUID attribute by one that counts up, so that the bytes do not change from run to run."""
+    count = 0
+
+    def numbered(match: re.Match[bytes]) -> bytes:
+        nonlocal count
+        count += 1
+        return match.group(1) + b'"00000000-0000-4000-8000-%012d"' % count
+
+    return re.sub(rb'(UUID=)"[0-9a-fA-F-]{36}"', numbered, data)

@@ -1,0 +1,140 @@
+"""The review sheet: one offline page a surgeon can read, print and answer."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from implantflow.artifacts import temporary
+from implantflow.config.implant import ImplantLimits
+from implantflow.geometry import FloatArray, Plane
+from implantflow.prototype.compare import signed_change_mm
+from implantflow.prototype.pictures import BONE, METAL, Item, change_colours, render
+from implantflow.solids.booleans import trim
+from implantflow.solids.mesh import Solid
+
+_CHANGE_LIMIT_MM = 1.5
+
+
+@dataclass(frozen=True)
+class SheetContent:
+    """Everything the sheet shows."""
+
+    case: str
+    record: dict[str, Any]
+    plan: dict[str, Any]
+    limits: ImplantLimits
+    implant: Solid
+    bone: Solid
+    parent: Solid | None
+
+
+def write_sheet(path: Path, content: SheetContent) -> None:
+    """Write the page; pictures are inside it, nothing is fetched from elsewhere."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    html = environment.get_template("sheet.html.j2").render(
+        case=content.case,
+        record=content.record,
+        plan=content.plan,
+        figures=_figures(content),
+        pictures=[{"caption": c, "data": base64.b64encode(png).decode()} for c, png in _pictures(content)],
+        banner=content.record["purpose"] != "clinical",
+        simulated=content.record["purpose"] == "demo",
+        command=f"python -m implantflow review {content.case} {content.record['id']} --decision approve "
+        '--reason "..." --key KEYFILE',
+    )
+    with temporary(path) as tmp:
+        tmp.write_text(html, encoding="utf-8")
+
+
+def _figures(content: SheetContent) -> list[dict[str, str]]:
+    """Rows of the table of figures: name, value, limit, verdict."""
+    fit, limits = content.record["fit"], content.limits
+    rows = [
+        _row("gap to bone, median", fit["gap_p50_mm"], "mm"),
+        _row("gap to bone, 95th percentile", fit["gap_p95_mm"], "mm", most=limits.gap_p95_mm),
+        _row("contact area", fit["contact_area_mm2"], "mm²", least=limits.contact_area_min_mm2),
+        _row("interpenetration", fit["interpenetration_mm3"], "mm³", most=limits.interpenetration_mm3),
+        _row(
+            "bone margin to the tumour",
+            content.plan["osteotomy_margin_min_mm"],
+            "mm",
+            least=content.plan["margin_mm"],
+        ),
+        _row("room in soft tissue (shown, not promised)", content.plan["soft_tissue_margin_min_mm"], "mm"),
+        _row("implant volume", content.record["volume_mm3"] / 1000.0, "cm³"),
+    ]
+    if content.record["change"] is not None:
+        change = content.record["change"]
+        rows.append(_row("largest change from the parent", change["hausdorff_to_parent_mm"], "mm"))
+        rows.append(_row("volume change from the parent", change["volume_change_mm3"] / 1000.0, "cm³"))
+    return rows
+
+
+def _row(
+    name: str, value: float, unit: str, *, most: float | None = None, least: float | None = None
+) -> dict[str, str]:
+    limit, verdict = "", ""
+    if most is not None:
+        limit, verdict = f"at most {most:g} {unit}", "kept" if value <= most else "NOT KEPT"
+    if least is not None:
+        limit, verdict = f"at least {least:g} {unit}", "kept" if value >= least else "NOT KEPT"
+    return {"name": name, "value": f"{value:.2f} {unit}", "limit": limit, "verdict": verdict}
+
+
+def _pictures(content: SheetContent) -> list[tuple[str, bytes]]:
+    """Captions and PNG bytes."""
+    pair = [Item(content.bone, BONE), Item(content.implant, METAL)]
+    out = [
+        (f"Implant (blue-grey) and bone {view}", render(pair, view))
+        for view in ("from the front", "from behind")
+    ]
+    medial = "from the right" if content.record["side"] == "left" else "from the left"
+    lateral = "from the left" if content.record["side"] == "left" else "from the right"
+    out.append((f"Implant alone, {medial}: midline face", render([Item(content.implant, METAL)], medial)))
+    out.append(
+        (f"Implant alone, {lateral}: sacroiliac face", render([Item(content.implant, METAL)], lateral))
+    )
+    out += _cuts(content)
+    if content.parent is not None:
+        colours = change_colours(signed_change_mm(content.implant, content.parent), _CHANGE_LIMIT_MM)
+        item = [Item(content.implant, colours)]
+        for view in (lateral, medial, "from behind"):
+            caption = (
+                f"Change from {content.record['parent']}, {view}: red grown, blue removed, full at 1.5 mm"
+            )
+            out.append((caption, render(item, view)))
+    return out
+
+
+def _cuts(content: SheetContent) -> list[tuple[str, bytes]]:
+    """The model cut open in three planes through the middle of the sacroiliac face, to show the fit."""
+    place = np.asarray(content.record["fit"]["faces"]["si_joint"]["point_lps_mm"])
+    centre = (place + content.implant.bounds_mm.mean(axis=0)) / 2.0
+    cuts: list[tuple[str, FloatArray, str]] = [
+        ("axial cut, seen from above", np.array([0.0, 0.0, -1.0]), "from above"),
+        ("coronal cut, seen from the front", np.array([0.0, 1.0, 0.0]), "from the front"),
+        ("sagittal cut, seen from the left", np.array([-1.0, 0.0, 0.0]), "from the left"),
+    ]
+    out = []
+    for caption, keep, view in cuts:
+        plane = Plane.of(centre, keep)
+        items = [
+            Item(half, colour)
+            for solid, colour in ((content.bone, BONE), (content.implant, METAL))
+            if len((half := trim(solid, [plane])).faces)
+        ]
+        out.append((f"Fit: {caption}", render(items, view)))
+    return out

@@ -1,0 +1,87 @@
+"""``python -m implantflow report CASE``: render what exists, without Snakemake, also after a failure."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from implantflow import benchmarks
+from implantflow.artifacts import read_json, write_json
+from implantflow.config.load import load, read_yaml
+from implantflow.config.models import CaseConfig
+from implantflow.errors import ConfigError, ImplantflowError, InputError
+from implantflow.report.stage import write_report
+
+#: Folder of all cases, below the project.
+RESULTS = Path("results")
+#: Folder of the case configs.
+CASES = Path("config/cases")
+
+
+def render(case: str, results: Path = RESULTS) -> Path:
+    """Render ``results/{case}`` and return the page's path.
+
+    Raises
+    ------
+    InputError
+        There is no such folder, or the name is no case name.
+    """
+    case_dir = results / case
+    if not case or Path(case).name != case or not case_dir.is_dir():
+        raise InputError(
+            f"no results of case '{case}'",
+            where=str(case_dir),
+            fix=f"run it first: snakemake report --cores 2 --config cases={case}",
+        )
+    return render_case(case_dir, case_dir / "report")
+
+
+def render_case(case_dir: Path, out: Path) -> Path:
+    """Write ``index.html``, ``case.json`` and ``run.json`` into ``out``; return the page's path."""
+    index = out / "index.html"
+    out.mkdir(parents=True, exist_ok=True)
+    write_report(case_dir, resolved_config(case_dir), index, out / "case.json")
+    write_json(out / "run.json", run_record(case_dir))
+    return index
+
+
+def resolved_config(case_dir: Path) -> dict[str, Any]:
+    """The config of a case: resolved, beside the results; before that exists, from config/cases; else its name only.
+
+    A case that failed early has no resolved config yet, and its report must still say whose images it shows.
+    """
+    with contextlib.suppress(ConfigError):
+        config = read_yaml(case_dir / "config.resolved.yaml")
+        if isinstance(config, dict):
+            return config
+    with contextlib.suppress(ConfigError):
+        return load(CaseConfig, CASES / f"{case_dir.name}.yaml").model_dump(mode="json")
+    return {"case": case_dir.name}
+
+
+def run_record(case_dir: Path) -> dict[str, Any]:
+    """Times and memory per job: what may differ between two runs of the same case.
+
+    Returns
+    -------
+    dict
+        ``jobs``: job, wall_s, cpu_s, peak_rss_mb; ``wall_sum_s`` and ``peak_rss_mb`` over all; ``failed``: jobs
+        whose status file says that they did not finish.
+    """
+    jobs = benchmarks.read(case_dir)
+    peaks = [j["peak_rss_mb"] for j in jobs if j["peak_rss_mb"] is not None]
+    return {
+        "jobs": jobs,
+        "wall_sum_s": sum(j["wall_s"] for j in jobs),
+        "peak_rss_mb": max(peaks, default=None),
+        "not_finished": [_status(path) for path in sorted((case_dir / "logs").glob("*.status.json"))],
+    }
+
+
+def _status(path: Path) -> dict[str, Any]:
+    try:
+        data = read_json(path)
+    except ImplantflowError as error:
+        data = {"status": "failed", "reason": error.what}
+    return {"job": path.name.removesuffix(".status.json"), **{k: data.get(k) for k in ("status", "reason")}}

@@ -1,0 +1,1 @@
+"""Pictures of the report, one module per part of the case; each is made from files on disk only."""

@@ -1,0 +1,294 @@
+"""Pictures of the inside and of the making: lattice sections, stress, layers of the build file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.geometry import transform_points
+from implantflow.report import canvas, palette, slicing, svgplot
+from implantflow.report.cli_layers import Layer, LayerFile
+from implantflow.report.figures import base
+from implantflow.report.figures.base import Context, Figure, Float
+from implantflow.report.palette import DENSE, Rgb
+from implantflow.report.slicing import Slice
+
+_AIR: Rgb = (255, 255, 255)
+_SOLID_EMPTY: Rgb = (233, 238, 243)
+_NET: Rgb = (86, 150, 200)
+
+#: Colour of hatch lines by the label of their block in the build file: 2 dense metal, 3 lattice.
+_HATCHES: dict[int, Rgb] = {2: (140, 140, 140), 3: (0, 158, 115)}
+
+#: Colours of plotted lines, from the same set as the pictures.
+_BLUE, _ORANGE, _GREEN = "#0072b2", "#d55e00", "#00795a"
+
+
+def lattice_sections(context: Context) -> Figure | None:
+    """Metal of the field in three planes, and one detail at ten times the scale."""
+    if not context.files.exists("lattice/field.json") or not context.files.exists("lattice/field.npz"):
+        return None
+    from implantflow.field.field import Field
+
+    field = Field.load(context.files.path("lattice/field.json"), context.files.path("lattice/field.npz"))
+    corners = field.bounds_mm
+    middle_build = corners.mean(axis=0)
+    back = np.linalg.inv(field.build_from_patient)
+    centre = transform_points(back, middle_build[None])[0]
+    panels = []
+    for plane in slicing.three_planes(centre, 130.0, 130.0, 0.325):
+        panels.append(_dressed_light(_material(field, plane), plane))
+    detail = Slice("axial", (float(centre[0]), float(centre[1]), float(centre[2])), 0.04, 400, 400)
+    image = canvas.row(panels)
+    close = _dressed_light(_material(field, detail), detail)
+    cell = f"{field.cell}, cell {field.cell_mm:g} mm, strut {field.strut_mm:g} mm"
+    close = canvas.text(close, (close.shape[1] - 6, 5), "detail", size=13, anchor="ra")
+    image = canvas.row([image, close])
+    entries = [("porous: metal of the lattice", _NET), ("dense metal", DENSE), ("open pore", _SOLID_EMPTY)]
+    return base.finish(
+        context,
+        "lattice-sections",
+        "Inner structure of the implant",
+        f"Sections of the field that is built ({cell}), in patient planes, computed point by point without a mesh.",
+        "Sections through the implant showing lattice struts and dense parts.",
+        base.legend_of(image, entries),
+    )
+
+
+def _material(field: Any, plane: Slice) -> NDArray[np.uint8]:
+    points = transform_points(field.build_from_patient, plane.grid_mm())
+    region = field.region(points)
+    metal = np.zeros(len(points), bool)
+    inside = region > 0
+    metal[inside] = field.value(points[inside]) < 0
+    colours = np.full((len(points), 3), _AIR, np.uint8)
+    colours[inside] = _SOLID_EMPTY
+    colours[metal & (region == 1)] = _NET
+    colours[metal & (region == 2)] = DENSE
+    return colours.reshape(plane.height_px, plane.width_px, 3)
+
+
+def _dressed_light(image: NDArray[np.uint8], plane: Slice) -> NDArray[np.uint8]:
+    return base.dressed(image, plane, dark=False)
+
+
+def layers(context: Context) -> Figure | None:
+    """Four layers of the build file as the machine gets them, and a detail of one."""
+    revision = _last_build(context)
+    if revision is None or not context.files.exists(f"build/{revision}/build.cli"):
+        return None
+    cli = LayerFile(context.files.path(f"build/{revision}/build.cli"))
+    if not len(cli):
+        return None
+    picks = sorted({round((len(cli) - 1) * share) for share in (0.15, 0.4, 0.65, 0.9)})
+    chosen = [(n, cli.layer(n)) for n in picks]
+    points = np.vstack([p for _, layer in chosen for _, p in layer.outlines] or [np.zeros((1, 2))])
+    low, high = points.min(axis=0), points.max(axis=0)
+    side_px = 330
+    scale = float(max(np.max(high - low), 1.0)) * 1.08 / side_px
+    middle = (low + high) / 2.0
+    panels = [
+        canvas.titled(
+            _draw_layer(layer, middle, scale, side_px, hatches=False),
+            f"layer {n + 1}, z = {layer.z_mm:.2f} mm",
+        )
+        for n, layer in chosen
+    ]
+    n, layer = chosen[len(chosen) // 2]
+    spot = _busy_spot(layer, middle)
+    detail = _draw_layer(layer, spot, 12.0 / side_px, side_px, hatches=True)
+    panels.append(canvas.titled(detail, f"detail of layer {n + 1}: 12 mm wide, with hatches"))
+    image = canvas.column([canvas.row(panels[:3]), canvas.row(panels[3:])])
+    entries: list[tuple[str, Rgb]] = [
+        ("outer contour", (0, 114, 178)),
+        ("hole contour", (213, 94, 0)),
+        ("hatch of dense metal", _HATCHES[2]),
+        ("net of lattice struts", _HATCHES[3]),
+    ]
+    return base.finish(
+        context,
+        "layers",
+        f"Layers of build {revision}",
+        "Read from build.cli by the report's own reader; x and y of the machine. A hole contour runs clockwise.",
+        "Contours of four layers of the build file and an enlarged detail with hatch lines.",
+        canvas.legend(image, entries),
+    )
+
+
+def _last_build(context: Context) -> str | None:
+    revisions = context.summary["build"].get("revisions") or []
+    return str(revisions[-1]["id"]) if revisions else None
+
+
+def _busy_spot(layer: Layer, middle: Float) -> Float:
+    """A place with metal: the outline point nearest the middle of the part."""
+    if not layer.outlines:
+        return middle
+    points = np.vstack([p for _, p in layer.outlines])
+    return np.asarray(points[np.argmin(np.linalg.norm(points - middle, axis=1))])
+
+
+def _draw_layer(
+    layer: Layer, middle: Float, mm_per_px: float, side_px: int, *, hatches: bool
+) -> NDArray[np.uint8]:
+    image = np.full((side_px, side_px, 3), 255, np.uint8)
+
+    def to_px(points: Float) -> Float:
+        local = (points - middle) / mm_per_px
+        return np.asarray(np.stack([local[..., 0], -local[..., 1]], axis=-1) + (side_px - 1) / 2.0)
+
+    def visible(segments: Float) -> Float:
+        low, high = segments.min(axis=1), segments.max(axis=1)
+        crossing: NDArray[np.bool_] = ((high > -20) & (low < side_px + 20)).all(axis=1)
+        return np.asarray(segments[crossing])
+
+    if hatches:
+        for number, colour in _HATCHES.items():
+            blocks = [to_px(h) for own, h in layer.hatches if (own if own in _HATCHES else 2) == number]
+            if blocks:
+                image = canvas.lines(image, visible(np.vstack(blocks)), colour, 1.0)
+    for direction, colour in ((1, (0, 114, 178)), (0, (213, 94, 0)), (2, (150, 0, 150))):
+        loops = [to_px(p) for d, p in layer.outlines if d == direction]
+        if loops:
+            pairs = np.vstack([np.stack([p[:-1], p[1:]], axis=1) for p in loops])
+            image = canvas.lines(image, visible(pairs), colour, 1.2 if hatches else 0.8)
+    return canvas.scale_bar(image, mm_per_px, dark=False)
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """A column of layers.parquet as a line: factor to the plotted unit, name in the legend, colour, dashes."""
+
+    column: str
+    factor: float
+    name: str
+    colour: str
+    dash: str = ""
+
+
+#: Plots over the height of the part: title, unit, curves (those whose column is there are drawn).
+_PLOTS: tuple[tuple[str, str, tuple[_Curve, ...]], ...] = (
+    (
+        "Area per layer",
+        "mm²",
+        (
+            _Curve("area_mm2", 1.0, "metal", _BLUE),
+            _Curve("solid_area_mm2", 1.0, "outer solid", _ORANGE, "5 3"),
+        ),
+    ),
+    (
+        "Length of paths per layer",
+        "m",
+        (
+            _Curve("contour_mm", 1e-3, "contour", _BLUE),
+            _Curve("hatch_mm", 1e-3, "hatch", _ORANGE, "5 3"),
+            _Curve("net_mm", 1e-3, "net", _GREEN, "2 2"),
+        ),
+    ),
+    (
+        "Time per layer",
+        "s",
+        (
+            _Curve("preheat_s", 1.0, "preheat", _ORANGE, "5 3"),
+            _Curve("melt_s", 1.0, "melt", _BLUE),
+            _Curve("rake_s", 1.0, "rake", _GREEN, "2 2"),
+        ),
+    ),
+    (
+        "Energy per layer",
+        "kJ",
+        (_Curve("preheat_j", 1e-3, "preheat", _ORANGE, "5 3"), _Curve("melt_j", 1e-3, "melt", _BLUE)),
+    ),
+)
+
+
+def layer_plots(context: Context) -> list[Figure]:
+    """Area, lengths, time and energy over the height of the part."""
+    revision = _last_build(context)
+    if revision is None or not context.files.exists(f"build/{revision}/layers.parquet"):
+        return []
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(context.files.path(f"build/{revision}/layers.parquet"))
+    if "z_mm" not in table.column_names or table.num_rows < 2:
+        return []
+    z = np.asarray(table["z_mm"].to_numpy(), dtype=np.float64)
+    found = []
+    for number, (title, unit, curves) in enumerate(_PLOTS):
+        lines = []
+        for curve in curves:
+            if curve.column in table.column_names:
+                values = np.asarray(table[curve.column].to_numpy(), dtype=np.float64) * curve.factor
+                lines.append(svgplot.Line(*svgplot.thinned(z, values), curve.colour, curve.name, curve.dash))
+        if lines:
+            svg = svgplot.plot(title, "height above the plate, mm", unit, lines).encode()
+            caption = f"Build {revision}, {len(z)} layers, means over equal runs of layers."
+            found.append(Figure(f"layers-{number}", title, caption, title, "image/svg+xml", svg))
+    return found
+
+
+def stress(context: Context) -> Figure | None:
+    """Stress of the governing load case in the planes through the most loaded element."""
+    which = "final" if context.files.exists("strength/final/view.npz") else "solid"
+    if not context.files.exists(f"strength/{which}/view.npz"):
+        return None
+    with np.load(context.files.path(f"strength/{which}/view.npz"), allow_pickle=False) as arrays:
+        dense, struts = arrays["von_mises_mpa"].astype(np.float64), arrays["strut_mpa"].astype(np.float64)
+        judged = arrays["judged"] > 0
+        metal = (arrays["dense_share"] + arrays["porous_share"]) > 0
+        share = arrays["dense_share"] > 0.5
+        spacing = float(np.ravel(arrays["spacing_mm"])[0])
+    # Each element shows the stress of the metal it is made of: dense metal, or struts of the lattice.
+    values = np.where(share, dense, struts)
+    if not (metal & judged).any():
+        return None
+    limit = float(np.percentile(values[metal & judged], 99.5))
+    top = int(np.argmax(np.where(metal & judged, values, -1.0)))
+    k, j, i = (int(n) for n in np.unravel_index(top, values.shape))
+    cuts = (
+        ("across z", values[k], metal[k], judged[k]),
+        ("across y", values[::-1, j], metal[::-1, j], judged[::-1, j]),
+        ("across x", values[::-1, :, i], metal[::-1, :, i], judged[::-1, :, i]),
+    )
+    panels = [_stress_panel(*cut, limit, spacing) for cut in cuts]
+    image = canvas.legend(canvas.row(panels), [("beside a loaded or held face: not judged", _NOT_JUDGED)])
+    image = canvas.colour_bar(
+        image,
+        palette.SEQUENTIAL,
+        "0",
+        f"{limit / 2:.0f}",
+        f"{limit:.0f} MPa",
+        "von Mises stress of the metal",
+    )
+    case = (context.files.json(f"strength/{which}/strength.json") or {}).get("governing_load_case")
+    return base.finish(
+        context,
+        "stress",
+        f"Stress in the implant ({which}{f', {case}' if case else ''})",
+        "Sections through the most loaded judged element, in the grid of the finite elements. In the porous part, the "
+        "stress in the struts. Colours end at the 99.5th percentile; the largest value is in the table.",
+        "Three sections of the implant coloured by von Mises stress.",
+        image,
+    )
+
+
+_NOT_JUDGED: Rgb = (205, 205, 205)
+
+
+def _stress_panel(
+    name: str,
+    values: Float,
+    metal: NDArray[np.bool_],
+    judged: NDArray[np.bool_],
+    limit: float,
+    spacing: float,
+) -> NDArray[np.uint8]:
+    colours = palette.sequential(values, 0.0, limit)
+    colours[~judged] = _NOT_JUDGED
+    colours[~metal] = 255
+    repeat = max(1, round(380 / max(values.shape)))
+    image = np.ascontiguousarray(np.repeat(np.repeat(colours, repeat, axis=0), repeat, axis=1))
+    return canvas.titled(canvas.scale_bar(image, spacing / repeat, dark=False), name)

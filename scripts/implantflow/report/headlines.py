@@ -1,0 +1,47 @@
+"""The few figures of each stage that the summary table shows."""
+
+from __future__ import annotations
+
+from implantflow.report.figure_spec import Row
+
+#: Figures of the summary table: at most three per stage, those a reader asks for first.
+HEADLINES: dict[str, tuple[Row, ...]] = {
+    "ingest": (Row("same_patient.series_compared", "series", "", 0), Row("same_patient.verdict", "patient:")),
+    "segment": (
+        Row("labels.sacrum.volume_mm3", "sacrum", "cm³", 1, 1e-3),
+        Row("labels.hip_left.volume_mm3", "left hip bone", "cm³", 1, 1e-3),
+        Row("labels.hip_right.volume_mm3", "right hip bone", "cm³", 1, 1e-3),
+    ),
+    "tumour": (
+        Row("response.volume_change_pct", "volume", "%", 1),
+        Row("response.recist", "RECIST 1.1:"),
+        Row("response.who", "WHO:"),
+    ),
+    "plan": (
+        Row("osteotomy_margin_min_mm", "bone margin", "mm", 1),
+        Row("specimen_volume_mm3", "specimen", "cm³", 1, 1e-3),
+        Row("revision", "plan"),
+    ),
+    "prototype": (Row("approved", "approved:"),),
+    "implant": (
+        Row("volume_mm3", "volume", "cm³", 1, 1e-3),
+        Row("gap_p95_mm", "gap p95", "mm", 2),
+        Row("contact_area_mm2", "contact", "cm²", 1, 1e-2),
+    ),
+    "lattice": (
+        Row("cell", "cell"),
+        Row("porosity", "porosity", "", 3),
+        Row("pore_um", "pore", "µm", 0),
+    ),
+    "strength": (
+        Row("safety_factor", "safety factor", "", 2),
+        Row("max_von_mises_mpa", "largest stress", "MPa", 0),
+        Row("judged", "judged on"),
+    ),
+    "build": (
+        Row("revisions.-1.layers", "layers", "", 0),
+        Row("revisions.-1.time_h", "time", "h", 1),
+        Row("revisions.-1.solid_volume_mm3", "metal", "cm³", 2, 1e-3),
+    ),
+    "audit": (Row("verified", "verified:"), Row("entries", "entries", "", 0)),
+}

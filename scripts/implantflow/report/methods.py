@@ -1,0 +1,64 @@
+"""How each stage works, in words for the reader of the report, and its sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: Title and one sentence on what the stage is for, in the order of the case.
+TITLES: dict[str, tuple[str, str]] = {
+    "ingest": ("Images", "DICOM read right or refused, and brought into patient space."),
+    "segment": ("Bones", "Sacrum, hip bones and L5 taken apart on the planning CT."),
+    "tumour": ("Tumour", "Extent at each time point, and the response to treatment."),
+    "plan": ("Resection plan", "Where the bone is cut, with which margin, and where screws may go."),
+    "prototype": ("Prototypes and review", "Printed models, corrections between them, and the decision."),
+    "implant": ("Implant", "The outer solid, its dense regions, and its fit."),
+    "lattice": ("Porous structure", "The lattice as a field, measured."),
+    "strength": ("Strength", "Stiffness of the cell and stress in the implant under the loads of the case."),
+    "build": ("Build file", "Layers, contours and hatches for the machine, read back and checked."),
+    "inspect": ("Inspection of the print", "The printed part measured against the design."),
+    "release": ("Release", "What goes to the theatre."),
+    "followup": ("Follow-up", "Migration, fusion of each face and ingrowth over time."),
+    "audit": ("Records", "The chain of jobs, digests and signatures behind this report."),
+}
+
+_TEXTS: dict[str, str] = {
+    "ingest": "Slices are ordered by their position in space, not by number or name. A series is refused when a slice "
+    "is missing or doubled, when spacing or orientation are not uniform, when the gantry was tilted, or when patient "
+    "identity differs between series. Only listed header fields are carried on; UIDs are replaced.",
+    "segment": "Voxels at or above the threshold count as bone. A shape prior is fitted to the edges of bone in the "
+    "CT; where two bones dispute a voxel, a minimum cut along the dark sheet of the joint decides. Each surface is "
+    "taken at the local half-maximum, in patient space. The result is a proposal until a person confirms it at the "
+    "labels gate.",
+    "tumour": "The tumour is measured on each time point's own image and brought to the planning CT by rigid "
+    "registration (mutual information). Volume is counted from the segmentation; axes follow RECIST 1.1 (Eisenhauer "
+    "2009, doi:10.1016/j.ejca.2008.10.026) and WHO (Miller 1981). π/6·abc is shown only for comparison. Reported "
+    "figures are tested for the formula, if any, that reproduces them. Size is a weak sign of response in "
+    "osteosarcoma.",
+    "plan": "The sacral mid-plane is found from the symmetry of the bone; resection planes follow from it, from the "
+    "joints and from the margin. The bone margin is the least distance from an osteotomy to the union of the tumour's "
+    "extents before and after treatment. Corridors are cylinders kept inside bone by the stated clearance.",
+    "prototype": "Each iteration names its parent, its plan and its corrections; nothing is edited in place. The "
+    "difference to the parent is the Hausdorff distance of the surfaces. An approval is bound to the SHA-256 of the "
+    "files that were reviewed.",
+    "implant": "The implant takes the specimen's outer shape, less the clearances of the case. Gaps are measured from "
+    "the contact faces to the bone they meet. Outside the regions listed on the review sheet it must equal the "
+    "approved iteration within 0.05 mm.",
+    "lattice": "Metal is where a signed function is negative: inside the solid, and inside the dense regions or the "
+    "periodic cell. Density, pores, throats and struts are measured from this field, the same one that is sliced.",
+    "strength": "The cell's stiffness is computed by finite elements on the field (periodic homogenisation); the "
+    "implant is then loaded with that material in its porous region. Linear elastic; stresses are compared with a "
+    "fatigue strength. Loads, material and supports are the case's own.",
+    "build": "Every layer is cut from the field at the layer height. Contours and hatches are written as binary CLI "
+    "(Common Layer Interface 2.0); beam settings go beside it as themes, since CLI carries geometry only. The file is "
+    "read back by a reader that shares no code with the writer. The vendor's software makes the machine's own file "
+    "from this one.",
+    "audit": "Every job appends its inputs, outputs and code by SHA-256 to a hash-chained ledger; verification walks "
+    "the chain and hashes every file again. These are technical controls; no regulatory compliance is claimed.",
+}
+
+
+def methods_text(stage: str, data: Mapping[str, Any]) -> str:
+    """The stage's own words where its JSON carries ``methods``, else the general text."""
+    own = data.get("methods") or data.get("method_text")
+    return str(own) if isinstance(own, str) and own else _TEXTS.get(stage, "")

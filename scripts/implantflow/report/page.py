@@ -1,0 +1,236 @@
+"""The page of one case: sections per stage from the summary, pictures inline, nothing loaded from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+import implantflow
+from implantflow.report.figures.base import Context, Figure
+from implantflow.report.figures.collect import Pictures, collect
+from implantflow.report.figures_shown import LISTINGS
+from implantflow.report.methods import TITLES, methods_text
+from implantflow.report.rows import Cell, figure_rows, flatten, headline, listing_rows
+from implantflow.report.scene import Scene, build_scene
+from implantflow.report.sources import CaseFiles
+from implantflow.report.summary import STAGES
+
+logger = logging.getLogger("implantflow")
+
+_HERE = Path(__file__).parent
+
+#: Sign, words and class of each status; never colour alone.
+BADGES = {
+    "done": ("✓", "done", "good"),
+    "awaiting_review": ("◆", "awaiting review", "wait"),
+    "awaiting_input": ("◆", "awaiting input", "wait"),
+    "not_configured": ("–", "not configured", "off"),
+    "failed": ("✕", "failed", "bad"),
+}
+
+#: Keys of the summary that are about the stage, not figures of it.
+_NOT_FIGURES = {"status", "reason", "next", "failures", "stale", "methods", "waits_for"}
+
+
+@dataclass
+class Section:
+    """Everything the template needs about one stage."""
+
+    stage: str
+    title: str
+    purpose: str
+    status: str
+    light: str
+    reason: str
+    next: str
+    stale: bool
+    failures: list[dict[str, Any]]
+    notes: list[str]
+    rows: list[tuple[str, Cell]]
+    listings: list[tuple[str, list[str], list[list[Cell]]]]
+    headline: str
+    limits: str
+    methods: str
+    rest: list[tuple[str, str]]
+    problems: list[str] = field(default_factory=list)
+    figures: list[dict[str, Any]] = field(default_factory=list)
+    plots: list[dict[str, Any]] = field(default_factory=list)
+
+
+def banner_of(purpose: str, simulated: bool) -> str:
+    """Words stamped on the page and on every picture; empty only for a clinical case."""
+    words = []
+    if simulated:
+        words.append("SIMULATED PATIENT")
+    if purpose != "clinical":
+        words.append("NOT FOR CLINICAL USE")
+    return " · ".join(words)
+
+
+def render_page(files: CaseFiles, summary: Mapping[str, Any]) -> str:
+    """HTML of a case.
+
+    Parameters
+    ----------
+    files : the case folder.
+    summary : what :func:`implantflow.report.summary.build_summary` returned.
+
+    Returns
+    -------
+    str
+        One self-contained page; the same files give the same text.
+    """
+    banner = banner_of(files.purpose, files.simulated)
+    context = Context(files, summary, banner)
+    pictures = collect(context)
+    scene, scene_problem = _scene(context)
+    sections = [_section(stage, summary[stage], files, pictures.get(stage, Pictures())) for stage in STAGES]
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            case=files.case,
+            side=files.side,
+            purpose=files.purpose,
+            simulated=files.simulated,
+            images=_images(files),
+            banner=banner,
+            css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
+            js=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
+            sections=sections,
+            todo=[s for s in sections if s.status in {"failed", "awaiting_review"}],
+            warnings=[f"Unreadable file: {p}" for p in sorted(files.problems)],
+            scene=scene,
+            scene_problem=scene_problem,
+            # Inside a script element only "<" can end it; as \u003c it is the same JSON.
+            scene_source=Markup(json.dumps(scene.html).replace("<", "\\u003c")) if scene else "",
+            version=implantflow.__version__,
+        )
+    )
+
+
+def _images(files: CaseFiles) -> str:
+    if not files.config.get("ingest"):
+        return "unknown: no config found"
+    return "simulated (phantom)" if files.simulated else "of a person, de-identified"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals["badge"] = _badge
+    environment.globals["mark"] = _mark
+    return environment
+
+
+def _badge(section: Any) -> Markup:
+    sign, words, light = BADGES[section.status]
+    return Markup('<span class="badge {}">{} {}</span>').format(light, sign, words)
+
+
+def _mark(cell: Cell) -> Markup:
+    if cell.within is None:
+        return Markup("")
+    if cell.within:
+        return Markup('<span class="ok" title="within the limit">✓ </span>')
+    return Markup('<span class="notok" title="outside the limit">✕ outside </span>')
+
+
+def _scene(context: Context) -> tuple[Scene | None, str]:
+    try:
+        return build_scene(context), ""
+    except Exception as error:
+        logger.warning("the 3-D scene could not be made: %s", error)
+        return None, f"The 3-D scene could not be made: {type(error).__name__}: {error}"
+
+
+def _section(stage: str, data: Mapping[str, Any], files: CaseFiles, pictures: Pictures) -> Section:
+    title, purpose = TITLES[stage]
+    rows = figure_rows(stage, data, files.config)
+    listings = []
+    for listing in LISTINGS.get(stage, ()):
+        heads, lines = listing_rows(listing, stage, data, files.config)
+        if lines:
+            listings.append((listing.title, heads, lines))
+    status = str(data["status"])
+    cells = [c for _, c in rows] + [c for _, _, lines in listings for line in lines for c in line]
+    not_configured = status == "not_configured"
+    return Section(
+        stage=stage,
+        title=title,
+        purpose=purpose,
+        status=status,
+        light=BADGES[status][2],
+        reason=str(data.get("reason", "")),
+        next=str(data.get("next", "")),
+        stale=bool(data.get("stale")),
+        failures=list(data.get("failures") or [])[1:],
+        notes=_notes(stage, data),
+        rows=rows,
+        listings=listings,
+        headline=headline(stage, data),
+        limits=_limits(cells),
+        methods="" if not_configured else methods_text(stage, data),
+        rest=flatten({k: v for k, v in data.items() if k not in _NOT_FIGURES}),
+        problems=pictures.problems,
+        figures=[_encoded(f) for f in pictures.figures],
+        plots=[
+            {"key": f.key, "caption": f.caption, "markup": Markup(f.data.decode())} for f in pictures.plots
+        ],
+    )
+
+
+def _limits(cells: list[Cell]) -> str:
+    judged = [c.within for c in cells if c.within is not None]
+    if not judged:
+        return ""
+    outside = judged.count(False)
+    return f"{outside} of {len(judged)} outside" if outside else f"all {len(judged)} kept"
+
+
+def _notes(stage: str, data: Mapping[str, Any]) -> list[str]:
+    notes = []
+    gate = data.get("gate")
+    if isinstance(gate, Mapping) and gate.get("unsigned"):
+        notes.append(f"Gate passed without a signature: {gate.get('decision')}. Nobody has confirmed this.")
+    if stage == "prototype":
+        unsigned = [
+            str(i["id"]) for i in data.get("iterations") or [] if str(i.get("decision")).startswith("auto")
+        ]
+        if unsigned:
+            notes.append(f"Passed without a signature: {', '.join(unsigned)}. Nobody has confirmed this.")
+    response = data.get("response")
+    if stage == "tumour" and isinstance(response, Mapping):
+        notes += [str(flag) for flag in response.get("flags") or []]
+    for key in ("notes", "limitations"):
+        value = data.get(key)
+        if isinstance(value, list):
+            notes += [str(v) for v in value if isinstance(v, str)]
+    return notes
+
+
+def _encoded(figure: Figure) -> dict[str, Any]:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(figure.data)) as picture:
+        width, height = picture.size
+    return {
+        "key": figure.key,
+        "title": figure.title,
+        "caption": figure.caption,
+        "alt": figure.alt,
+        "mime": figure.mime,
+        "base64": base64.b64encode(figure.data).decode(),
+        "width": width,
+        "height": height,
+    }

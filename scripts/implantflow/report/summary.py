@@ -1,0 +1,339 @@
+"""``case.json``: one machine-readable summary, a key per stage, made from whatever the stages left on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from implantflow.report.sources import CaseFiles, dig, ids
+
+Found = dict[str, Any] | None
+
+#: Stage of every rule, so that a failure is shown where it belongs.
+STAGE_OF_RULE = {
+    "simulate_patient": "ingest",
+    "ingest_series": "ingest",
+    "agree_series": "ingest",
+    "make_template": "segment",
+    "segment_bones": "segment",
+    "gate_labels": "segment",
+    "measure_tumour": "tumour",
+    "plan_resection": "plan",
+    "make_prototype": "prototype",
+    "gate_review": "prototype",
+    "design_implant": "implant",
+    "size_strut": "strength",
+    "check_strength": "strength",
+    "make_lattice": "lattice",
+    "gate_design": "build",
+    "build_part": "build",
+    "inspect_print": "inspect",
+    "gate_release": "release",
+    "release_case": "release",
+    "read_followup": "followup",
+    "audit_case": "audit",
+}
+
+#: What each stage needs done before its own result counts.
+NEEDS: dict[str, tuple[str, ...]] = {
+    "ingest": (),
+    "segment": ("ingest",),
+    "tumour": ("ingest", "segment"),
+    "plan": ("segment", "tumour"),
+    "prototype": ("plan",),
+    "implant": ("prototype",),
+    "lattice": ("implant",),
+    "strength": ("implant", "lattice"),
+    "build": ("implant", "lattice", "strength"),
+    "inspect": ("build",),
+    "release": ("inspect",),
+    "followup": ("lattice",),
+    "audit": (),
+}
+
+#: Stages in the order of the case.
+STAGES = tuple(NEEDS)
+
+#: Stages that a case may lack, with what a person would add.
+_OPTIONAL = {
+    "inspect": "a scan of the print and its section `inspect` in the case config",
+    "release": "an accepted inspection and the section `release` in the case config",
+    "followup": "follow-up scans and the section `followup` in the case config",
+}
+
+
+def stage_of_rule(rule: str) -> str | None:
+    """Stage a rule belongs to; a rule declared per case carries the case's name after its own."""
+    if rule in STAGE_OF_RULE:
+        return STAGE_OF_RULE[rule]
+    return next((s for r, s in STAGE_OF_RULE.items() if rule.startswith(r + "_")), None)
+
+
+def build_summary(files: CaseFiles) -> dict[str, Any]:
+    """Summary of a case in the form of the contract (docs: `report/case.json`).
+
+    Returns
+    -------
+    dict
+        ``case``, ``purpose``, ``side``, ``simulated``, then one key per stage with ``status`` (done,
+        awaiting_review, awaiting_input, not_configured or failed) and, where not done, ``reason`` and ``next``.
+        No times, hosts or absolute paths.
+    """
+    summary: dict[str, Any] = {
+        "case": files.case,
+        "purpose": files.purpose,
+        "side": files.side,
+        "simulated": files.simulated,
+    }
+    failures = _failures_by_stage(files)
+    for stage in STAGES:
+        summary[stage] = _stage(files, stage, failures.get(stage, []), summary)
+    if files.problems:
+        summary["unreadable_files"] = sorted(files.problems)
+    return summary
+
+
+def approved_iteration(files: CaseFiles) -> str | None:
+    """Id of the iteration the implant is made from: named in the config, and its review gate has passed."""
+    named = dig(files.config, "prototype.approved")
+    passed = [i for i in iteration_ids(files) if _passed(files.json(f"prototype/{i}/gate.json"))]
+    if named is not None:
+        return str(named) if str(named) in passed else None
+    return passed[-1] if passed else None
+
+
+def iteration_ids(files: CaseFiles) -> list[str]:
+    """Prototype iterations in the order of the config, then any others found on disk."""
+    return _merged(ids(files.config, "prototype", "iterations"), files.folders("prototype"))
+
+
+def plan_in_force(files: CaseFiles) -> str | None:
+    """Plan revision that the approved iteration names; without one, the last that exists."""
+    iteration = approved_iteration(files)
+    if iteration is not None:
+        named = (files.json(f"prototype/{iteration}/prototype.json") or {}).get("plan")
+        if named and files.exists(f"plan/{named}/plan.json"):
+            return str(named)
+    revisions = _merged(ids(files.config, "plan", "revisions"), files.folders("plan"))
+    there = [r for r in revisions if files.exists(f"plan/{r}/plan.json")]
+    return there[-1] if there else None
+
+
+def _merged(first: list[str], then: list[str]) -> list[str]:
+    return first + [name for name in then if name not in first]
+
+
+def _failures_by_stage(files: CaseFiles) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for failure in files.failures():
+        stage = stage_of_rule(str(failure.get("rule")))
+        if stage is not None:
+            found.setdefault(stage, []).append(_clean(files, failure))
+    return found
+
+
+def _clean(files: CaseFiles, failure: Mapping[str, Any]) -> dict[str, Any]:
+    status = failure.get("status")
+    return {
+        "job": str(failure.get("job", "")),
+        "rule": str(failure.get("rule", "")),
+        "status": status if status in {"failed", "awaiting_review"} else "failed",
+        "error": str(failure.get("error") or ""),
+        "reason": files.without_machine_paths(str(failure.get("reason") or "no reason recorded")),
+        "where": files.without_machine_paths(str(failure.get("where") or "")),
+        "next": files.without_machine_paths(str(failure.get("next") or "see the log of this job")),
+    }
+
+
+def _stage(
+    files: CaseFiles, stage: str, failures: list[dict[str, Any]], done: Mapping[str, Any]
+) -> dict[str, Any]:
+    data, complete = _READERS[stage](files)
+    own = dict(data or {})
+    own.pop("status", None)
+    relevant = _relevant(files, stage, failures)
+    result: dict[str, Any] = {"status": "done"}
+    blocker = next((need for need in NEEDS[stage] if done[need]["status"] != "done"), None)
+    if relevant:
+        worst = sorted(relevant, key=lambda f: (f["status"] != "failed", f["job"]))[0]
+        result = {k: worst[k] for k in ("status", "reason", "next")}
+        result["failures"] = relevant
+    elif stage in _OPTIONAL and not files.config.get(stage) and not complete:
+        result = {
+            "status": "not_configured",
+            "reason": f"the case config has no section `{stage}`",
+            "next": f"add {_OPTIONAL[stage]}",
+        }
+    elif blocker is not None:
+        # Name the stage at the root, not the chain of those that wait for it.
+        root = str(done[blocker].get("waits_for", blocker))
+        state = done[root]
+        result = {
+            "status": "awaiting_input",
+            "reason": f"waits for {root} ({state['status'].replace('_', ' ')}): {state['reason']}",
+            "next": state["next"],
+            "waits_for": root,
+        }
+        if complete:
+            # What is on disk was made from an earlier state of that stage.
+            result["stale"] = True
+    elif not complete:
+        result = {
+            "status": "awaiting_input",
+            "reason": "has not run to its end yet",
+            "next": f"snakemake {stage} --cores 2 --config cases={files.case}",
+        }
+    return {**result, **own}
+
+
+def _relevant(files: CaseFiles, stage: str, failures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Failures that decide the stage's status: an unsigned iteration nobody builds on does not."""
+    if stage != "prototype" or approved_iteration(files) is None:
+        return failures
+    return [f for f in failures if f["rule"] != "gate_review"]
+
+
+def _ingest(files: CaseFiles) -> tuple[Found, bool]:
+    agreed = files.json("ingest/ingest.json")
+    if agreed is not None:
+        return agreed, True
+    manifests = [files.json(f"ingest/{name}/manifest.json") for name in files.folders("ingest")]
+    return {"series": [m for m in manifests if m]}, False
+
+
+def _segment(files: CaseFiles) -> tuple[Found, bool]:
+    return _with_gate(files, "segment", files.json("segment/segment.json"))
+
+
+def _with_gate(files: CaseFiles, folder: str, data: Found) -> tuple[Found, bool]:
+    gate = files.json(f"{folder}/gate.json")
+    if gate is not None:
+        data = {**(data or {}), "gate": _gate(gate)}
+    return data, data is not None and _passed(gate)
+
+
+def _gate(gate: Mapping[str, Any]) -> dict[str, Any]:
+    """The decision, without the signed envelopes (the gate's own file keeps them)."""
+    return {
+        k: gate[k]
+        for k in ("gate", "item", "decision", "unsigned", "reviewers", "subject_sha256")
+        if k in gate
+    }
+
+
+def _passed(gate: Mapping[str, Any] | None) -> bool:
+    """True when a gate is open: signed ("approved") or by policy ("auto-approved (demo, unsigned)")."""
+    return gate is not None and str(gate.get("decision")).startswith(("approved", "auto"))
+
+
+def _tumour(files: CaseFiles) -> tuple[Found, bool]:
+    data = files.json("tumour/tumour.json")
+    return data, data is not None
+
+
+def _plan(files: CaseFiles) -> tuple[Found, bool]:
+    revision = plan_in_force(files)
+    if revision is None:
+        return None, False
+    data = files.json(f"plan/{revision}/plan.json")
+    wanted = ids(files.config, "plan", "revisions")
+    there = [r for r in wanted if files.exists(f"plan/{r}/plan.json")]
+    return {"revision": revision, "revisions": there or [revision], **(data or {})}, data is not None
+
+
+def _prototype(files: CaseFiles) -> tuple[Found, bool]:
+    iterations = []
+    for name in iteration_ids(files):
+        data = files.json(f"prototype/{name}/prototype.json")
+        gate = files.json(f"prototype/{name}/gate.json")
+        if data is None and gate is None:
+            continue
+        entry: dict[str, Any] = {"id": name, "parent": None, "plan": None, "hausdorff_to_parent_mm": None}
+        entry.update({k: v for k, v in (data or {}).items() if k != "status"})
+        entry["decision"] = (gate or {}).get("decision", "awaiting review")
+        entry["reviewers"] = (gate or {}).get("reviewers", [])
+        entry["subject_sha256"] = (gate or {}).get("subject_sha256")
+        iterations.append(entry)
+    approved = approved_iteration(files)
+    return {"approved": approved, "iterations": iterations}, approved is not None
+
+
+def _implant(files: CaseFiles) -> tuple[Found, bool]:
+    data = files.json("implant/implant.json")
+    return data, data is not None
+
+
+def _lattice(files: CaseFiles) -> tuple[Found, bool]:
+    data = files.json("lattice/lattice.json")
+    return data, data is not None
+
+
+def _strength(files: CaseFiles) -> tuple[Found, bool]:
+    solid = files.json("strength/solid/strength.json")
+    final = files.json("strength/final/strength.json")
+    if solid is None and final is None:
+        return None, False
+    judged = final or solid or {}
+    merged = {"judged": "final" if final else "solid", **judged}
+    return {**merged, "solid": solid, "final": final}, final is not None
+
+
+def _build(files: CaseFiles) -> tuple[Found, bool]:
+    revisions = []
+    wanted = ids(files.config, "build", "revisions")
+    for name in _merged(wanted, files.folders("build")):
+        data = files.json(f"build/{name}/build.json")
+        checks = files.json(f"build/{name}/checks.json")
+        if data is not None:
+            revisions.append(
+                {"id": name, **{k: v for k, v in data.items() if k != "status"}, "checks": checks}
+            )
+    found: dict[str, Any] = {"revisions": revisions}
+    gate = files.json("design/gate.json")
+    if gate is not None:
+        found["gate"] = _gate(gate)
+    built = {r["id"] for r in revisions}
+    return found, bool(revisions) and all(name in built for name in wanted)
+
+
+def _folders_with(parent: str, items: str, name: str) -> Callable[[CaseFiles], tuple[Found, bool]]:
+    def read(files: CaseFiles) -> tuple[Found, bool]:
+        entries = []
+        for folder in files.folders(parent):
+            data = files.json(f"{parent}/{folder}/{name}")
+            if data is not None:
+                entries.append({"id": folder, **{k: v for k, v in data.items() if k != "status"}})
+        return {items: entries}, bool(entries)
+
+    return read
+
+
+def _release(files: CaseFiles) -> tuple[Found, bool]:
+    data = files.json("release/release.json")
+    return data, data is not None
+
+
+def _audit(files: CaseFiles) -> tuple[Found, bool]:
+    data = files.json("audit/verify.json")
+    if data is None:
+        return None, False
+    # Hashes and times of the ledger differ between runs of the same case: the audit folder shows them.
+    kept: dict[str, Any] = {k: data[k] for k in ("entries", "verified", "unsigned_gates") if k in data}
+    return kept, True
+
+
+_READERS: dict[str, Callable[[CaseFiles], tuple[Found, bool]]] = {
+    "ingest": _ingest,
+    "segment": _segment,
+    "tumour": _tumour,
+    "plan": _plan,
+    "prototype": _prototype,
+    "implant": _implant,
+    "lattice": _lattice,
+    "strength": _strength,
+    "build": _build,
+    "inspect": _folders_with("inspect", "revisions", "deviation.json"),
+    "release": _release,
+    "followup": _folders_with("followup", "timepoints", "followup.json"),
+    "audit": _audit,
+}

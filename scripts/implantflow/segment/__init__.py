@@ -1,0 +1,1 @@
+"""Bones of the planning CT: threshold, shape prior, cut in the disputed band, half-maximum surface."""

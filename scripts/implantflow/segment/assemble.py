@@ -1,0 +1,174 @@
+"""The label map and the figures of ``segment.json``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.errors import GeometryError
+from implantflow.segment.edges import bounding_box
+from implantflow.segment.grid import Box
+from implantflow.segment.mesh import is_closed, shell_count, volume_mm3
+from implantflow.segment.regions import LABELS
+from implantflow.segment.surface import BoneSolid, fill_cavities, fill_cut_faces
+from implantflow.volumes import Volume
+
+#: Vertical distance (mm) above the centre of the S1 endplate that a scan must reach to show a whole vertebra:
+#: disc and body take 36-42 mm a level in adults (phantom and Visible Human CT).
+TOP_OF_LEVEL_MM = {"l5": 42.0, "l4": 78.0, "l3": 114.0}
+#: Mean error (mm) of the half-maximum against the true surface of a blurred cortex (docs/imaging.md).
+HALF_MAXIMUM_ERROR_MM = 0.14
+#: Loose bone smaller than this (mm3) is calcification, contrast or noise and gets no label.
+MIN_LOOSE_MM3 = 100.0
+#: Bones that are labelled at the threshold and get no surface.
+SECONDARY = ("l4_and_above", "femora", "coccyx")
+_BORDERS = (("caudal", "cranial"), ("anterior", "posterior"), ("right", "left"))
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A bone's solid and the box, in the crop that was cut, that its masks fill."""
+
+    solid: BoneSolid
+    box: Box
+
+
+def assemble_labels(
+    view: Volume, region: NDArray[np.uint8], box: Box, solids: dict[str, Placed], threshold_hu: float
+) -> NDArray[np.uint8]:
+    """Label map (K, J, I) on the canonical grid: solids first, then the other bone at the threshold, filled."""
+    from scipy import ndimage
+
+    full = np.zeros(view.array.shape, dtype=np.uint8)
+    part = full[box.slices]
+    for name, placed in solids.items():
+        target = part[placed.box.slices]
+        target[placed.solid.inside & (target == 0)] = LABELS[name]
+    loose = view.array >= threshold_hu
+    # Bone at the rim of a solid that only the threshold calls bone is that solid's blur, not another bone.
+    rim = ndimage.binary_dilation(part > 0, iterations=2)
+    loose[box.slices] &= ~rim | np.isin(region, [LABELS[name] for name in SECONDARY])
+    loose &= full == 0
+    bodies, count = ndimage.label(loose)
+    sizes = np.bincount(bodies.ravel(), minlength=count + 1) * view.voxel_volume_mm3
+    kept = sizes >= MIN_LOOSE_MM3
+    kept[0] = False
+    body_label = _label_of_bodies(bodies[box.slices], region, count)
+    full = np.where(kept[bodies], body_label[bodies], full)
+    part = full[box.slices]
+    # Where one body holds two bones (L5's neighbour and a femur never do, a coccyx and calcification may) the
+    # cut decides voxel by voxel.
+    for name in SECONDARY:
+        part[kept[bodies[box.slices]] & (region == LABELS[name])] = LABELS[name]
+    for name in SECONDARY:
+        _fill_bone(full, LABELS[name])
+    return full
+
+
+def _label_of_bodies(bodies: NDArray[np.int32], region: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """Label (count + 1,) of each body: the secondary bone it mostly is inside the crop, else other bone."""
+    votes = np.stack([np.bincount(bodies[region == LABELS[n]], minlength=count + 1) for n in SECONDARY])
+    votes[:, 0] = 0
+    codes = np.array([LABELS[n] for n in SECONDARY], dtype=np.uint8)
+    named = codes[votes.argmax(axis=0)]
+    return np.where(votes.max(axis=0) > 0, named, np.uint8(LABELS["other_bone"]))
+
+
+def _fill_bone(full: NDArray[np.uint8], code: int) -> None:
+    """Fill the marrow of a bone, also where the scan cuts it off."""
+    if not (full == code).any():
+        return
+    box = bounding_box(full == code, 2)
+    filled = fill_cavities(fill_cut_faces(full[box.slices] == code))
+    part = full[box.slices]
+    part[filled & (part == 0)] = code
+
+
+def label_table(full: NDArray[np.uint8], solids: dict[str, Placed], voxel_mm3: float) -> dict[str, Any]:
+    """``labels`` of the contract, by name: volumes, watertight, shells, what the prior filled in."""
+    counts = np.bincount(full.ravel(), minlength=10)
+    table: dict[str, Any] = {}
+    for name, code in LABELS.items():
+        if counts[code] == 0:
+            continue
+        entry: dict[str, Any] = {"code": code, "voxel_volume_mm3": float(counts[code]) * voxel_mm3}
+        if name in solids:
+            solid = solids[name].solid
+            entry |= {
+                "volume_mm3": volume_mm3(solid.vertices_lps_mm, solid.faces),
+                "watertight": is_closed(solid.faces),
+                "shells": shell_count(solid.faces),
+                "triangles": len(solid.faces),
+                "filled_from_prior_mm3": solid.from_prior_mm3,
+                "surface_level_median_hu": solid.level_median_hu,
+            }
+        else:
+            entry |= {"volume_mm3": entry["voxel_volume_mm3"], "watertight": None, "shells": None}
+        table[name] = entry
+    return table
+
+
+def check_sides(solids: dict[str, Placed]) -> None:
+    """GeometryError unless the left hip lies at larger x than the sacrum, and that at larger x than the right."""
+    x = {name: float(p.solid.vertices_lps_mm[:, 0].mean()) for name, p in solids.items()}
+    if not x["hip_left"] > x["sacrum"] > x["hip_right"]:
+        raise GeometryError(
+            f"left and right are exchanged: hip_left at x {x['hip_left']:.0f} mm, sacrum {x['sacrum']:.0f}, "
+            f"hip_right {x['hip_right']:.0f}; in patient LPS the left has the larger x",
+            where="segment",
+            fix="check the side of landmarks or label map, and the orientation of the series",
+        )
+
+
+def coverage(
+    labels: Volume, endplate_z_mm: float | None, inside_fraction: dict[str, float] | None
+) -> dict[str, Any]:
+    """What of each structure lies inside the scan, and how that was judged."""
+    found: dict[str, Any] = {}
+    for name, code in LABELS.items():
+        mask = labels.array == code
+        if not mask.any():
+            continue
+        borders = []
+        for axis, (low, high) in enumerate(_BORDERS):
+            if np.take(mask, 0, axis=axis).any():
+                borders.append(low)
+            if np.take(mask, -1, axis=axis).any():
+                borders.append(high)
+        found[name] = {"inside_scan": "partly" if borders else "whole", "touches_border": borders}
+        if inside_fraction and name in inside_fraction:
+            found[name]["prior_inside_fraction"] = inside_fraction[name]
+    if endplate_z_mm is not None:
+        top = labels.index_to_lps(np.array([[0.0, 0.0, labels.array.shape[0] - 0.5]]))[0, 2]
+        above = float(top - endplate_z_mm)
+        previous = 0.0
+        for level, need in TOP_OF_LEVEL_MM.items():
+            state = "whole" if above >= need else ("partly" if above > previous + 5.0 else "outside")
+            found[level] = {**found.get(level, {}), "inside_scan": state}
+            previous = need
+        found["scan_above_s1_endplate_mm"] = above
+        found["lumbar_levels_judged_by"] = (
+            "height of the scan above the S1 endplate: a whole vertebra needs "
+            + ", ".join(f"{k.upper()} {v:g} mm" for k, v in TOP_OF_LEVEL_MM.items())
+            + "; numbering assumes that the bone on the sacrum is L5, a person confirms it"
+        )
+    return found
+
+
+def error_budget(view: Volume, solids: dict[str, Placed], fit_residual_mm: float | None) -> dict[str, Any]:
+    """Where the surface may be off (mm): known, measured on this scan, or stated as a limit."""
+    moves = [p.solid.mean_move_mm for p in solids.values()]
+    shifts = [p.solid.threshold_shift_mm for p in solids.values()]
+    return {
+        "voxel_mm": view.spacing_mm,
+        "half_maximum_mean_mm": HALF_MAXIMUM_ERROR_MM,
+        "smoothing_mean_mm": float(np.mean(moves)),
+        "fixed_threshold_would_move_surface_out_mm": float(np.mean(shifts)),
+        "prior_fit_mean_mm": fit_residual_mm,
+        "note": "half_maximum from the project's simulation of a blurred cortex; smoothing and threshold shift "
+        "measured on these surfaces; the prior's error counts only where it filled bone in, and to the side "
+        "of a joint that the image does not show",
+    }

@@ -1,0 +1,260 @@
+"""The whole segmentation as one function: what the stage and the command call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.config.segment import SegmentConfig
+from implantflow.errors import GeometryError, QualityGateError
+from implantflow.geometry import FloatArray
+from implantflow.jobs import progress
+from implantflow.segment.anatomy import endplate_vertices, plane_through
+from implantflow.segment.assemble import (
+    Placed,
+    assemble_labels,
+    check_sides,
+    coverage,
+    error_budget,
+    label_table,
+)
+from implantflow.segment.cut import Prices
+from implantflow.segment.edges import bounding_box, find_edges
+from implantflow.segment.fit import Fit, fit_prior
+from implantflow.segment.grid import Box, box_around, canonical, crop, isotropic_lps, restore
+from implantflow.segment.labelmap import LabelMap, as_report
+from implantflow.segment.level import full_contrast, gaussian
+from implantflow.segment.pose import landmark_pose, search_poses
+from implantflow.segment.prior import ShapePrior
+from implantflow.segment.regions import LABELS, Scene, distances, split_bones
+from implantflow.segment.surface import Candidate, candidate, solid_of_bone
+from implantflow.volumes import Volume
+
+#: Bones that get a surface.
+SURFACED = ("sacrum", "hip_left", "hip_right", "l5")
+#: Voxels brighter than this (HU) after light smoothing take part in the cuts, even below the threshold.
+CUT_FLOOR_HU = 150.0
+#: Spine kept above the S1 endplate, and soft tissue below an atlas sacrum, in the crop that is cut (mm).
+ABOVE_MM, BELOW_MM, MARGIN_MM = 65.0, 50.0, 12.0
+#: Starting poses that are refined.
+STARTS = 5
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Result of :func:`segment_volume`.
+
+    Attributes
+    ----------
+    labels : Volume of uint8 on the grid of the CT.
+    solids : per bone, its closed surface.
+    report : what ``segment.json`` holds.
+    """
+
+    labels: Volume
+    solids: dict[str, Placed]
+    report: dict[str, Any]
+
+
+def segment_volume(
+    volume: Volume,
+    prior: ShapePrior | LabelMap,
+    settings: SegmentConfig,
+    landmarks: dict[str, FloatArray] | None = None,
+) -> Segmentation:
+    """Threshold a CT, tell its bones apart with a shape prior, and surface them.
+
+    Parameters
+    ----------
+    volume : CT in HU, any orthogonal orientation.
+    prior : from :mod:`implantflow.segment.prior`, or an imported label map.
+    settings : thresholds and limits.
+    landmarks : patient LPS mm by name; poses the prior. Without them the pose is searched.
+
+    Raises
+    ------
+    InputError, GeometryError, QualityGateError
+        Too little anatomy, mirrored sides, or a fit that misses the bone.
+    """
+    view, order, flips = canonical(volume)
+    threshold_mm3 = float((view.array >= settings.threshold_hu).sum()) * view.voxel_volume_mm3
+    if isinstance(prior, LabelMap):
+        hu, region, box, resampled = prior.region_on(view)
+        parts = _Parts(hu, region, box, {}, None, None, {"prior": as_report(prior.name, resampled)})
+    else:
+        parts = _cut_with_prior(view, prior, settings, landmarks)
+    progress("surfaces at the local half-maximum", done=0.6)
+    solids, full_hu = _surfaces(parts, settings)
+    check_sides(solids)
+    full = assemble_labels(view, parts.region, parts.box, solids, settings.threshold_hu)
+    report = {
+        "threshold_hu": settings.threshold_hu,
+        "threshold_volume_mm3": threshold_mm3,
+        "cortex_contrast_hu": full_hu,
+        "disputed_pct": parts.disputed_pct,
+        "labels": label_table(full, solids, view.voxel_volume_mm3),
+        "coverage": coverage(Volume(full, view.affine_lps), parts.endplate_z_mm, parts.inside_fraction),
+        **parts.report,
+        "error_budget": error_budget(view, solids, parts.fit_residual_mm),
+    }
+    progress("labels and surfaces done", done=1.0)
+    return Segmentation(Volume(restore(full, order, flips), volume.affine_lps), solids, report)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What surfacing needs, whichever way the regions came about."""
+
+    hu: Volume
+    region: NDArray[np.uint8]
+    box: Box
+    distance: dict[str, NDArray[np.float32]]
+    disputed_pct: float | None
+    endplate_z_mm: float | None
+    report: dict[str, Any]
+    inside_fraction: dict[str, float] | None = None
+    fit_residual_mm: float | None = None
+
+
+def _cut_with_prior(
+    view: Volume, prior: ShapePrior, settings: SegmentConfig, landmarks: dict[str, FloatArray] | None
+) -> _Parts:
+    progress("fit of the shape prior", done=0.05)
+    spacing = max(1.0, 0.6 * float(view.spacing_mm.max()))
+    fine = isotropic_lps(view, spacing, max(0.8, 0.7 * spacing))
+    coarse = isotropic_lps(fine, max(settings.fit_spacing_mm, spacing), 0.0)
+    edges = find_edges(coarse, settings.fit_threshold_hu)
+    fine = crop(fine, box_around(fine, edges.points_lps_mm, 15.0))
+    fine = Volume(np.ascontiguousarray(fine.array), fine.affine_lps)
+    residuals: dict[str, float] = {}
+    if landmarks is not None:
+        pose, residuals = landmark_pose(prior, landmarks, settings.prior.min_landmarks)
+        poses = [pose]
+    else:
+        poses = search_poses(prior, edges, settings.min_inside_fraction, STARTS)
+    fit = fit_prior(prior, edges, fine, poses)
+    figures = _check_fit(prior, fit, settings)
+    progress("cuts in the disputed band", done=0.35)
+    scene, box = _scene(view, prior, fit, settings)
+    regions = split_bones(scene, settings.band_mm)
+    named = (regions.region > 0) & (regions.region <= LABELS["l5"]) & scene.bone
+    disputed = 100.0 * float((regions.disputed & named).sum()) / max(int(named.sum()), 1)
+    report = {
+        "prior": {
+            "kind": prior.kind,
+            "members": prior.members,
+            "covers_sacral_apex": prior.covers_apex,
+            "posed_by": "landmarks" if landmarks is not None else "search without clicks",
+            "landmark_residual_mm": residuals,
+            "note": _PRIOR_NOTES[prior.kind],
+        },
+        "fit": figures,
+        "s1_endplate": scene.endplate.as_json(),
+        "l4_l5_disc": None
+        if regions.l4_l5_disc is None
+        else {**regions.l4_l5_disc.plane.as_json(), "contrast_hu": regions.l4_l5_disc.contrast_hu},
+    }
+    inside = {n: float(fit.inside[prior.bone == k].mean()) for k, n in enumerate(prior.names)}
+    return _Parts(
+        scene.hu,
+        regions.region,
+        box,
+        scene.distance,
+        disputed,
+        scene.endplate.point[2],
+        report,
+        inside,
+        figures["residual_mean_mm"],
+    )
+
+
+_PRIOR_NOTES = {
+    "atlas": "Statistical shape model of both hips and S1-S3. It has no L5 and nothing below S3: L5 was told "
+    "from L4 at the disc found between them, and the coccyx is part of the sacrum. Not for clinical use "
+    "(licence of the atlas).",
+    "template": "One shape made by the project, bent to the patient; the patient's own bone decides the "
+    "surface wherever the image shows it.",
+}
+
+
+def _check_fit(prior: ShapePrior, fit: Fit, settings: SegmentConfig) -> dict[str, Any]:
+    """Figures of the fit; QualityGateError when it missed the bone."""
+    inside, matched = int(fit.inside.sum()), int(fit.matched.sum())
+    residual = np.abs(fit.residual_mm[fit.matched])
+    share = matched / max(inside, 1)
+    figures = {
+        "cost_mm": fit.cost_mm,
+        "inside_fraction": inside / len(fit.inside),
+        "matched_fraction": share,
+        "residual_mean_mm": float(residual.mean()) if matched else None,
+        "residual_p95_mm": float(np.quantile(residual, 0.95)) if matched else None,
+        "start": fit.start,
+        "bones": {
+            name: {"matched_fraction": float(fit.matched[(prior.bone == n) & fit.inside].mean())}
+            for n, name in enumerate(prior.names)
+            if (fit.inside & (prior.bone == n)).any()
+        },
+    }
+    problems = []
+    if inside < settings.min_inside_fraction * len(fit.inside):
+        problems.append(f"only {100 * inside / len(fit.inside):.0f} % of the prior lies inside the scan")
+    if share < settings.min_matched_fraction:
+        problems.append(f"only {100 * share:.0f} % of its vertices met a bone edge within 3 mm")
+    if fit.cost_mm > settings.max_fit_residual_mm:
+        problems.append(f"its mean distance to the bone is {fit.cost_mm:.1f} mm")
+    if problems:
+        raise QualityGateError(
+            "the shape prior does not fit this scan: " + "; ".join(problems),
+            where="segment",
+            fix="check orientation and coverage (L5 to acetabula), give landmarks, or import a label map",
+        )
+    return figures
+
+
+def _scene(view: Volume, prior: ShapePrior, fit: Fit, settings: SegmentConfig) -> tuple[Scene, Box]:
+    vertices = fit.vertices_lps_mm
+    endplate = plane_through(vertices[endplate_vertices(prior)], np.array([0.0, 0.0, 1.0]))
+    sacrum = vertices[prior.bone == prior.index("sacrum")]
+    top = np.asarray(endplate.point) + ABOVE_MM * np.asarray(endplate.normal)
+    bottom = sacrum[sacrum[:, 2].argmin()] - np.array([0.0, 0.0, BELOW_MM])
+    box = box_around(view, np.vstack([vertices, top, bottom]), MARGIN_MM)
+    part = crop(view, box)
+    hu = Volume(np.ascontiguousarray(part.array), part.affine_lps)
+    voxel = float(hu.spacing_mm.max())
+    sheet_mm = max(0.8, 0.7 * voxel)
+    light = gaussian(hu, 0.5)
+    prices = Prices(
+        light, gaussian(hu, sheet_mm), sheet_mm, hu.spacing_mm[::-1].copy(), settings.valley_scale_hu
+    )
+    bone = (hu.array >= settings.threshold_hu) | (light > CUT_FLOOR_HU)
+    return Scene(hu, bone, distances(prior, vertices, hu), prices, endplate, vertices, prior), box
+
+
+def _surfaces(parts: _Parts, settings: SegmentConfig) -> tuple[dict[str, Placed], float]:
+    """Solids of the four bones, and the contrast (HU) of this scan's thick cortex."""
+    threshold = settings.threshold_hu
+    candidates: dict[str, tuple[Candidate, Box]] = {}
+    for name in SURFACED:
+        own = parts.region == LABELS[name]
+        if not own.any():
+            raise GeometryError(
+                f"no bone was found for '{name}'",
+                where="segment",
+                fix="the scan must show L5, the sacrum and both hips; or import a label map",
+            )
+        box = bounding_box(own, 6)
+        part = crop(parts.hu, box)
+        hu = Volume(np.ascontiguousarray(part.array), part.affine_lps)
+        mine = np.ascontiguousarray(own[box.slices])
+        others = (parts.region[box.slices] > 0) & ~mine
+        distance = parts.distance[name][box.slices] if name in parts.distance else None
+        candidates[name] = (candidate(hu, mine, others, threshold, distance), box)
+    full_hu = full_contrast([c.profiles for c, _ in candidates.values()])
+    limit = settings.smoothing_limit_mm
+    solids = {
+        n: Placed(solid_of_bone(c, full_hu, threshold, limit), box) for n, (c, box) in candidates.items()
+    }
+    return solids, full_hu

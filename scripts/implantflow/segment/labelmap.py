@@ -1,0 +1,105 @@
+"""Bones labelled in another program: checked for grid and side, then only surfaced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.errors import GeometryError, InputError
+from implantflow.segment.edges import bounding_box
+from implantflow.segment.grid import Box, canonical, crop
+from implantflow.segment.regions import LABELS
+from implantflow.volumes import Volume, read_volume, to_sitk
+
+#: Smallest share of the labelled voxels that must be bright, so that the map belongs to this scan.
+MIN_BRIGHT_FRACTION = 0.2
+#: Largest part of a labelled bone that may fall outside the scan when a map on another grid is resampled.
+MAX_LOST_FRACTION = 0.02
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """An imported label map (codes of :data:`LABELS`) and the file it came from."""
+
+    volume: Volume
+    name: str
+
+    def region_on(self, view: Volume) -> tuple[Volume, NDArray[np.uint8], Box, bool]:
+        """Labels on the crop of ``view`` (canonical CT) that holds them.
+
+        Returns
+        -------
+        hu : the crop; region : (K, J, I) uint8; box : its place; resampled : whether the grids differed.
+
+        Raises
+        ------
+        GeometryError
+            The map lies outside the scan, or its voxels are not bone there.
+        """
+        labels, _, _ = canonical(self.volume)
+        same = labels.array.shape == view.array.shape and np.allclose(
+            labels.affine_lps, view.affine_lps, atol=1e-2
+        )
+        array = labels.array if same else _resampled(labels, view, self.name)
+        box = bounding_box(array > 0, 8)
+        part = crop(view, box)
+        hu = Volume(np.ascontiguousarray(part.array), part.affine_lps)
+        region = np.ascontiguousarray(array[box.slices]).astype(np.uint8)
+        bright = float((hu.array[region > 0] > 100.0).mean())
+        if bright < MIN_BRIGHT_FRACTION:
+            raise GeometryError(
+                f"only {100 * bright:.0f} % of the labelled voxels are brighter than 100 HU: the label map does "
+                "not lie on the bones of this scan",
+                where=self.name,
+                fix="export the labels in the space of the planning CT, in LPS or RAS as its file says",
+            )
+        return hu, region, box, not same
+
+
+def read_label_map(path: Path) -> LabelMap:
+    """Read a label map; InputError when it lacks a bone or holds codes that are not known."""
+    volume = read_volume(path)
+    codes = {int(c) for c in np.unique(volume.array)} - {0}
+    known = set(LABELS.values())
+    missing = [n for n in ("sacrum", "hip_left", "hip_right", "l5") if LABELS[n] not in codes]
+    if missing or not codes <= known:
+        table = ", ".join(f"{code} {name}" for name, code in LABELS.items())
+        raise InputError(
+            f"the label map lacks {missing or 'nothing'} and holds unknown codes {sorted(codes - known)}",
+            where=path.name,
+            fix=f"use these codes: {table}",
+        )
+    return LabelMap(Volume(volume.array.astype(np.uint8), volume.affine_lps), path.name)
+
+
+def _resampled(labels: Volume, view: Volume, name: str) -> NDArray[np.uint8]:
+    import SimpleITK as sitk
+
+    reference = to_sitk(view)
+    image = sitk.Resample(
+        to_sitk(labels), reference, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0, sitk.sitkUInt8
+    )
+    out = np.asarray(sitk.GetArrayFromImage(image))
+    before = float((labels.array > 0).sum()) * labels.voxel_volume_mm3
+    after = float((out > 0).sum()) * view.voxel_volume_mm3
+    if after < (1.0 - MAX_LOST_FRACTION) * before:
+        raise GeometryError(
+            f"the label map has another grid, and {100 * (1 - after / before):.0f} % of it falls outside the scan",
+            where=name,
+            fix="export it on the grid of the planning CT",
+        )
+    return out
+
+
+def as_report(name: str, resampled: bool) -> dict[str, Any]:
+    """The ``prior`` entry of ``segment.json`` for an imported map."""
+    return {
+        "kind": "label_map",
+        "file": name,
+        "resampled": resampled,
+        "note": "Bones labelled in another program; checked for grid and side and surfaced here, not cut.",
+    }

@@ -1,0 +1,314 @@
+"""Which voxel belongs to which bone: distances to the fitted prior, then cuts where they do not decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.geometry import FloatArray, Plane
+from implantflow.segment.anatomy import Disc, disc_above, endplate_vertices, plane_through
+from implantflow.segment.cut import BoolArray, Prices, two_way_cut
+from implantflow.segment.edges import largest_component
+from implantflow.segment.mesh import signed_distance
+from implantflow.segment.prior import ShapePrior
+from implantflow.volumes import Volume, from_sitk, to_sitk
+
+#: Distances to the fitted bones are exact up to here (mm).
+FAR_MM = 16.0
+#: Grid (mm) on which distances are computed before they are interpolated to the CT's voxels.
+DISTANCE_GRID_MM = 2.0
+#: Voxels nearer than this (mm) to a fitted bone may belong to it.
+REACH_MM = 10.0
+#: A body of bone this large (mm3) and this far (mm) outside a fitted hip is something else (femur, L5, hand).
+FOREIGN_MM3, FOREIGN_MM = 1500.0, 6.0
+
+#: Deeper than this (mm) inside a fitted bone is that bone: a fit drawn across a joint errs by gap and cortex.
+DEEP_MM = 3.0
+
+SACRUM, HIP_LEFT, HIP_RIGHT, L5, L4_AND_ABOVE, FEMORA, COCCYX, OTHER = 1, 2, 3, 4, 5, 6, 7, 9
+LABELS = {
+    "sacrum": SACRUM,
+    "hip_left": HIP_LEFT,
+    "hip_right": HIP_RIGHT,
+    "l5": L5,
+    "l4_and_above": L4_AND_ABOVE,
+    "femora": FEMORA,
+    "coccyx": COCCYX,
+    "other_bone": OTHER,
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything the cuts look at, on one crop of the CT.
+
+    Attributes
+    ----------
+    hu : crop of the CT, canonical axes.
+    bone : (K, J, I) bool, at or above the threshold, or bright after light smoothing.
+    distance : per bone of the prior (K, J, I) float32, mm to the fitted surface, negative inside.
+    prices : what cutting costs.
+    endplate : S1 endplate, normal cranial.
+    """
+
+    hu: Volume
+    bone: BoolArray
+    distance: dict[str, NDArray[np.float32]]
+    prices: Prices
+    endplate: Plane
+    vertices_lps_mm: FloatArray
+    prior: ShapePrior
+
+    def height(self, plane: Plane) -> NDArray[np.float32]:
+        """(K, J, I) signed distance (mm) of every voxel centre to a plane."""
+        affine = self.hu.affine_lps
+        normal = np.asarray(plane.normal)
+        step = normal @ affine[:3, :3]
+        base = float(normal @ (affine[:3, 3] - np.asarray(plane.point)))
+        k, j, i = (np.arange(n, dtype=np.float32) for n in self.hu.array.shape)
+        return (base + step[2] * k[:, None, None] + step[1] * j[None, :, None] + step[0] * i).astype(
+            np.float32
+        )
+
+    def coordinate(self, axis: int) -> NDArray[np.float32]:
+        """(K, J, I) patient LPS coordinate (mm) of every voxel centre along one axis."""
+        normal = np.zeros(3)
+        normal[axis] = 1.0
+        return self.height(Plane.of([0.0, 0.0, 0.0], normal))
+
+
+def distances(prior: ShapePrior, vertices: FloatArray, grid: Volume) -> dict[str, NDArray[np.float32]]:
+    """Signed distances (mm) to every fitted bone at the voxels of ``grid``, clipped at FAR_MM."""
+    import SimpleITK as sitk
+
+    reference = to_sitk(Volume(np.empty(grid.array.shape, np.uint8), grid.affine_lps))
+    size = np.array(grid.array.shape[::-1])
+    corners = np.array([[i, j, k] for i in (0, size[0]) for j in (0, size[1]) for k in (0, size[2])]) - 0.5
+    lps = grid.index_to_lps(corners)
+    low, high = lps.min(axis=0) - DISTANCE_GRID_MM, lps.max(axis=0) + DISTANCE_GRID_MM
+    shape = tuple(int(n) for n in np.ceil((high - low) / DISTANCE_GRID_MM).astype(int)[::-1] + 1)
+    affine = np.diag([DISTANCE_GRID_MM] * 3 + [1.0])
+    affine[:3, 3] = low
+    coarse = Volume(np.empty(shape, np.uint8), affine)
+    found = {}
+    for n, name in enumerate(prior.names):
+        field = signed_distance(vertices, prior.faces[n], coarse, FAR_MM)
+        image = sitk.Resample(
+            to_sitk(coarse.like(field)),
+            reference,
+            sitk.Transform(),
+            sitk.sitkLinear,
+            FAR_MM,
+            sitk.sitkFloat32,
+        )
+        found[name] = np.asarray(from_sitk(image).array)
+    return found
+
+
+def _sacrum_lean(scene: Scene) -> NDArray[np.float32]:
+    """Distance to everything else less distance to the sacrum (mm): positive leans to the sacrum."""
+    d = scene.distance
+    sacrum = d["sacrum"]
+    hips = np.minimum(d["hip_left"], d["hip_right"])
+    lean = hips - sacrum
+    above = scene.height(scene.endplate)
+    if "l5" in d:
+        lean = np.minimum(lean, d["l5"] - sacrum)
+    else:
+        lean = _lean_without_l5(scene, lean, above, hips)
+    if not scene.prior.covers_apex:
+        own = scene.vertices_lps_mm[scene.prior.bone == scene.prior.index("sacrum")]
+        across = np.abs(scene.coordinate(0) - np.float32(np.median(own[:, 0])))
+        below = scene.coordinate(2) < np.percentile(own[:, 2], 3) + 4.0
+        lean = np.where(below & (hips > 5.0) & (across < 50.0), np.float32(20.0), lean)
+    return lean.astype(np.float32)
+
+
+def _lean_without_l5(
+    scene: Scene, lean: NDArray[np.float32], above: NDArray[np.float32], hips: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """An atlas without L5: whatever lies outside the sacral surface above or behind the endplate leans to L5."""
+    outside = 1.0 - scene.distance["sacrum"]
+    lean = np.where(above > 0, np.minimum(lean, outside), lean)
+    near = (above > -15.0) & (above <= 0)
+    lean = np.where(near, np.minimum(lean, 3.0 + outside), lean)
+    plate = scene.vertices_lps_mm[endplate_vertices(scene.prior)]
+    across = np.abs(scene.coordinate(0) - np.float32(plate[:, 0].mean()))
+    behind = scene.coordinate(1) > plate[:, 1].max() - 4.0
+    facets = (above > -28.0) & behind & (across < 38.0) & (hips > 8.0)
+    return np.where(facets, np.minimum(lean, outside), lean)
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Result of the cuts.
+
+    Attributes
+    ----------
+    region : (K, J, I) uint8, label that owns the voxel (bone or the inside of a fitted bone), 0 elsewhere.
+    disputed : (K, J, I) bool, voxels that a cut decided.
+    l4_l5_disc : the plane found between L5 and L4, None when L5 was told apart otherwise or not at all.
+    """
+
+    region: NDArray[np.uint8]
+    disputed: BoolArray
+    l4_l5_disc: Disc | None
+
+
+def split_bones(scene: Scene, band_mm: float) -> Regions:
+    """Give every bone voxel of the scene to one bone."""
+    d = scene.distance
+    hips = np.minimum(d["hip_left"], d["hip_right"])
+    others = np.minimum(hips, d["l5"]) if "l5" in d else hips
+    lean = _sacrum_lean(scene)
+    above = scene.height(scene.endplate)
+    nearest = np.minimum(others, d["sacrum"])
+    reach = (nearest < REACH_MM) | (lean >= 20.0)
+    if "l5" not in d:
+        reach |= (above > -15.0) & (d["sacrum"] < FAR_MM - 1.0)
+    domain = reach & (scene.bone | (nearest < 0))
+    sacrum = two_way_cut(domain, lean, band_mm, scene.prices)
+    disputed = domain & (np.abs(lean) < band_mm)
+    region = np.zeros(domain.shape, dtype=np.uint8)
+    region[sacrum] = SACRUM
+    free = (scene.bone | (others < 0)) & ~sacrum
+    hip, contested = _cut_hips(scene, free, hips)
+    disputed |= contested
+    region[hip & (d["hip_left"] <= d["hip_right"])] = HIP_LEFT
+    region[hip & (d["hip_left"] > d["hip_right"])] = HIP_RIGHT
+    spine = free & ~hip & (above > -30.0)
+    disc, contested = _cut_spine(scene, spine, above, region)
+    disputed |= contested
+    if scene.prior.covers_apex:
+        disputed |= _cut_coccyx(scene, region, band_mm)
+    rest = (region == 0) & scene.bone
+    region[rest] = OTHER
+    _name_femora(scene, region)
+    return Regions(region, disputed, disc)
+
+
+def _large_bodies(mask: BoolArray, voxels: float) -> BoolArray:
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(mask)
+    sizes = np.bincount(labels.ravel())
+    keep = sizes >= voxels
+    keep[0] = False
+    return np.asarray(keep[labels])
+
+
+def _cut_hips(scene: Scene, free: BoolArray, hips: NDArray[np.float32]) -> tuple[BoolArray, BoolArray]:
+    """Part of ``free`` that is hip: cut off femora, L5 and hands, keep what the prior merely missed."""
+    foreign = free & (hips > FOREIGN_MM / 2)
+    foreign = _large_bodies(foreign, FOREIGN_MM3 / scene.hu.voxel_volume_mm3) & (hips > FOREIGN_MM)
+    foreign &= ~_below_the_prior(scene, hips)
+    lean = np.zeros(free.shape, dtype=np.float32)
+    lean[free & (hips < -DEEP_MM)] = 2.0
+    lean[foreign] = -2.0
+    domain = free & (hips < FAR_MM)
+    near = two_way_cut(domain, lean, 1.0, scene.prices)
+    hip = near & _touching(near, free & (hips < 0))
+    return hip, domain & (lean == 0) & (hips > 0)
+
+
+def _below_the_prior(scene: Scene, hips: NDArray[np.float32]) -> BoolArray:
+    """Columns under the lower ends of the fitted hips, where a template cut off by its own scan knows nothing."""
+    own = scene.vertices_lps_mm[scene.prior.bone < 2]
+    end_mm = float(own[:, 2].min())
+    index = scene.hu.lps_to_index(np.array([[own[0, 0], own[0, 1], end_mm + 4.0]]))[0, 2]
+    k = int(np.clip(np.round(index), 0, hips.shape[0] - 1))
+    below = np.zeros(hips.shape, dtype=bool)
+    below[:k] = hips[k] < 3.0
+    return below
+
+
+def _touching(mask: BoolArray, seeds: BoolArray) -> BoolArray:
+    """Bodies of ``mask`` that hold a seed."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask)
+    keep = np.zeros(count + 1, dtype=bool)
+    keep[np.unique(labels[mask & seeds])] = True
+    keep[0] = False
+    return np.asarray(keep[labels])
+
+
+def _cut_spine(
+    scene: Scene, spine: BoolArray, above: NDArray[np.float32], region: NDArray[np.uint8]
+) -> tuple[Disc | None, BoolArray]:
+    """Write L5 and L4_AND_ABOVE into ``region``; returns the disc used and the disputed voxels."""
+    lean = np.zeros(spine.shape, dtype=np.float32)
+    disc = None
+    if "l5" in scene.distance:
+        d = scene.distance["l5"]
+        foreign = _large_bodies(spine & (d > FOREIGN_MM / 2), FOREIGN_MM3 / scene.hu.voxel_volume_mm3)
+        lean[spine & (d < -DEEP_MM)] = 2.0
+        lean[foreign & (d > FOREIGN_MM) & (above > 0)] = -2.0
+    else:
+        disc = disc_above(scene.hu, scene.endplate)
+        if disc is None:
+            body = _large_bodies(spine & (above > 0), FOREIGN_MM3 / scene.hu.voxel_volume_mm3)
+            region[body] = L5
+            return None, np.zeros_like(spine)
+        upper = scene.height(disc.plane)
+        centre = (np.asarray(disc.plane.point) + np.asarray(scene.endplate.point)) / 2
+        plate = scene.vertices_lps_mm[endplate_vertices(scene.prior)]
+        core = (np.abs(scene.coordinate(0) - np.float32(centre[0])) < 16.0) & (
+            scene.coordinate(1) < np.float32(plate[:, 1].max())
+        )
+        lean[spine & core & (upper < -4.0) & (above > 4.0)] = 2.0
+        lean[spine & ((core & (upper > 3.0)) | (upper > 22.0))] = -2.0
+    low = two_way_cut(spine, lean, 1.0, scene.prices)
+    low &= _touching(low, lean > 1.0)
+    high = spine & ~low & _touching(spine & ~low, lean < -1.0)
+    region[low] = L5
+    region[high] = L4_AND_ABOVE
+    return disc, spine & (lean == 0)
+
+
+def _cut_coccyx(scene: Scene, region: NDArray[np.uint8], band_mm: float) -> BoolArray:
+    """Take the coccyx off the sacrum (and off loose bone below it) where the prior shows the apex."""
+    d = scene.distance["sacrum"]
+    own = scene.vertices_lps_mm[scene.prior.bone == scene.prior.index("sacrum")]
+    apex = own[own[:, 2].argmin()]
+    below = scene.coordinate(2) < np.float32(apex[2] + 6.0)
+    near = (np.abs(scene.coordinate(0) - np.float32(apex[0])) < 25.0) & (
+        np.abs(scene.coordinate(1) - np.float32(apex[1])) < 45.0
+    )
+    domain = (region == SACRUM) | (scene.bone & (region == 0) & below & near)
+    lean = np.zeros(domain.shape, dtype=np.float32)
+    lean[domain & ((d < -1.0) | ~below)] = 2.0
+    lean[domain & below & near & (d > 5.0)] = -2.0
+    sacrum = two_way_cut(domain, lean, 1.0, scene.prices)
+    coccyx = domain & ~sacrum & near
+    region[domain & sacrum] = SACRUM
+    region[coccyx] = COCCYX
+    del band_mm
+    return domain & (lean == 0)
+
+
+def _name_femora(scene: Scene, region: NDArray[np.uint8]) -> None:
+    """Loose bone whose body comes within 12 mm of the lower half of a hip, and lies lateral, is a femur."""
+    from scipy import ndimage
+
+    own = scene.vertices_lps_mm[scene.prior.bone < 2]
+    middle = float(np.median(own[:, 0]))
+    low = float(own[:, 2].min() + 0.5 * (own[:, 2].max() - own[:, 2].min()))
+    hips = np.minimum(scene.distance["hip_left"], scene.distance["hip_right"])
+    labels, count = ndimage.label(region == OTHER)
+    if count == 0:
+        return
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    near = np.unique(labels[(region == OTHER) & (hips < 5.0)])
+    for body in near[near > 0]:
+        if sizes[body] * scene.hu.voxel_volume_mm3 < FOREIGN_MM3:
+            continue
+        where = np.argwhere(labels == body)[:, ::-1]
+        centre = scene.hu.index_to_lps(where.mean(axis=0)[None])[0]
+        if centre[2] < low and abs(centre[0] - middle) > 40.0:
+            region[labels == body] = FEMORA
+
+
+__all__ = ["LABELS", "Regions", "Scene", "distances", "largest_component", "plane_through", "split_bones"]

@@ -1,0 +1,293 @@
+"""One solid per bone: filled inside, open canals, its surface at the local half-maximum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.errors import GeometryError
+from implantflow.geometry import FloatArray
+from implantflow.segment.cut import BoolArray
+from implantflow.segment.edges import largest_component
+from implantflow.segment.level import Profiles, cortex_profiles, level_at
+from implantflow.segment.mesh import IntArray, area_mm2, is_closed, largest_body, volume_mm3
+from implantflow.volumes import Volume, from_sitk, to_sitk
+
+#: Farther than this (mm) from any bone seen, the prior's surface stands in for the missing cortex.
+UNSEEN_MM = 3.0
+#: Radius (mm) of the ball that feels its way to the bone from outside; canals narrower than twice this close.
+BALL_MM = 1.5
+#: Up to here (mm) outside a fitted bone the prior may say what is inside: the fit errs less.
+KNOWN_MM = 2.0
+#: Gaps closed (mm) where the prior does not know the bone (below an atlas sacrum, L5 without a template),
+#: and how much bone (mm3) must be seen there before that is worth doing.
+CLOSE_UNKNOWN_MM, MIN_UNKNOWN_MM3 = 2.5, 500.0
+#: The half-maximum surface is looked for from this much (mm) inside the threshold surface to this much outside.
+DEEPEST_MM, OUTERMOST_MM = 1.3, 1.6
+#: Width (mm) over which one condition on the surface gives way to the next.
+BLEND_MM = 1.5
+#: Rays out of 14 that must meet bone within 40 mm for marrow to count as enclosed by bone that is seen.
+ENCLOSING_RAYS, RAY_MM = 10, 40.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One bone before its surface is found.
+
+    Attributes
+    ----------
+    hu : crop of the CT; own, others, seen : (K, J, I) bool, voxels the cut gave to this bone, to any other,
+        and bone at the threshold in this one.
+    distance : (K, J, I) float32 mm to the fitted bone, None when the prior does not hold it.
+    solid : (K, J, I) bool, filled at the threshold.
+    away_mm : (K, J, I) float32, distance to bone seen in this one.
+    profiles : cortex along the normals of ``solid``.
+    """
+
+    hu: Volume
+    own: BoolArray
+    others: BoolArray
+    seen: BoolArray
+    distance: NDArray[np.float32] | None
+    solid: BoolArray
+    away_mm: NDArray[np.float32]
+    profiles: Profiles
+
+
+@dataclass(frozen=True)
+class BoneSolid:
+    """One bone.
+
+    Attributes
+    ----------
+    inside : (K, J, I) bool on the crop that was given.
+    vertices_lps_mm, faces : closed surface, patient LPS, outward.
+    from_prior : (K, J, I) bool, voxels that the image does not show and the prior filled in.
+    from_prior_mm3 : their volume.
+    mean_move_mm : mean distance by which smoothing moved the vertices.
+    level_median_hu : median level of the surface.
+    threshold_shift_mm : how far outside this surface the threshold surface lies on average.
+    """
+
+    inside: BoolArray
+    vertices_lps_mm: FloatArray
+    faces: IntArray
+    from_prior: BoolArray
+    from_prior_mm3: float
+    mean_move_mm: float
+    level_median_hu: float
+    threshold_shift_mm: float
+
+
+def signed_depth(mask: BoolArray, like: Volume) -> NDArray[np.float32]:
+    """Distance (mm) to the border of a mask, positive inside, exact to half a voxel."""
+    import SimpleITK as sitk
+
+    image = to_sitk(like.like(mask.astype(np.uint8)))
+    depth = sitk.SignedMaurerDistanceMap(image, True, False, True)
+    return np.asarray(from_sitk(sitk.Cast(depth, sitk.sitkFloat32)).array)
+
+
+def close_gaps(mask: BoolArray, like: Volume, radius_mm: float) -> BoolArray:
+    """Morphological closing by a ball of ``radius_mm`` (mm); the border of the array neither adds nor eats."""
+    grown = signed_depth(mask, like) >= -radius_mm
+    return np.asarray((signed_depth(grown, like) > radius_mm) | mask)
+
+
+def fill_cut_faces(mask: BoolArray) -> BoolArray:
+    """Fill the marrow that shows on the faces of the array, where the scan cuts a bone off."""
+    from scipy import ndimage
+
+    out = mask.copy()
+    for axis in range(3):
+        for end in (0, -1):
+            face = [slice(None)] * 3
+            face[axis] = slice(end, None) if end else slice(0, 1)
+            plane = out[tuple(face)]
+            if plane.any():
+                plane |= np.expand_dims(ndimage.binary_fill_holes(plane.squeeze(axis)), axis)
+    return out
+
+
+def fill_cavities(mask: BoolArray) -> BoolArray:
+    """Fill voids that do not reach the border of the array."""
+    from scipy import ndimage
+
+    return np.asarray(ndimage.binary_fill_holes(mask))
+
+
+def candidate(
+    hu: Volume, own: BoolArray, others: BoolArray, threshold_hu: float, distance: NDArray[np.float32] | None
+) -> Candidate:
+    """Filled solid of one bone at the threshold, and the cortex around it.
+
+    Parameters
+    ----------
+    hu : crop of the CT (HU), canonical axes.
+    own, others : (K, J, I) bool, voxels that the cut gave to this bone and to any other.
+    threshold_hu : lowest HU of bone.
+    distance : (K, J, I) float32 mm to the fitted bone, None when the prior does not hold it.
+
+    Raises
+    ------
+    GeometryError
+        No voxel of the bone reaches the threshold.
+    """
+    seen = own & (hu.array >= threshold_hu)
+    if not seen.any():
+        raise GeometryError("a bone has no voxel above the threshold", where="segment")
+    away = -signed_depth(seen, hu)
+    solid = fill_cut_faces(seen)
+    unknown = seen
+    if distance is not None:
+        solid |= (distance < KNOWN_MM) & ~_exterior(hu, away, distance) & ~others
+        unknown = seen & (distance > KNOWN_MM)
+    if float(unknown.sum()) * hu.voxel_volume_mm3 > MIN_UNKNOWN_MM3:
+        closed = fill_cavities(close_gaps(solid, hu, CLOSE_UNKNOWN_MM)) & ~others
+        solid |= closed if distance is None else closed & (distance > KNOWN_MM)
+    solid = largest_component(fill_cavities(solid))
+    return Candidate(hu, own, others, seen, distance, solid, away, cortex_profiles(hu, solid))
+
+
+def _exterior(hu: Volume, away: NDArray[np.float32], distance: NDArray[np.float32]) -> BoolArray:
+    """Voxels that a ball reaches from outside without touching bone seen or entering the fitted bone.
+
+    Marrow behind a cortex that is thin, cut off by the scan or eaten by a tumour is then not outside, while
+    a foramen wider than the ball stays open.
+    """
+    way = largest_component((away > BALL_MM) & (distance > 0))
+    return np.asarray(signed_depth(way, hu) >= -BALL_MM)
+
+
+def solid_of_bone(
+    bone: Candidate, full_hu: float, threshold_hu: float, smoothing_limit_mm: float
+) -> BoneSolid:
+    """Surface of one bone at the local half-maximum, watertight and in one shell.
+
+    Parameters
+    ----------
+    bone : Candidate
+    full_hu : contrast of this scan's thick cortex.
+    threshold_hu : level where no cortex is met.
+    smoothing_limit_mm : farthest that smoothing may move a vertex.
+
+    Raises
+    ------
+    GeometryError
+        The surface does not close.
+    """
+    hu = bone.hu
+    depth = signed_depth(bone.solid, hu)
+    # Only a shell around the threshold surface is in question; one unit of the field is the bone's contrast.
+    shell = (depth > -OUTERMOST_MM - BLEND_MM) & (depth < DEEPEST_MM + BLEND_MM)
+    voxels = np.argwhere(shell)
+    where = tuple(voxels.T)
+    level, contrast = level_at(hu, bone.profiles, full_hu, threshold_hu, voxels)
+    value = (hu.array[where].astype(np.float32) - level) / contrast
+    value = np.maximum(value, (depth[where] - DEEPEST_MM) / BLEND_MM)
+    value = np.minimum(value, (depth[where] + OUTERMOST_MM) / BLEND_MM)
+    field = np.where(depth > 0, np.float32(0.5), np.float32(-0.5))
+    field[where] = np.clip(value, -0.5, 0.5)
+    if bone.distance is not None:
+        unseen = (bone.away_mm > UNSEEN_MM) & (bone.distance < 1.0)
+        field[unseen] = np.maximum(field[unseen], np.clip(-bone.distance[unseen] / BLEND_MM, -0.5, 0.5))
+    near = np.argwhere(field > -0.5)
+    where = tuple(near.T)
+    field[where] = np.minimum(field[where], 0.5 - _foreign(bone.others, near))
+    inside = largest_component(field > 0)
+    filled = fill_cavities(inside)
+    field = np.where(filled, np.where(inside, field, np.float32(0.25)), np.minimum(field, np.float32(-0.05)))
+    vertices, faces = isosurface(hu, field)
+    smooth, moved = smooth_within(vertices, faces, smoothing_limit_mm)
+    from_prior = _not_enclosed(hu, filled, bone.seen) if bone.distance is not None else np.zeros_like(filled)
+    excess = float(bone.solid.sum()) - float(filled.sum())
+    return BoneSolid(
+        inside=filled,
+        vertices_lps_mm=smooth,
+        faces=faces,
+        from_prior=from_prior,
+        from_prior_mm3=float(from_prior.sum()) * hu.voxel_volume_mm3,
+        mean_move_mm=moved,
+        level_median_hu=float(np.median(level)),
+        threshold_shift_mm=excess * hu.voxel_volume_mm3 / area_mm2(smooth, faces),
+    )
+
+
+def _foreign(others: BoolArray, voxels: NDArray[np.int64]) -> NDArray[np.float32]:
+    from implantflow.segment.kernels import foreign_share
+
+    return np.asarray(foreign_share(others.view(np.uint8), voxels))
+
+
+def isosurface(grid: Volume, field: NDArray[np.float32]) -> tuple[FloatArray, IntArray]:
+    """Zero surface of ``field`` (positive inside) as one closed body in patient LPS, faces outward.
+
+    Values next to zero are moved away from it, so that no triangle is too small to survive single precision;
+    a bone cut by the border of the scan is closed there, half a voxel beyond the last one.
+    """
+    from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+    from vtkmodules.vtkCommonDataModel import vtkImageData
+    from vtkmodules.vtkFiltersCore import vtkFlyingEdges3D
+
+    safe = np.where(np.abs(field) < 0.02, np.where(field > 0, np.float32(0.02), np.float32(-0.02)), field)
+    padded = np.pad(safe, 1, constant_values=np.float32(-0.5))
+    image = vtkImageData()
+    image.SetDimensions(*(int(n) for n in padded.shape[::-1]))
+    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(padded).ravel(), deep=0))
+    edges = vtkFlyingEdges3D()
+    edges.SetInputData(image)
+    edges.SetValue(0, 0.0)
+    edges.ComputeNormalsOff()
+    edges.ComputeGradientsOff()
+    edges.Update()
+    output = edges.GetOutput()
+    index = vtk_to_numpy(output.GetPoints().GetData()).astype(np.float64) - 1.0
+    faces = vtk_to_numpy(output.GetPolys().GetConnectivityArray()).astype(np.int64).reshape(-1, 3)
+    faces = largest_body(faces, len(index))
+    used = np.zeros(len(index), dtype=bool)
+    used[faces] = True
+    vertices, faces = grid.index_to_lps(index[used]), (np.cumsum(used) - 1)[faces]
+    if volume_mm3(vertices, faces) < 0:
+        faces = faces[:, ::-1].copy()
+    if not is_closed(faces):
+        raise GeometryError("the surface of a bone does not close", where="segment")
+    return vertices, faces
+
+
+def smooth_within(vertices: FloatArray, faces: IntArray, limit_mm: float) -> tuple[FloatArray, float]:
+    """Taubin smoothing that moves no vertex farther than ``limit_mm``; returns also the mean move (mm)."""
+    from scipy.sparse import coo_matrix, diags
+
+    if limit_mm == 0.0:
+        return vertices, 0.0
+    rows = np.concatenate([faces[:, 0], faces[:, 1], faces[:, 2]])
+    columns = np.concatenate([faces[:, 1], faces[:, 2], faces[:, 0]])
+    n = len(vertices)
+    links: Any = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(n, n)).tocsr()
+    mean = diags(1.0 / np.maximum(np.asarray(links.sum(axis=1)).ravel(), 1.0)) @ links
+    moved = vertices
+    for factor in (0.5, -0.53) * 5:
+        moved = moved + factor * (mean @ moved - moved)
+        step = moved - vertices
+        length = np.linalg.norm(step, axis=1, keepdims=True)
+        moved = vertices + step * np.minimum(1.0, limit_mm / np.maximum(length, 1e-12))
+    moved = np.round(moved, 6)
+    return moved, float(np.linalg.norm(moved - vertices, axis=1).mean())
+
+
+def _not_enclosed(hu: Volume, solid: BoolArray, seen: BoolArray) -> BoolArray:
+    """Voxels of a solid that are neither bone in the image nor surrounded by it: there the prior speaks."""
+    from implantflow.segment.kernels import enclosing_directions
+
+    voxels = np.argwhere(solid & ~seen)
+    steps = [(k, j, i) for k in (-1, 0, 1) for j in (-1, 0, 1) for i in (-1, 0, 1)]
+    rays = np.array([s for s in steps if sum(map(abs, s)) in (1, 3)], dtype=np.int64)
+    lengths = np.linalg.norm(rays * hu.spacing_mm[::-1], axis=1)
+    counts = np.ceil(RAY_MM / lengths).astype(np.int64)
+    hits = enclosing_directions(seen.view(np.uint8), solid.view(np.uint8), voxels, rays, counts)
+    out = np.zeros_like(solid)
+    out[tuple(voxels[hits < ENCLOSING_RAYS].T)] = True
+    return out

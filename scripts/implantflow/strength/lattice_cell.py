@@ -1,0 +1,97 @@
+"""Everything the implant's model needs to know about the lattice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from implantflow.config.strength import StrengthConfig
+from implantflow.field.cells import occupancy
+from implantflow.geometry import FloatArray
+from implantflow.strength import element, homogenise
+from implantflow.strength.localise import StrutStress
+
+#: Strut sizes, as a share of the nominal one, that show how stiffness goes with density.
+STRUT_STEPS = (0.85, 1.0, 1.15)
+
+
+@dataclass(frozen=True)
+class LatticeCell:
+    """The homogenised lattice.
+
+    Attributes
+    ----------
+    metal : (6, 6) array
+        Elasticity of the solid metal, MPa.
+    elasticity : (6, 6) array
+        Effective elasticity, MPa, along the cell's axes.
+    relative_density : float
+    exponent : float
+        Stiffness goes with density to this power near the nominal density.
+    struts : StrutStress
+    facts : dict
+        For the JSON.
+    """
+
+    metal: FloatArray
+    elasticity: FloatArray
+    relative_density: float
+    exponent: float
+    struts: StrutStress
+    facts: dict[str, Any]
+
+    def density_factor(self, density: FloatArray) -> FloatArray:
+        """Stiffness at ``density`` as a multiple of the nominal one; at most that of the solid metal."""
+        most = float(self.metal[2, 2] / self.elasticity[2, 2])
+        factor = (np.maximum(density, 0.0) / self.relative_density) ** self.exponent
+        return np.asarray(np.minimum(factor, most))
+
+
+def characterise(config: StrengthConfig, cell: str, cell_mm: float, strut_mm: float) -> LatticeCell:
+    """Homogenise the lattice that the field defines.
+
+    Parameters
+    ----------
+    cell, cell_mm, strut_mm : as in :mod:`implantflow.field.cells`.
+    """
+    metal = element.isotropic(1000.0 * config.metal.modulus_gpa, config.metal.poisson)
+    n = config.cell_voxels
+    elasticity, unit_cell, study = homogenise.converge(
+        lambda voxels: occupancy(cell, cell_mm, strut_mm, voxels), metal, n
+    )
+    coefficient, exponent, samples = homogenise.density_exponent(
+        lambda strut: occupancy(cell, cell_mm, strut, n // 2), metal, [s * strut_mm for s in STRUT_STEPS]
+    )
+    struts = StrutStress.of(unit_cell, metal, config.strut_stress_quantile)
+    constants = homogenise.engineering_constants(elasticity)
+    facts = {
+        "cell": cell,
+        "cell_mm": cell_mm,
+        "strut_mm": strut_mm,
+        "relative_density": unit_cell.relative_density,
+        "effective_modulus_gpa": constants["e_z"] / 1000.0,
+        "error_pct": study["error_pct"],
+        "constants": {
+            (f"{k}_gpa" if k.startswith(("e_", "shear")) else k): v / 1000.0
+            if k.startswith(("e_", "shear"))
+            else v
+            for k, v in constants.items()
+        },
+        "elasticity_gpa": elasticity / 1000.0,
+        "elasticity_order": ["xx", "yy", "zz", "yz", "xz", "xy"],
+        "levels": [_level(level) for level in study["levels"]],
+        "gibson_ashby": {"coefficient": coefficient, "exponent": exponent, "samples": samples},
+        "stress_concentration": struts.concentration(),
+    }
+    return LatticeCell(metal, elasticity, unit_cell.relative_density, exponent, struts, facts)
+
+
+def _level(level: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "voxels": level["voxels"],
+        "relative_density": level["relative_density"],
+        "e_z_upper_gpa": level["e_z_upper"] / 1000.0,
+        "e_z_lower_gpa": level["e_z_lower"] / 1000.0,
+    }

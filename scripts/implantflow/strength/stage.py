@@ -1,0 +1,232 @@
+"""The two strength jobs: with the solid implant (may size the strut), and with the finished field (judges)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from implantflow.artifacts import plain, read_json, read_stl, sha256_file, write_json, write_npz
+from implantflow.config.strength import StrengthConfig
+from implantflow.errors import ProvenanceError, QualityGateError
+from implantflow.field.field import Field
+from implantflow.field.make import make_field
+from implantflow.geometry import FloatArray, invert_rigid
+from implantflow.jobs import Job, progress
+from implantflow.strength.agreement import second_solution
+from implantflow.strength.implant import CaseResult, ImplantModel, build_model, solve_cases
+from implantflow.strength.lattice_cell import LatticeCell, characterise
+from implantflow.strength.parts import Parts, voxelise
+from implantflow.strength.sizing import size_strut, strut_rods, without_strut
+
+#: Distances of the solid stage's own field are stored on a grid of this share of a voxel, at most 0.5 mm.
+GRID_SHARE = 0.4
+
+
+def strength_solid(job: Job) -> None:
+    """Stress in the implant as designed, with a lattice of nominal density, and the strut it would need.
+
+    Reads ``implant`` (STL), ``regions`` and ``implant_json``; writes ``strength`` (JSON) and ``view`` (npz).
+    The build orientation is not chosen yet, so the cell's axes are taken along the patient's.
+
+    Raises
+    ------
+    ProvenanceError
+        The regions were made for another implant.
+    InputError, GeometryError
+        A face is missing, the implant is not closed or falls apart, nothing is left to judge.
+    """
+    config = StrengthConfig.model_validate(job.settings["strength"])
+    lattice = job.settings["lattice"]
+    _use_threads(job.threads)
+    regions = read_json(job.input("regions"))
+    digest = sha256_file(job.input("implant"))
+    if regions["implant_stl_sha256"] != digest:
+        raise ProvenanceError(
+            "regions.json was made for another implant.stl",
+            where=str(job.input("regions")),
+            fix="run the implant stage again",
+        )
+    progress("homogenising the lattice cell", done=0.0)
+    cell = characterise(config, lattice["cell"], lattice["cell_mm"], lattice["strut_mm"])
+    progress("cutting the implant into voxels", done=0.3)
+    vertices, faces = read_stl(job.input("implant"))
+    field = make_field(
+        vertices.astype(np.float64),
+        faces,
+        without_strut(regions),
+        np.eye(4),
+        lattice["cell"],
+        lattice["cell_mm"],
+        lattice["strut_mm"],
+        min(0.5, GRID_SHARE * config.voxel_mm),
+    )
+    rods = strut_rods(regions)
+    parts = voxelise(field, config.voxel_mm, more_dense=rods(None), density=cell.relative_density)
+    progress("solving the load cases", done=0.5)
+    setup = build_model(field, regions, parts, cell, config)
+    results = solve_cases(setup, field, cell, config)
+    progress("second solution and strut radii", done=0.8)
+    figures = _figures(config, cell, setup, results) | second_solution(field, regions, parts, cell, config)
+    figures |= size_strut(field, regions, rods, cell, config)
+    figures |= {
+        "stage": "solid",
+        "frame": "patient_lps",
+        "cell_axes": "assumed along patient_lps: the build orientation is chosen later",
+        "implant_stl_sha256": digest,
+    }
+    write_json(job.outputs["strength"], figures)
+    _write_view(job, field, parts, setup, _governing(results))
+
+
+def strength_final(job: Job) -> None:
+    """Judge the implant with the field that will be built.
+
+    Reads ``field``, ``field_data``, ``regions`` and ``strength_solid``; writes ``strength`` and ``view``.
+    The lattice's density is measured in the field, voxel by voxel, and the cell lies along the build axes.
+
+    Raises
+    ------
+    QualityGateError
+        A safety factor is below the case's limit.
+    ProvenanceError
+        The field's lattice is not the one of the config or of the solid stage.
+    """
+    config = StrengthConfig.model_validate(job.settings["strength"])
+    _use_threads(job.threads)
+    regions = read_json(job.input("regions"))
+    solid = read_json(job.input("strength_solid"))
+    field = Field.load(job.input("field"), job.input("field_data"))
+    _same_lattice(field, job.settings["lattice"], "lattice settings of the case")
+    _same_lattice(field, solid["homogenised"], str(job.input("strength_solid")))
+    if regions["implant_stl_sha256"] != solid["implant_stl_sha256"]:
+        raise ProvenanceError(
+            "regions.json is not the one that strength/solid used",
+            where=str(job.input("regions")),
+            fix="run the strength stage again from solid",
+        )
+    progress("homogenising the lattice cell", done=0.0)
+    cell = characterise(config, field.cell, field.cell_mm, field.strut_mm)
+    progress("measuring the field voxel by voxel", done=0.3)
+    parts = voxelise(field, config.voxel_mm)
+    progress("solving the load cases", done=0.6)
+    setup = build_model(field, regions, parts, cell, config)
+    results = solve_cases(setup, field, cell, config)
+    progress("second solution", done=0.9)
+    figures = _figures(config, cell, setup, results) | second_solution(field, regions, parts, cell, config)
+    figures |= {
+        "stage": "final",
+        "frame": "build_xyz; places in patient_lps",
+        "cell_axes": "build_xyz",
+        "lattice_density_measured": float((parts.density * parts.porous).sum() / parts.porous.sum()),
+        "vs_solid_stage_pct": {
+            key: _change(figures[key], solid[key])
+            for key in ("max_von_mises_mpa", "safety_factor", "stiffness_n_per_mm")
+        },
+    }
+    _pass_or_refuse(config, results)
+    write_json(job.outputs["strength"], figures)
+    _write_view(job, field, parts, setup, _governing(results))
+
+
+def _use_threads(threads: int) -> None:
+    import numba
+
+    # Before numba starts its threads: importing the kernels says how they wait.
+    from implantflow.strength import kernels  # noqa: F401
+
+    numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
+
+
+def _same_lattice(field: Field, other: Mapping[str, Any], where: str) -> None:
+    ours = (field.cell, field.cell_mm, field.strut_mm)
+    theirs = (other["cell"], other["cell_mm"], other["strut_mm"])
+    if plain(ours) != plain(theirs):
+        raise ProvenanceError(
+            f"the field's lattice {ours} is not {theirs}",
+            where=where,
+            fix="run strength/solid and lattice again with the present config",
+        )
+
+
+def _governing(results: list[CaseResult]) -> CaseResult:
+    return min(results, key=lambda r: r.safety_factor)
+
+
+def _change(new: float | None, old: float | None) -> float | None:
+    return None if new is None or not old else 100.0 * (new - old) / old
+
+
+def _figures(
+    config: StrengthConfig, cell: LatticeCell, setup: ImplantModel, results: list[CaseResult]
+) -> dict[str, Any]:
+    worst = _governing(results)
+    return {
+        "load_cases": [r.figures for r in results],
+        "governing_load_case": worst.figures["name"],
+        "max_von_mises_mpa": max(r.figures["max_von_mises_mpa"] for r in results),
+        "safety_factor": worst.safety_factor,
+        "safety_factor_min": config.safety_factor_min,
+        "safe": worst.safety_factor >= config.safety_factor_min,
+        "stiffness_n_per_mm": min(r.figures["stiffness_n_per_mm"] for r in results),
+        "elements": setup.facts["elements"],
+        "mesh": setup.facts,
+        "effective_modulus_gpa": cell.facts["effective_modulus_gpa"],
+        "homogenised": cell.facts,
+        "metal": config.metal.model_dump(),
+        "fatigue_dense": config.fatigue_dense.model_dump(),
+        "fatigue_strut": config.fatigue_strut.model_dump(),
+        "supports": [s.model_dump() for s in config.supports],
+        "load": {
+            "face": config.load_face,
+            "area_mm2": float(setup.load.areas.sum()),
+            "body_weight_n": config.body_weight_n,
+            "share_on_implant": config.load_share,
+        },
+        "limitations": [
+            f"{config.exclude_elements} layers of elements beside loaded and supported faces are not judged",
+            "faces are bonded to an elastic bed; gaps, friction, screws, rods and cables carry nothing",
+            f"strut stress is the {100 * config.strut_stress_quantile:g} % quantile of the cell's metal; struts "
+            "cut at the surface and struts' own roughness are not resolved",
+            "linear elastic, static loads compared with a fatigue strength",
+        ],
+    }
+
+
+def _pass_or_refuse(config: StrengthConfig, results: list[CaseResult]) -> None:
+    worst = _governing(results)
+    if worst.safety_factor >= config.safety_factor_min:
+        return
+    figures = worst.figures
+    dense, strut = figures["safety_factor_dense"], figures["safety_factor_strut"]
+    in_strut = dense is None or (strut is not None and strut < dense)
+    place = figures["max_strut_at_lps_mm"] if in_strut else figures["max_dense_at_lps_mm"]
+    raise QualityGateError(
+        f"safety factor {worst.safety_factor:.2f} under '{figures['name']}' is below the case's "
+        f"{config.safety_factor_min:.2f} ({'lattice strut' if in_strut else 'dense metal'}, "
+        f"{figures['max_strut_stress_mpa' if in_strut else 'max_von_mises_dense_mpa']:.0f} MPa)",
+        where=f"patient LPS {np.round(place, 1).tolist()} mm; strength.safety_factor_min",
+        fix="thicken implant.strut_radius_mm (strength/solid suggests one), the contact face or lattice.strut_mm",
+    )
+
+
+def _write_view(job: Job, field: Field, parts: Parts, setup: ImplantModel, result: CaseResult) -> None:
+    """Fields of the governing load case on the voxel grid, (K, J, I) float32, rounded to hide the last bits."""
+    spread = setup.model.mesh.spread
+    places: dict[str, FloatArray] = {
+        "origin_mm": parts.grid.origin_mm,
+        "spacing_mm": np.full(3, parts.grid.voxel_mm),
+        "patient_from_grid": invert_rigid(field.build_from_patient),
+    }
+    volumes = {
+        "dense_share": spread(setup.dense),
+        "porous_share": spread(setup.porous),
+        "lattice_density": spread(setup.density),
+        "von_mises_mpa": spread(result.von_mises_mpa),
+        "strut_mpa": spread(result.strut_mpa),
+        "displacement_mm": spread(result.displacement_mm),
+        "judged": spread(setup.judged.astype(np.float32)),
+    }
+    rounded = {k: np.round(v, 4).astype(np.float32) for k, v in volumes.items()}
+    write_npz(job.outputs["view"], places | rounded)

@@ -1,0 +1,1 @@
+"""Tumour extent over time: masks, measurements, response, reported figures."""

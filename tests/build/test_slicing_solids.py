@@ -1,0 +1,100 @@
+"""Contours of solids whose sections are known, and the places where slicing goes wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import manifold3d
+import numpy as np
+import pytest
+
+from conftest import LAYER, Mesh, mesh_of, plan_for, write_plan  # type: ignore[import-not-found]
+from implantflow.build.slicer import FIGURES, Slicer
+from implantflow.build.solid import Solid
+from implantflow.errors import GeometryError
+
+
+def _column(figures: np.ndarray, name: str) -> np.ndarray:
+    return np.asarray(figures[:, FIGURES.index(name)])
+
+
+def test_box_has_its_area_in_every_layer(box: Mesh, tmp_path: Path) -> None:
+    figures = write_plan(tmp_path / "a.cli", plan_for(box))
+    assert len(figures) == 60
+    np.testing.assert_allclose(_column(figures, "area_mm2"), 120.0, atol=1e-9)
+    np.testing.assert_allclose(_column(figures, "contour_mm"), 44.0, atol=1e-9)
+
+
+def test_ball_has_the_circles_of_a_sphere(ball: Mesh, tmp_path: Path) -> None:
+    figures = write_plan(tmp_path / "a.cli", plan_for(ball))
+    z = (np.arange(len(figures)) + 0.5) * LAYER - 6.0
+    circle = np.pi * (36.0 - z**2)
+    middle = np.abs(z) < 5.5
+    np.testing.assert_allclose(_column(figures, "area_mm2")[middle], circle[middle], atol=0.15)  # facets
+    assert _column(figures, "area_mm2").sum() * LAYER == pytest.approx(4 / 3 * np.pi * 216, rel=0.002)
+
+
+def test_area_of_every_layer_agrees_with_manifold3d(tmp_path: Path) -> None:
+    shape = manifold3d.Manifold.sphere(5.0, 64).scale((1.0, 1.4, 0.7)).rotate((20, 30, 10))
+    shape = (shape - manifold3d.Manifold.cylinder(20, 1.2, 1.2, 40, True).rotate((70, 0, 0))).translate(
+        (20, 20, 10)
+    )
+    plan = plan_for(mesh_of(shape))
+    figures = write_plan(tmp_path / "a.cli", plan)
+    for index in range(5, len(figures) - 5, 7):
+        z = (plan.first_layer + index + 0.5) * LAYER
+        assert _column(figures, "area_mm2")[index] == pytest.approx(shape.slice(z).area(), rel=0.001)
+
+
+def test_hole_runs_clockwise_and_outline_counter_clockwise(tube: Mesh) -> None:
+    slicer = Slicer(plan_for(tube))
+    outline = slicer.outline(10, slicer.scratch())
+    assert len(outline.starts) == 3
+    areas = []
+    for a, b in zip(outline.starts[:-1], outline.starts[1:], strict=True):
+        x, y = outline.x[a:b].astype(float), outline.y[a:b].astype(float)
+        areas.append(0.5 * float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) * 25e-6)
+    assert max(areas) == pytest.approx(np.pi * 49, rel=0.002)
+    assert min(areas) == pytest.approx(-np.pi * 9, rel=0.004)
+
+
+def test_vertices_edges_and_faces_on_the_plane_leave_no_gap(tmp_path: Path) -> None:
+    # Steps whose treads lie exactly in the middle planes of layers, with vertices and edges on them.
+    steps = manifold3d.Manifold.cube((10, 10, 1.025))
+    for n, z in enumerate((1.025, 2.025, 2.975)):
+        steps += manifold3d.Manifold.cube((8.0 - 2 * n, 8.0 - 2 * n, 1.0)).translate((1, 1, z - 0.5))
+    figures = write_plan(tmp_path / "a.cli", plan_for(mesh_of(steps.translate((20, 20, 0)))))
+    areas = _column(figures, "area_mm2")
+    # A plane in a tread counts as above it or below it, never as a mixture of both.
+    assert set(np.round(areas, 6)) <= {100.0, 64.0, 36.0, 16.0}
+
+
+def test_two_bodies_with_a_gap_give_empty_layers(tmp_path: Path) -> None:
+    low = manifold3d.Manifold.cube((5, 5, 1))
+    high = manifold3d.Manifold.cube((5, 5, 1)).translate((0, 0, 2))
+    mesh = mesh_of((low + high).translate((20, 20, 0)))
+    figures = write_plan(tmp_path / "a.cli", plan_for(mesh, ("diamond", 2.5, 0.5)))
+    areas = _column(figures, "area_mm2")
+    assert (areas[20:40] == 0).all()
+    assert (areas[:20] > 0).all()
+    assert (areas[40:] > 0).all()
+
+
+def test_meshes_that_bound_no_solid_are_refused(box: Mesh) -> None:
+    vertices, faces = box
+    with pytest.raises(GeometryError, match="3 open edges"):
+        Solid.of(vertices, faces[1:])
+    with pytest.raises(GeometryError, match="inside out"):
+        Solid.of(vertices, faces[:, ::-1])
+    with pytest.raises(GeometryError, match="not watertight"):
+        Solid.of(vertices, np.concatenate([faces, faces[:1]]))
+    with pytest.raises(GeometryError, match=r"no volume|not watertight"):
+        Solid.of(vertices * [1, 1, 0], faces)
+    with pytest.raises(GeometryError, match="encloses nothing"):
+        Solid.of(vertices, faces[:2])
+
+
+def test_triangles_collapsed_by_welding_are_left_out(box: Mesh) -> None:
+    vertices, faces = box
+    doubled = np.concatenate([faces, [[0, 0, 1]]])
+    assert len(Solid.of(vertices, doubled).faces) == len(faces)

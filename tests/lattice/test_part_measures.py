@@ -1,0 +1,85 @@
+"""Planted closed pores and loose pieces are all found, and nothing else is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from implantflow.field.field import DISTANCE_STEP_MM, Field
+from implantflow.field.make import make_field
+from implantflow.lattice.part_measures import measure_part, measure_window, porous_windows
+
+CORNERS = np.array([[x, y, z] for z in (0, 1) for y in (0, 1) for x in (0, 1)], dtype=float)
+FACES = np.array(
+    [
+        [0, 2, 3], [0, 3, 1], [4, 5, 7], [4, 7, 6], [0, 1, 5], [0, 5, 4],
+        [2, 6, 7], [2, 7, 3], [0, 4, 6], [0, 6, 2], [1, 3, 7], [1, 7, 5],
+    ]
+)  # fmt: skip
+
+
+def _block(dense: bool) -> Field:
+    """A block of 20 mm of lattice, or one that is full metal except where the test opens it."""
+    field = make_field(CORNERS * 20.0 + 5.0, FACES, {}, np.eye(4), "diamond", 2.5, 0.67, 0.5)
+    return replace(field, dense=np.full_like(field.dense, -20000)) if dense else field
+
+
+def _nodes(field: Field) -> np.ndarray:
+    k, j, i = np.indices(field.dense.shape)
+    return np.asarray(np.stack([i, j, k], axis=-1) * field.spacing_mm + field.origin_mm)
+
+
+def _pore_middles(count: int) -> list[np.ndarray]:
+    """Middles of lattice pores spread through the block."""
+    middle = np.array([0.5, 0.5, 0.5]) * 2.5
+    cells = [(a, b, c) for a in (3, 5, 7) for b in (3, 5, 7) for c in (3, 5, 7)]
+    return [middle + 2.5 * np.array(c) for c in cells[:count]]
+
+
+def test_every_planted_closed_pore_is_found() -> None:
+    field = _block(dense=True)
+    assert measure_part(field, 0.22).closed_pores == []
+    nodes, dense = _nodes(field), field.dense.copy()
+    places = _pore_middles(20)
+    for place in places:
+        distance = np.linalg.norm(nodes - place, axis=-1)
+        hollow = ((0.9 - distance) / DISTANCE_STEP_MM).clip(-20000, 20000).astype(np.int16)
+        dense = np.maximum(dense, hollow)
+    found = measure_part(replace(field, dense=dense), 0.22).closed_pores
+    assert len(found) == 20
+    for place in places:
+        nearest = min(np.linalg.norm(np.array(spot.place_mm) - place) for spot in found)
+        assert nearest < 1.2
+
+
+def test_every_planted_loose_piece_is_found() -> None:
+    field = _block(dense=False)
+    before = measure_part(field, 0.22)
+    assert before.closed_pores == []
+    nodes, dense = _nodes(field), field.dense.copy()
+    places = _pore_middles(20)
+    for place in places:
+        # A ball of 0.6 mm in a pore of 1.37 mm: the gap is as wide as a voxel's diagonal.
+        distance = np.linalg.norm(nodes - place, axis=-1)
+        ball = ((distance - 0.3) / DISTANCE_STEP_MM).clip(-20000, 20000).astype(np.int16)
+        dense = np.minimum(dense, ball)
+    found = measure_part(replace(field, dense=dense), 0.22).loose
+    assert len(found) == len(before.loose) + 20
+    for place in places:
+        nearest = min(np.linalg.norm(np.array(spot.place_mm) - place) for spot in found)
+        assert nearest < 0.4
+
+
+def test_volumes_and_windows_of_a_block() -> None:
+    field = _block(dense=False)
+    part = measure_part(field, 0.22)
+    assert part.volumes.solid_mm3 == pytest.approx(8000.0, rel=0.02)
+    assert part.volumes.relative_density == pytest.approx(0.2966, rel=0.01)
+    windows = porous_windows(field)
+    assert windows
+    figures = measure_window(field, windows[0])
+    assert figures["porosity"] == pytest.approx(0.7034, abs=0.004)
+    assert figures["pore_um"] == pytest.approx(1371.0, abs=100.0)
+    assert porous_windows(_block(dense=True)) == []

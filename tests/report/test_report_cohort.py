@@ -1,0 +1,53 @@
+"""The table over cases: figures, failures with reasons, cases without a report, the same bytes twice."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from implantflow.artifacts import read_json, write_json
+from implantflow.report.cohort import case_row, render_cohort
+
+
+@pytest.fixture
+def results(rendered_case: Path, tmp_path: Path) -> Path:
+    """One good case, one failed case, one folder without a report."""
+    folder = tmp_path / "results"
+    for name in ("good", "bad"):
+        (folder / name / "report").mkdir(parents=True)
+        shutil.copy(rendered_case / "report/case.json", folder / name / "report/case.json")
+    data = read_json(folder / "bad/report/case.json")
+    data["plan"] = {"status": "failed", "reason": "margin <b>too small</b>", "next": "extend"}
+    write_json(folder / "bad/report/case.json", data)
+    (folder / "unfinished").mkdir()
+    return folder
+
+
+def test_rows_hold_figures_and_reasons(results: Path) -> None:
+    good, bad, unfinished = (case_row(results, n) for n in ("good", "bad", "unfinished"))
+    assert good["problem"] is None
+    assert good["osteotomy_margin_min_mm"] == pytest.approx(11.2)
+    assert good["build_time_h"] == pytest.approx(21.0)
+    assert bad["osteotomy_margin_min_mm"] is None
+    assert "margin" in bad["problem"]
+    assert "not been made" in unfinished["problem"]
+
+
+def test_page_and_table(results: Path) -> None:
+    page = render_cohort([], results).read_text(encoding="utf-8")
+    assert "3 cases" in page
+    assert "../good/report/index.html" in page
+    assert "margin &lt;b&gt;too small&lt;/b&gt;" in page
+    table = pyarrow.parquet.read_table(results / "cohort/cohort.parquet")
+    assert table["case"].to_pylist() == ["bad", "good", "unfinished"]
+    assert table["status_plan"].to_pylist() == ["failed", "done", None]
+
+
+def test_same_bytes_twice(results: Path) -> None:
+    render_cohort(["good", "bad"], results)
+    first = {p.name: p.read_bytes() for p in (results / "cohort").iterdir()}
+    render_cohort(["good", "bad"], results)
+    assert {p.name: p.read_bytes() for p in (results / "cohort").iterdir()} == first

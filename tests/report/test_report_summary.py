@@ -1,0 +1,156 @@
+"""case.json: contract keys, statuses, and what is said when something is missing, waits or failed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import report_fabricated as made
+
+from implantflow.artifacts import write_json
+from implantflow.report.sources import CaseFiles, dig
+from implantflow.report.summary import STAGES, build_summary
+
+CONTRACT = {
+    "ingest": "series.0.series_uid series.0.modality series.0.n_slices series.0.spacing_mm series.0.tilt_deg "
+    "series.0.max_residual_mm series.0.resampled series.0.verdict",
+    "segment": "threshold_hu coverage disputed_pct labels.sacrum.volume_mm3 labels.sacrum.watertight "
+    "labels.sacrum.shells",
+    "tumour": "timepoints.0.name timepoints.0.volume_mm3 timepoints.0.axes_mm timepoints.0.ellipsoid_mm3 "
+    "response.volume_change_pct response.recist_change_pct response.recist response.who_change_pct response.who "
+    "response.flags",
+    "plan": "side midline_plane resection_planes osteotomy_margin_min_mm soft_tissue_margin_min_mm "
+    "specimen_volume_mm3 corridors.0.name corridors.0.length_mm corridors.0.min_clearance_mm",
+    "prototype": "iterations.1.id iterations.1.parent iterations.1.plan iterations.1.decision "
+    "iterations.1.reviewers iterations.1.subject_sha256 iterations.1.hausdorff_to_parent_mm",
+    "implant": "volume_mm3 watertight gap_p50_mm gap_p95_mm contact_area_mm2 interpenetration_mm3 "
+    "vs_specimen_dice vs_approved_mm",
+    "lattice": "cell cell_mm strut_mm relative_density porosity pore_um throat_um dense_fraction closed_pores "
+    "modulus_gpa",
+    "strength": "load_cases max_von_mises_mpa safety_factor stiffness_n_per_mm elements solver_agreement_pct",
+    "build": "revisions.0.id revisions.0.layers revisions.0.layer_mm revisions.0.open_loops "
+    "revisions.0.winding_errors revisions.0.unsupported_islands revisions.0.contour_m revisions.0.hatch_m "
+    "revisions.0.solid_volume_mm3 revisions.0.time_h revisions.0.energy_kwh revisions.0.within_envelope",
+    "audit": "entries verified unsigned_gates",
+}
+
+
+def summary_of(case_dir: Path, config: dict[str, Any] | None = None) -> dict[str, Any]:
+    return build_summary(CaseFiles(case_dir, made.CONFIG if config is None else config))
+
+
+def test_complete_case_has_every_key_of_the_contract(made_up_case: Path) -> None:
+    summary = summary_of(made_up_case)
+    for stage, keys in CONTRACT.items():
+        assert summary[stage]["status"] == "done", stage
+        for key in keys.split():
+            assert dig(summary[stage], key, "absent") != "absent", f"{stage}.{key}"
+    assert summary["purpose"] == "demo"
+    assert summary["side"] == "left"
+    for stage in ("inspect", "release", "followup"):
+        assert summary[stage]["status"] == "not_configured"
+        assert stage in summary[stage]["reason"]
+
+
+def test_empty_folder_is_summarised(tmp_path: Path) -> None:
+    case_dir = tmp_path / "results" / "nothing"
+    case_dir.mkdir(parents=True)
+    summary = summary_of(case_dir, {})
+    assert summary["case"] == "nothing"
+    assert summary["ingest"]["status"] == "awaiting_input"
+    assert summary["build"]["status"] == "awaiting_input"
+    for stage in STAGES:
+        assert summary[stage]["status"] == "done" or summary[stage]["reason"]
+
+
+def test_failed_stage_and_those_behind_it(case_copy: Path) -> None:
+    shutil.rmtree(case_copy / "plan")
+    made.fail(
+        case_copy, "plan_resection", "margin of 4.0 mm is below 10.0 mm", fix="extend the plan", revision="p1"
+    )
+    summary = summary_of(case_copy)
+    assert summary["plan"]["status"] == "failed"
+    assert summary["plan"]["reason"] == "margin of 4.0 mm is below 10.0 mm"
+    assert summary["plan"]["next"] == "extend the plan"
+    implant = summary["implant"]
+    assert implant["status"] == "awaiting_input"
+    assert "plan" in summary["prototype"]["reason"]
+    assert implant["stale"] is True, "an implant made for an earlier plan must not look done"
+    assert str(case_copy) not in json.dumps(summary)
+
+
+def test_open_gate_waits_for_review(case_copy: Path) -> None:
+    (case_copy / "prototype/rp2/gate.json").unlink()
+    shutil.rmtree(case_copy / "implant")
+    made.fail(
+        case_copy,
+        "gate_review",
+        "iteration rp2 is not approved",
+        status="awaiting_review",
+        fix="python -m implantflow review made_up rp2",
+        iteration="rp2",
+    )
+    summary = summary_of(case_copy)
+    assert summary["prototype"]["status"] == "awaiting_review"
+    assert summary["prototype"]["next"].startswith("python -m implantflow review")
+    assert summary["prototype"]["iterations"][1]["decision"] == "awaiting review"
+    assert summary["implant"]["status"] == "awaiting_input"
+    assert summary["tumour"]["status"] == "done"
+
+
+def test_unapproved_early_iteration_does_not_stop_the_case(case_copy: Path) -> None:
+    made.fail(case_copy, "gate_review", "rejected", status="awaiting_review", iteration="rp1")
+    assert summary_of(case_copy)["prototype"]["status"] == "done"
+
+
+def test_plan_in_force_is_the_approved_iterations(case_copy: Path) -> None:
+    shutil.copytree(case_copy / "plan/p1", case_copy / "plan/p2")
+    config = {**made.CONFIG, "plan": {"revisions": [{"id": "p1"}, {"id": "p2"}]}}
+    assert summary_of(case_copy, config)["plan"]["revision"] == "p1"
+    prototype = json.loads((case_copy / "prototype/rp2/prototype.json").read_text())
+    write_json(case_copy / "prototype/rp2/prototype.json", {**prototype, "plan": "p2"})
+    assert summary_of(case_copy, config)["plan"]["revision"] == "p2"
+
+
+def test_unsigned_gate_counts_as_passed_and_says_so(case_copy: Path) -> None:
+    gate = {
+        "decision": "auto-approved (demo, unsigned)",
+        "unsigned": True,
+        "reviewers": [],
+        "subject_sha256": "0",
+    }
+    write_json(case_copy / "segment/gate.json", gate)
+    segment = summary_of(case_copy)["segment"]
+    assert segment["status"] == "done"
+    assert segment["gate"]["unsigned"] is True
+
+
+def test_strength_takes_final_and_nests_both(case_copy: Path) -> None:
+    final = json.loads((case_copy / "strength/final/strength.json").read_text())
+    write_json(case_copy / "strength/final/strength.json", {**final, "safety_factor": 3.3})
+    strength = summary_of(case_copy)["strength"]
+    assert strength["safety_factor"] == pytest.approx(3.3)
+    assert strength["solid"]["safety_factor"] == pytest.approx(4.8)
+    (case_copy / "strength/final/strength.json").unlink()
+    strength = summary_of(case_copy)["strength"]
+    assert (strength["status"], strength["judged"]) == ("awaiting_input", "solid")
+    assert strength["safety_factor"] == pytest.approx(4.8)
+
+
+def test_damaged_json_is_named(case_copy: Path) -> None:
+    (case_copy / "implant/implant.json").write_text("{not json", encoding="utf-8")
+    summary = summary_of(case_copy)
+    assert summary["implant"]["status"] == "awaiting_input"
+    assert any(note.startswith("implant/implant.json") for note in summary["unreadable_files"])
+
+
+def test_rule_declared_per_case_belongs_to_its_stage(case_copy: Path) -> None:
+    made.fail(case_copy, "measure_tumour_made_up", "growth leaks")
+    assert summary_of(case_copy)["tumour"]["status"] == "failed"
+
+
+def test_no_hash_or_time_of_the_ledger_in_the_summary(made_up_case: Path) -> None:
+    assert set(summary_of(made_up_case)["audit"]) == {"status", "entries", "verified", "unsigned_gates"}
