@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= 2
+# Without byte code every job would compile all that it imports again.
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: demo test check bench lint types docs lock install install-dev clean

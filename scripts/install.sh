@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 lock=$1
 python=.venv/bin/python
 if "$python" -m pip install --quiet --require-hashes -r requirements/uv.txt &&
-  "$python" -m uv pip install --quiet --require-hashes -r "$lock"; then
+  "$python" -m uv pip install --quiet --compile-bytecode --require-hashes -r "$lock"; then
   :
 else
   echo "uv could not install the lock; using pip" >&2

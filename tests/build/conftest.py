@@ -57,7 +57,7 @@ def write_plan(path: Path, plan: Plan, threads: int = 1) -> np.ndarray:
     vertices = plan.solid.vertices_mm
     header = CliHeader(UNIT, plan.layers, np.array([vertices.min(0), vertices.max(0)]))
     with CliWriter(path, header) as writer:
-        return slice_layers(Slicer(plan), writer.write, threads, {})
+        return slice_layers(Slicer(plan), writer.write, threads)[0]
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from conftest import UNIT, Mesh, mesh_of, plan_for, write_plan  # type: ignore[i
 from implantflow.build import verdicts
 from implantflow.build.checks import Findings, examine, examine_file
 from implantflow.build.cli_reader import CliFile, CliLayer
-from implantflow.build.crumbs import find_crumbs
-from implantflow.build.slicer import Slicer
+from implantflow.build.cli_writer import CliHeader, CliWriter
+from implantflow.build.crumbs import Crumbs
+from implantflow.build.slicer import Slicer, slice_layers
 from implantflow.build.themes import check_themes, effort, energy_density_j_mm3
 from implantflow.config.build import load_machine
 from implantflow.errors import InputError, QualityGateError
@@ -185,19 +186,27 @@ def test_islands_are_followed_until_they_join(tmp_path: Path) -> None:
 def test_crumbs_are_found_and_left_out(tmp_path: Path) -> None:
     block = manifold3d.Manifold.cube((13, 12, 9)).rotate((25, 15, 40)).translate((24, 20, 6))
     slicer = Slicer(plan_for(mesh_of(block), ("diamond", 2.5, 0.5)))
-    crumbs = find_crumbs(slicer, 60.0, 2.0, 2)
+    header = CliHeader(UNIT, slicer.plan.layers, np.zeros((2, 3)))
+
+    def build(name: str, threads: int, crumb_max_mm3: float) -> Crumbs:
+        with CliWriter(tmp_path / name, header) as writer:
+            return slice_layers(slicer, writer.write, threads, crumb_max_mm3)[1]
+
+    crumbs = build("one.cli", 1, 2.0)
     assert crumbs.count > 0
     assert 0 < crumbs.largest_mm3 < 0.5
-    assert crumbs == find_crumbs(slicer, 60.0, 2.0, 1)
-    from implantflow.build.cli_writer import CliHeader, CliWriter
-    from implantflow.build.slicer import slice_layers
-
-    header = CliHeader(UNIT, slicer.plan.layers, np.zeros((2, 3)))
-    with CliWriter(tmp_path / "c.cli", header) as writer:
-        slice_layers(slicer, writer.write, 1, crumbs.drop)
-    _, found = examine_file(tmp_path / "c.cli", 60.0, 0.05, 0.01)
+    _, found = examine_file(tmp_path / "one.cli", 60.0, 0.05, 0.01)
     assert all(island.joins_layer is not None for island in found.islands)
-    assert find_crumbs(slicer, 60.0, 0.0, 1).drop == {}
+    assert build("two.cli", 2, 2.0) == crumbs
+    assert (tmp_path / "one.cli").read_bytes() == (tmp_path / "two.cli").read_bytes()
+    assert build("all.cli", 1, 0.0).count == 0
+    _, kept = examine_file(tmp_path / "all.cli", 60.0, 0.05, 0.01, threads=2)
+    loose = [island for island in kept.islands if island.joins_layer is None]
+    assert sum(island.volume_mm3 for island in loose) == pytest.approx(crumbs.volume_mm3)
+    difference = (kept.volume_per_layer - found.volume_per_layer).sum() * 0.05
+    assert difference == pytest.approx(crumbs.volume_mm3, rel=1e-6)
+    # A loose piece larger than a crumb stays in, for the checks to name.
+    assert build("few.cli", 1, crumbs.largest_mm3 * 0.99).count < crumbs.count
 
 
 def test_theme_outside_its_window() -> None:

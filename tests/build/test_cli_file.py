@@ -27,7 +27,7 @@ def test_what_was_made_is_what_is_read(tube: Mesh, tmp_path: Path) -> None:
     assert cli.labels == {1: "contour", 2: "hatch", 3: "net"}
     assert len(layers) == plan.layers == cli.declared_layers
     for index in (0, 17, 59):
-        outline = slicer.outline(index, slicer.scratch())
+        outline = slicer.outline(index)
         layer = layers[index]
         assert layer.z * UNIT == pytest.approx((index + 1) * 0.05)
         lengths = np.diff(outline.starts)

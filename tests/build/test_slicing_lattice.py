@@ -36,10 +36,9 @@ def test_every_layer_has_the_area_of_the_cell(cell: str, strut: float) -> None:
     block = mesh_of(manifold3d.Manifold.cube((10.0, 7.5, 2.5)).translate((20, 20, 0)))
     # Slivers at the block's walls are kept: here the sum is judged, not what can be melted.
     slicer = Slicer(plan_for(block, (cell, 2.5, strut), area_min_mm2=0.0001))
-    scratch = slicer.scratch()
     # The second half of the period is the first one turned.
     for index in range(27):
-        packed, figures = slicer.packed(index, scratch, None)
+        packed, figures = slicer.packed(index, slicer.outline(index))
         expected = 12 * _analytic_area(cell, strut, (index + 0.5) * LAYER)
         assert figures[AREA] == pytest.approx(expected, rel=0.002), index
         assert len(packed) > 0
@@ -49,7 +48,7 @@ def test_contours_lie_on_the_analytic_strut(ball: Mesh) -> None:
     slicer = Slicer(plan_for(ball, ("diamond", 2.5, 0.6)))
     errors = []
     for index in range(20, 220, 9):
-        outline = slicer.outline(index, slicer.scratch())
+        outline = slicer.outline(index)
         z = (index + 0.5) * LAYER
         for a, b in zip(outline.starts[:-1], outline.starts[1:], strict=True):
             p = np.column_stack([outline.x[a:b], outline.y[a:b]]) * UNIT
@@ -72,7 +71,7 @@ def test_junction_with_dense_metal_is_one_outline() -> None:
     dense = DenseGrid(np.ascontiguousarray(grid), np.array([18.0, 18.0, -1.0]), 0.5)
     slicer = Slicer(plan_for(block, ("diamond", 2.5, 0.67), dense))
     for index in range(0, 50, 3):
-        _, figures = slicer.packed(index, slicer.scratch(), None)
+        _, figures = slicer.packed(index, slicer.outline(index))
         lattice = 4 * _analytic_area("diamond", 0.67, (index + 0.5) * LAYER)
         assert figures[AREA] == pytest.approx(25.0 + lattice, rel=0.002), index
         hatch = figures[FIGURES.index("hatch_mm")]
@@ -84,7 +83,7 @@ def test_a_body_inside_one_strut_is_full_metal() -> None:
     z = 0.31
     needle = manifold3d.Manifold.cube((0.2, 0.2, 0.2), True).translate((22.5 + z, 22.5 + z, z + 0.0))
     slicer = Slicer(plan_for(mesh_of(needle), ("diamond", 2.5, 0.67)))
-    _, figures = slicer.packed(1, slicer.scratch(), None)
+    _, figures = slicer.packed(1, slicer.outline(1))
     assert figures[AREA] == pytest.approx(0.04, rel=0.01)
 
 
@@ -94,7 +93,7 @@ def test_a_body_inside_one_pore_is_empty() -> None:
     values = cell_value("diamond", 2.5, 0.5, np.array([[middle, middle, 1.45]]))
     assert values[0] > 0.35
     slicer = Slicer(plan_for(mesh_of(speck), ("diamond", 2.5, 0.5)))
-    _, figures = slicer.packed(3, slicer.scratch(), None)
+    _, figures = slicer.packed(3, slicer.outline(3))
     assert figures[AREA] == 0
 
 
@@ -121,6 +120,5 @@ def test_random_solids_slice_without_a_mismatch() -> None:
         shape = shape - manifold3d.Manifold.cube((1.5, 1.5, 20), True).translate((1, 0.5, 0))
         vertices, faces = mesh_of(shape.translate((22, 22, 6)))
         slicer = Slicer(plan_for((np.round(vertices / 0.005) * 0.005, faces), ("diamond", 2.5, 0.67)))
-        scratch = slicer.scratch()
         for index in range(0, slicer.plan.layers, 2):
-            slicer.outline(index, scratch)
+            slicer.outline(index)

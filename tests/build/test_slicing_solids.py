@@ -48,7 +48,7 @@ def test_area_of_every_layer_agrees_with_manifold3d(tmp_path: Path) -> None:
 
 def test_hole_runs_clockwise_and_outline_counter_clockwise(tube: Mesh) -> None:
     slicer = Slicer(plan_for(tube))
-    outline = slicer.outline(10, slicer.scratch())
+    outline = slicer.outline(10)
     assert len(outline.starts) == 3
     areas = []
     for a, b in zip(outline.starts[:-1], outline.starts[1:], strict=True):

@@ -13,7 +13,7 @@ from implantflow.errors import GeometryError, InputError, ProvenanceError
 from implantflow.field.field import DENSE, OUTSIDE, POROUS, Field
 from implantflow.field.make import make_field
 from implantflow.field.placement import build_rotation, place_on_plate
-from implantflow.field.volume import SAMPLE_MM, classify
+from implantflow.field.volume import DENSE_METAL, label_grid, mesh_volume_mm3, volumes_of
 from implantflow.geometry import transform_points
 
 CORNERS = np.array([[x, y, z] for z in (0, 1) for y in (0, 1) for x in (0, 1)], dtype=float)
@@ -87,10 +87,16 @@ def test_volumes_of_a_box() -> None:
     field = _field({"shell": {"thickness_mm": 1.0}})
     dense = (field.dense, field.origin_mm, field.spacing_mm)
     lattice = (field.cell, field.cell_mm, field.strut_mm)
-    volumes, _, _ = classify(field.vertices_mm, field.faces, dense, lattice, SAMPLE_MM, keep=False)
-    assert volumes.solid_mm3 == pytest.approx(20 * 16 * 12, rel=0.02)
-    assert volumes.porous_mm3 == pytest.approx(18 * 14 * 10, rel=0.03)
-    assert volumes.relative_density == pytest.approx(0.2965, rel=0.02)
+    solid_mm3 = mesh_volume_mm3(field.vertices_mm, field.faces)
+    assert solid_mm3 == pytest.approx(20 * 16 * 12)
+    volumes = volumes_of(field.vertices_mm, field.faces, solid_mm3, dense, lattice)
+    assert volumes.porous_mm3 == pytest.approx(18 * 14 * 10, rel=0.001)
+    assert volumes.relative_density == pytest.approx(0.2966, rel=0.01)
+    labels, _ = label_grid(field.vertices_mm, field.faces, dense, lattice, 0.21)
+    assert (labels > 0).sum() * 0.21**3 == pytest.approx(solid_mm3, rel=0.03)
+    assert (labels == DENSE_METAL).mean() > 0
+    assert not labels[0].any()
+    assert volumes.material_mm3 == pytest.approx(volumes.dense_mm3 + volumes.lattice_mm3)
 
 
 def test_file_round_trip_and_tampering(tmp_path: Path) -> None:

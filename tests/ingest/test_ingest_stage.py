@@ -46,7 +46,10 @@ def agree_job(case: Path, folders: dict[str, Path]) -> Job:
         },
         outputs={"ingest": case / "ingest" / "ingest.json"},
         settings={
-            "ingest": {"series": {name: {"modality": name[:2].upper()} for name in folders}},
+            "ingest": {
+                "planning_ct": "ct_planning",
+                "series": {name: {"modality": name[:2].upper()} for name in folders},
+            },
             "case": "test",
         },
         function="implantflow.ingest.stage:agree_series",
@@ -107,6 +110,7 @@ def test_one_patient_over_all_series(tmp_path: Path) -> None:
     case, folders = ingest_two(tmp_path)
     execute(agree_job(case, folders), agree_series)
     found = read_json(case / "ingest/ingest.json")
+    assert found["planning_ct"] == "ct_planning"
     assert [s["name"] for s in found["series"]] == ["ct_planning", "mr_diagnosis"]
     assert all(set(CONTRACT_KEYS) <= set(s) for s in found["series"])
     assert found["same_patient"] == {
@@ -178,7 +182,6 @@ def job_with_folders(job: Job) -> Job:
 def test_config_refuses_what_it_does_not_know() -> None:
     with pytest.raises(ValueError, match="resample"):
         SeriesConfig.model_validate({"modality": "CT", "resample": True})
-    with pytest.raises(ValueError):
-        IngestConfig.model_validate({"series": {}})
-    with pytest.raises(ValueError):
-        IngestConfig.model_validate({"series": {"Mr Smith": {"modality": "CT"}}})
+    for series in ({}, {"Mr Smith": {"modality": "CT"}}):
+        with pytest.raises(ValueError, match="series"):
+            IngestConfig.model_validate({"planning_ct": "ct", "series": series})

@@ -20,9 +20,9 @@ FACES = np.array(
 )  # fmt: skip
 
 
-def _block(dense: bool) -> Field:
+def _block(dense: bool, grid_mm: float = 0.5) -> Field:
     """A block of 20 mm of lattice, or one that is full metal except where the test opens it."""
-    field = make_field(CORNERS * 20.0 + 5.0, FACES, {}, np.eye(4), "diamond", 2.5, 0.67, 0.5)
+    field = make_field(CORNERS * 20.0 + 5.0, FACES, {}, np.eye(4), "diamond", 2.5, 0.67, grid_mm)
     return replace(field, dense=np.full_like(field.dense, -20000)) if dense else field
 
 
@@ -55,7 +55,7 @@ def test_every_planted_closed_pore_is_found() -> None:
 
 
 def test_every_planted_loose_piece_is_found() -> None:
-    field = _block(dense=False)
+    field = _block(dense=False, grid_mm=0.25)
     before = measure_part(field, 0.22)
     assert before.closed_pores == []
     nodes, dense = _nodes(field), field.dense.copy()

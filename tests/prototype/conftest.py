@@ -1,4 +1,4 @@
-"""Makes the synthetic pelvis of tests/solids importable and runs its stages once per session."""
+"""Makes the synthetic pelvis of tests/solids importable and hands out what its stages make of it."""
 
 from __future__ import annotations
 
@@ -9,39 +9,28 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "solids"))
 
-from synthetic_pelvis import RP1, RP2, plan_job, prototype_job, write_bones
-
-from implantflow.plan.stage import plan_resection
-from implantflow.prototype.stage import make_prototype
+from synthetic_pelvis import made
 
 
 @pytest.fixture(scope="session")
-def bones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bones() -> Path:
     """Folder with the synthetic bones and a left tumour."""
-    folder = tmp_path_factory.mktemp("bones")
-    write_bones(folder)
-    return folder
+    return made("bones")
 
 
 @pytest.fixture(scope="session")
-def plan(bones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plan() -> Path:
     """Folder of the plan p1."""
-    folder = tmp_path_factory.mktemp("p1")
-    plan_resection(plan_job(bones, folder))
-    return folder
+    return made("plan")
 
 
 @pytest.fixture(scope="session")
-def rp1(bones: Path, plan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def rp1() -> Path:
     """Folder of the first iteration."""
-    folder = tmp_path_factory.mktemp("rp1")
-    make_prototype(prototype_job(bones, plan, folder, RP1))
-    return folder
+    return made("rp1")
 
 
 @pytest.fixture(scope="session")
-def rp2(bones: Path, plan: Path, rp1: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def rp2() -> Path:
     """Folder of the second iteration."""
-    folder = tmp_path_factory.mktemp("rp2")
-    make_prototype(prototype_job(bones, plan, folder, RP2, rp1))
-    return folder
+    return made("rp2")

@@ -111,9 +111,12 @@ def test_slice_takes_values_from_the_right_place() -> None:
 
 def test_plane_trace_runs_through_the_plane() -> None:
     plane = Slice("axial", (0.0, 0.0, 0.0), 0.5, 101, 101)
-    trace = plane_trace_px(plane, (10.0, 0.0, 0.0), (1.0, 0.0, 0.0))
+    trace = plane_trace_px(plane, (10.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 5.0, 40.0), 10.0)
     np.testing.assert_allclose(trace[0, :, 0], 50 + 20)
-    assert plane_trace_px(plane, (0, 0, 0), (0, 0, 1)).size == 0
+    np.testing.assert_allclose(sorted(trace[0, :, 1]), [50 + 10 - 20, 50 + 10 + 20])
+    oblique = plane_trace_px(plane, (10.0, 0.0, 0.0), (0.6, 0.0, 0.8), (0.0, 0.0, 0.0), 10.0)
+    np.testing.assert_allclose(oblique[0, :, 0], 50 + 20)
+    assert plane_trace_px(plane, (0, 0, 0), (0, 0, 1), (0, 0, 0), 10.0).size == 0
 
 
 def test_signed_distance_between_balls() -> None:

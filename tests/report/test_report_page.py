@@ -94,7 +94,15 @@ def test_hostile_text_is_shown_not_run(tmp_path: Path) -> None:
 
 
 def test_failed_stage_is_rendered_with_reason_and_next_step(case_copy: Path) -> None:
-    shutil.rmtree(case_copy / "implant")
+    for folder in (
+        "implant",
+        "ingest/ct_planning",
+        "ingest/mr_diagnosis",
+        "prototype/rp1",
+        "lattice",
+        "build",
+    ):
+        shutil.rmtree(case_copy / folder)
     made.fail(case_copy, "design_implant", "gap of 4.0 mm", fix="lower the clearance")
     render_case(case_copy, case_copy / "report")
     page = page_of(case_copy)

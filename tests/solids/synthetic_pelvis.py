@@ -8,6 +8,8 @@ Ilia: blocks 2 mm beside the slanting side faces.
 from __future__ import annotations
 
 import copy
+import functools
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +210,32 @@ def implant_job(
     names = {"implant": "implant.stl", "regions": "regions.json", "implant_json": "implant.json"}
     settings = {"implant": implant or IMPLANT, "side": "left", "purpose": "demo"}
     return _job("design_implant", inputs, folder, names, settings)
+
+
+@functools.cache
+def _kept_folder() -> tempfile.TemporaryDirectory[str]:
+    """One folder per test process: three test packages share the same bones, plan and iterations."""
+    return tempfile.TemporaryDirectory(prefix="synthetic-pelvis-")
+
+
+@functools.cache
+def made(what: str) -> Path:
+    """Folder of ``bones``, ``plan``, ``rp1`` or ``rp2``, made on the first request. Tests must not change it."""
+    from implantflow.plan.stage import plan_resection
+    from implantflow.prototype.stage import make_prototype
+
+    folder = Path(_kept_folder().name) / what
+    if what == "bones":
+        write_bones(folder)
+    elif what == "plan":
+        plan_resection(plan_job(made("bones"), folder))
+    elif what == "rp1":
+        make_prototype(prototype_job(made("bones"), made("plan"), folder, RP1))
+    elif what == "rp2":
+        make_prototype(prototype_job(made("bones"), made("plan"), folder, RP2, made("rp1")))
+    else:
+        raise ValueError(what)
+    return folder
 
 
 def plane_named(plan_json: Path, name: str) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from implantflow.build.cli_reader import CliFile, CliLayer
-from implantflow.build.islands import Island, PieceFollower, row_places
+from implantflow.build.islands import Island, PieceFollower, Rows, row_places
+from implantflow.build.pipeline import ordered
 from implantflow.errors import InputError
 from implantflow.geometry import FloatArray
 
@@ -62,62 +64,83 @@ class Findings:
         return np.asarray(self.hatch_mm.get(label, [0.0] * len(self.z_mm)))
 
 
-class _Examiner:
-    """State that runs from layer to layer."""
+class _Seen(NamedTuple):
+    """What can be said of one layer by itself."""
 
-    def __init__(self, findings: Findings, area_min_mm2: float, envelope_mm: float, layer_mm: float) -> None:
-        self.found = findings
-        self.area_min = area_min_mm2
-        self.rows = row_places(envelope_mm, findings.unit_mm)
-        self.follower = PieceFollower(findings.unit_mm, layer_mm)
+    layer: CliLayer
+    area: FloatArray
+    length: FloatArray
+    open_loops: int
+    winding_errors: int
+    overlaps: int
+    stray: int
+    rows: Rows
 
-    def take(self, number: int, layer: CliLayer) -> None:
-        """Examine one layer."""
-        from implantflow.build import check_kernels as kernels
 
-        found, unit = self.found, self.found.unit_mm
-        open_, wrong, area, length = kernels.loop_figures(layer.points, layer.starts, layer.direction)
-        found.z_mm.append(layer.z * unit)
-        found.area_mm2.append(float(area.sum()) * unit**2)
-        found.contour_mm.append(float(length.sum()) * unit)
-        found.loops += len(area)
-        found.open_loops += open_
-        tiny = int((np.abs(area) * unit**2 < self.area_min - 1e-9).sum()) - open_
-        found.tiny_loops += max(tiny, 0)
-        self._hatches(layer)
-        for drawn in (layer.points, layer.hatches[:, :2], layer.hatches[:, 2:]):
-            if len(drawn):
-                found.low_mm = np.minimum(found.low_mm, drawn.min(0) * unit)
-                found.high_mm = np.maximum(found.high_mm, drawn.max(0) * unit)
-        stray = len(kernels.stray_hatches(layer.hatches, layer.points, layer.starts, SLACK_UNITS))
-        found.stray_hatches += stray
-        begin, where, turn, owner = kernels.row_crossings(layer.points, layer.starts, 1, self.rows)
-        votes, overlaps = kernels.nesting(begin, where, turn, owner, len(area), SLACK_UNITS)
-        errors = max(wrong, int((votes < 0).sum()))
-        found.winding_errors += errors
-        found.overlap_layers += int(overlaps > 0)
-        for what, count in (
-            ("open_loops", open_),
-            ("winding_errors", errors),
-            ("overlaps", overlaps),
-            ("hatches_inside", stray),
-        ):
-            found.note(what, number, count)
-        self.follower.take(number, layer.points, layer.starts, area, begin, where, owner)
+def _look(layer: CliLayer, rows: FloatArray) -> _Seen:
+    """Examine one layer by itself; may run in any thread."""
+    from implantflow.build import check_kernels as kernels
 
-    def _hatches(self, layer: CliLayer) -> None:
-        length = np.hypot(
-            layer.hatches[:, 2] - layer.hatches[:, 0], layer.hatches[:, 3] - layer.hatches[:, 1]
-        )
-        done = len(self.found.z_mm) - 1
-        for label in np.unique(layer.hatch_label).tolist():
-            self.found.hatch_mm.setdefault(label, [0.0] * done)
-        for label, lengths in self.found.hatch_mm.items():
-            lengths.append(float(length[layer.hatch_label == label].sum()) * self.found.unit_mm)
+    open_, wrong, area, length = kernels.loop_figures(layer.points, layer.starts, layer.direction)
+    stray = len(kernels.stray_hatches(layer.hatches, layer.points, layer.starts, SLACK_UNITS))
+    begin, where, turn, owner = kernels.row_crossings(layer.points, layer.starts, 1, rows)
+    votes, overlaps = kernels.nesting(begin, where, turn, owner, len(area), SLACK_UNITS)
+    return _Seen(
+        layer,
+        area,
+        length,
+        open_,
+        max(wrong, int((votes < 0).sum())),
+        overlaps,
+        stray,
+        Rows(layer.points, layer.starts, area, begin, where, owner),
+    )
+
+
+def _enter(found: Findings, number: int, seen: _Seen, area_min_mm2: float) -> None:
+    """Add one layer to the findings."""
+    layer, unit = seen.layer, found.unit_mm
+    found.z_mm.append(layer.z * unit)
+    found.area_mm2.append(float(seen.area.sum()) * unit**2)
+    found.contour_mm.append(float(seen.length.sum()) * unit)
+    found.loops += len(seen.area)
+    found.open_loops += seen.open_loops
+    tiny = int((np.abs(seen.area) * unit**2 < area_min_mm2 - 1e-9).sum()) - seen.open_loops
+    found.tiny_loops += max(tiny, 0)
+    for drawn in (layer.points, layer.hatches[:, :2], layer.hatches[:, 2:]):
+        if len(drawn):
+            found.low_mm = np.minimum(found.low_mm, drawn.min(0) * unit)
+            found.high_mm = np.maximum(found.high_mm, drawn.max(0) * unit)
+    _enter_hatches(found, layer)
+    found.stray_hatches += seen.stray
+    found.winding_errors += seen.winding_errors
+    found.overlap_layers += int(seen.overlaps > 0)
+    for what, count in (
+        ("open_loops", seen.open_loops),
+        ("winding_errors", seen.winding_errors),
+        ("overlaps", seen.overlaps),
+        ("hatches_inside", seen.stray),
+        ("slivers", tiny),
+    ):
+        found.note(what, number, count)
+
+
+def _enter_hatches(found: Findings, layer: CliLayer) -> None:
+    length = np.hypot(layer.hatches[:, 2] - layer.hatches[:, 0], layer.hatches[:, 3] - layer.hatches[:, 1])
+    done = len(found.z_mm) - 1
+    for label in np.unique(layer.hatch_label).tolist():
+        found.hatch_mm.setdefault(label, [0.0] * done)
+    for label, lengths in found.hatch_mm.items():
+        lengths.append(float(length[layer.hatch_label == label].sum()) * found.unit_mm)
 
 
 def examine(
-    layers: Iterable[CliLayer], unit_mm: float, envelope_mm: float, layer_mm: float, area_min_mm2: float
+    layers: Iterable[CliLayer],
+    unit_mm: float,
+    envelope_mm: float,
+    layer_mm: float,
+    area_min_mm2: float,
+    threads: int = 1,
 ) -> Findings:
     """Examine layers one by one (memory does not grow with their number).
 
@@ -126,17 +149,20 @@ def examine(
     layers : as the reader yields them. unit_mm : mm per unit.
     envelope_mm : width of the plate; rows are laid across it.
     layer_mm : thickness of a layer. area_min_mm2 : loops below this count as slivers.
+    threads : threads to use; the findings do not depend on it.
     """
     found = Findings(unit_mm)
-    examiner = _Examiner(found, area_min_mm2, envelope_mm, layer_mm)
-    for number, layer in enumerate(layers):
-        examiner.take(number, layer)
-    found.islands = examiner.follower.tracker.islands
+    follower = PieceFollower(unit_mm, layer_mm)
+    rows = row_places(envelope_mm, unit_mm)
+    for number, seen in enumerate(ordered(layers, lambda layer: _look(layer, rows), threads)):
+        _enter(found, number, seen, area_min_mm2)
+        follower.take(number, seen.rows)
+    found.islands = follower.tracker.islands
     return found
 
 
 def examine_file(
-    path: Path, envelope_mm: float, layer_mm: float, area_min_mm2: float
+    path: Path, envelope_mm: float, layer_mm: float, area_min_mm2: float, threads: int = 1
 ) -> tuple[CliFile, Findings]:
     """Open a build file and examine all its layers.
 
@@ -146,7 +172,7 @@ def examine_file(
         The file cannot be read, or has another number of layers than its header says.
     """
     cli = CliFile(path)
-    found = examine(cli.layers(), cli.unit_mm, envelope_mm, layer_mm, area_min_mm2)
+    found = examine(cli.layers(), cli.unit_mm, envelope_mm, layer_mm, area_min_mm2, threads)
     if cli.declared_layers is not None and cli.declared_layers != len(found.z_mm):
         raise InputError(
             f"the header announces {cli.declared_layers} layers, the file holds {len(found.z_mm)}",

@@ -1,76 +1,90 @@
-"""Crumbs: bits of lattice that the implant's skin cuts off on all sides. They would lie loose in the powder."""
+"""Crumbs: bits of lattice that the implant's skin cuts off on all sides. They would lie loose in the powder.
+
+Whether a piece is one shows only further up, where it joins the part or ends. Layers are therefore held back
+until every piece in them is decided: a piece that grows beyond the size of a crumb is decided at once, so no
+more than a few millimetres of layers wait.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from implantflow.build.islands import Island, PieceFollower, row_places
-from implantflow.build.slicer import Slicer, in_order
+from implantflow.build.islands import IntArray, Island, PieceFollower, Rows
 from implantflow.geometry import FloatArray
-
-
-class _Rows(NamedTuple):
-    points: FloatArray
-    starts: NDArray[np.int64]
-    area: FloatArray
-    begin: NDArray[np.int64]
-    where: FloatArray
-    owner: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Crumbs:
-    """Loose pieces of a part.
+    """What was left out of a part: number of crumbs, their volume and the largest (mm3)."""
 
-    Attributes
+    count: int = 0
+    volume_mm3: float = 0.0
+    largest_mm3: float = 0.0
+
+
+class CrumbFilter:
+    """Decides layer by layer which loops belong to crumbs.
+
+    Parameters
     ----------
-    drop : layer -> loops of that layer that belong to crumbs.
-    count, volume_mm3 : of the crumbs. largest_mm3 : of the largest.
+    row_places : rows in units on which pieces are compared.
+    crumb_max_mm3 : a loose piece above this is no leftover of trimming but part of the design that hangs in
+        the air; it stays in, for the checks to name.
     """
 
-    drop: dict[int, set[int]]
-    count: int
-    volume_mm3: float
-    largest_mm3: float
+    def __init__(self, row_places: FloatArray, unit_mm: float, layer_mm: float, crumb_max_mm3: float) -> None:
+        self.crumbs = Crumbs()
+        self._rows = row_places
+        self._follower = PieceFollower(unit_mm, layer_mm)
+        self._most = crumb_max_mm3
+        self._decided: set[int] = set()
+        self._drop: dict[int, set[int]] = {}
+        self._pushed = 0
+        self._released = 0
 
+    def cut(self, xs: IntArray, ys: IntArray, starts: IntArray) -> Rows:
+        """Cut a layer's loops (units) into rows; may run in any thread."""
+        from implantflow.build import check_kernels as kernels
 
-def find_crumbs(slicer: Slicer, envelope_mm: float, crumb_max_mm3: float, threads: int) -> Crumbs:
-    """Follow all pieces through all layers and collect those that never join the part.
+        points, begins = kernels.close_loops(xs, ys, starts)
+        _, _, area, _ = kernels.loop_figures(points, begins, np.ones(len(begins) - 1, dtype=np.int64))
+        begin, where, _, owner = kernels.row_crossings(points, begins, 1, self._rows)
+        return Rows(points, begins, area, begin, where, owner)
 
-    Only pieces up to ``crumb_max_mm3`` are crumbs. A larger one is left in place, for the checks to name: it
-    is no leftover of trimming but a part of the design that hangs in the air.
-    """
-    from implantflow.build import check_kernels as kernels
+    def push(self, rows: Rows) -> None:
+        """Follow the next layer."""
+        self._follower.take(self._pushed, rows)
+        self._pushed += 1
 
-    unit = slicer.plan.unit_mm
-    rows = row_places(envelope_mm, unit)
-    follower = PieceFollower(unit, slicer.plan.layer_mm)
+    def ready(self, last: bool = False) -> list[tuple[int, set[int]]]:
+        """Layers that are decided now, in order, each with the loops to leave out.
 
-    def make(index: int, scratch: NDArray[np.int32]) -> _Rows:
-        outline = slicer.outline(index, scratch)
-        points, starts = kernels.close_loops(outline.x, outline.y, outline.starts)
-        _, _, area, _ = kernels.loop_figures(points, starts, np.ones(len(starts) - 1, dtype=np.int64))
-        begin, where, _, owner = kernels.row_crossings(points, starts, 1, rows)
-        return _Rows(points, starts, area, begin, where, owner)
+        ``last``: no more layers will come, so everything is decided.
+        """
+        tracker = self._follower.tracker
+        waits = self._pushed
+        for held, group in tracker.floating().items():
+            if held in self._decided:
+                continue
+            volume = sum(island.volume_mm3 for island in group)
+            if volume > self._most:
+                self._decided.add(held)
+            elif held in tracker.alive and not last:
+                waits = min(waits, *(island.layer for island in group))
+            else:
+                self._decided.add(held)
+                self._leave_out(group, volume)
+        done = [(layer, self._drop.pop(layer, set())) for layer in range(self._released, waits)]
+        self._released = max(self._released, waits)
+        return done
 
-    in_order(
-        slicer.plan.layers, make, lambda index, made: follower.take(index, *made), slicer.scratch, threads
-    )
-    return _collect(follower.tracker.loose(), crumb_max_mm3)
-
-
-def _collect(groups: list[list[Island]], crumb_max_mm3: float) -> Crumbs:
-    drop: dict[int, set[int]] = {}
-    volumes = []
-    for group in groups:
-        volume = sum(island.volume_mm3 for island in group)
-        if volume > crumb_max_mm3:
-            continue
-        volumes.append(volume)
+    def _leave_out(self, group: list[Island], volume_mm3: float) -> None:
         for layer, loop in (place for island in group for place in island.loops):
-            drop.setdefault(layer, set()).add(loop)
-    return Crumbs(drop, len(volumes), float(sum(volumes)), float(max(volumes, default=0.0)))
+            self._drop.setdefault(layer, set()).add(loop)
+        self.crumbs = Crumbs(
+            self.crumbs.count + 1,
+            self.crumbs.volume_mm3 + volume_mm3,
+            max(self.crumbs.largest_mm3, volume_mm3),
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,10 @@ IntArray = NDArray[np.int64]
 ROW_MM = 0.1
 
 
-def row_places(envelope_mm: float, unit_mm: float) -> FloatArray:
-    """Rows across the plate in units, half a unit off, so that no point of a contour lies on one."""
+def row_places(width_mm: float, unit_mm: float) -> FloatArray:
+    """Rows from 0 to ``width_mm`` in units, half a unit off, so that no point of a contour lies on one."""
     pitch = max(round(ROW_MM / unit_mm), 1)
-    return np.asarray(np.arange(0, envelope_mm / unit_mm, pitch) + 0.5)
+    return np.asarray(np.arange(0, width_mm / unit_mm + pitch, pitch) + 0.5)
 
 
 @dataclass
@@ -54,14 +54,18 @@ class Island:
 
 
 class IslandTracker:
-    """Follows pieces from layer to layer with a union-find over everything that hangs together so far."""
+    """Follows pieces from layer to layer with a union-find over everything that hangs together so far.
+
+    Set 0 is what stands on the plate; every island that begins on powder opens a set of its own.
+    """
 
     def __init__(self, layer_mm: float) -> None:
-        self._layer_mm = layer_mm
         self.islands: list[Island] = []
+        self.alive: set[int] = set()
+        self._layer_mm = layer_mm
         self._parent: list[int] = [0]
         self._members: dict[int, list[int]] = {}
-        self._sets: list[int] = []
+        self._sets: IntArray = np.empty(0, dtype=np.int64)
 
     def _root(self, a: int) -> int:
         while self._parent[a] != a:
@@ -69,28 +73,26 @@ class IslandTracker:
             a = self._parent[a]
         return a
 
-    def _unite(self, a: int, b: int, layer: int) -> int:
-        a, b = self._root(a), self._root(b)
-        if a == b:
-            return a
-        low, high = min(a, b), max(a, b)
+    def _unite(self, a: int, b: int, layer: int) -> None:
+        low, high = sorted((self._root(a), self._root(b)))
+        if low == high:
+            return
         self._parent[high] = low
-        moved = self._members.pop(high, [])
+        moved = self._members.pop(high)
         if low == 0:
             for number in moved:
                 self.islands[number].joins_layer = layer
                 self.islands[number].loops.clear()
         else:
-            self._members.setdefault(low, []).extend(moved)
-        return low
+            self._members[low].extend(moved)
 
     def advance(
         self,
         layer: int,
         pairs: IntArray,
         piece_of_loop: IntArray,
-        areas_mm2: NDArray[np.float64],
-        places_mm: NDArray[np.float64],
+        areas_mm2: FloatArray,
+        places_mm: FloatArray,
         grounded: bool,
     ) -> None:
         """Take over the pieces of the next layer.
@@ -103,35 +105,51 @@ class IslandTracker:
         areas_mm2, places_mm : (P,), (P, 2) area and a point of each piece.
         grounded : the layer stands on the plate or its supports: all its pieces count as joined.
         """
-        sets = [-1] * len(areas_mm2)
-        for below, here in pairs.tolist():
-            root = self._root(self._sets[below])
-            sets[here] = root if sets[here] < 0 else self._unite(sets[here], root, layer)
-        for piece, held in enumerate(sets):
-            if held >= 0:
-                sets[piece] = self._root(held)
-            elif grounded:
-                sets[piece] = 0
+        sets = np.full(len(areas_mm2), 0 if grounded else -1, dtype=np.int64)
+        below = self._sets[pairs[:, 0]]
+        # Nearly everything stands on the plate; only what does not needs care, one by one.
+        sets[pairs[below == 0, 1]] = 0
+        for held, here in zip(below[below > 0].tolist(), pairs[below > 0, 1].tolist(), strict=True):
+            if sets[here] < 0:
+                sets[here] = held
             else:
-                number = len(self._parent)
-                self._parent.append(number)
-                self._members[number] = [len(self.islands)]
-                sets[piece] = number
-                x, y = places_mm[piece].tolist()
-                self.islands.append(Island(layer, (x, y), float(areas_mm2[piece])))
+                self._unite(int(sets[here]), held, layer)
+        for piece in np.nonzero(sets < 0)[0].tolist():
+            number = len(self._parent)
+            self._parent.append(number)
+            self._members[number] = [len(self.islands)]
+            sets[piece] = number
+            x, y = places_mm[piece].tolist()
+            self.islands.append(Island(layer, (x, y), float(areas_mm2[piece])))
+        for piece in np.nonzero(sets > 0)[0].tolist():
+            sets[piece] = self._root(int(sets[piece]))
         self._sets = sets
-        floating = {piece: held for piece, held in enumerate(sets) if held > 0}
-        if not floating:
-            return
-        for piece, held in floating.items():
-            self.islands[self._members[held][0]].volume_mm3 += float(areas_mm2[piece]) * self._layer_mm
-        for loop, piece in enumerate(piece_of_loop.tolist()):
-            if piece in floating:
-                self.islands[self._members[floating[piece]][0]].loops.append((layer, loop))
+        self.alive = set(sets[sets > 0].tolist())
+        if self.alive:
+            self._remember(layer, piece_of_loop, areas_mm2)
 
-    def loose(self) -> list[list[Island]]:
-        """Groups of islands that hang together but never joined the part."""
-        return [[self.islands[n] for n in members] for _, members in sorted(self._members.items())]
+    def _remember(self, layer: int, piece_of_loop: IntArray, areas_mm2: FloatArray) -> None:
+        for piece in np.nonzero(self._sets > 0)[0].tolist():
+            first = self._members[int(self._sets[piece])][0]
+            self.islands[first].volume_mm3 += float(areas_mm2[piece]) * self._layer_mm
+        holder = self._sets[piece_of_loop]
+        for loop in np.nonzero(holder > 0)[0].tolist():
+            self.islands[self._members[int(holder[loop])][0]].loops.append((layer, loop))
+
+    def floating(self) -> dict[int, list[Island]]:
+        """Groups of islands that hang together and have not joined the part, by the number of their set."""
+        return {held: [self.islands[n] for n in members] for held, members in self._members.items()}
+
+
+class Rows(NamedTuple):
+    """One layer cut by rows, as :mod:`implantflow.build.check_kernels` returns it, in units."""
+
+    points: FloatArray
+    starts: IntArray
+    area: FloatArray
+    begin: IntArray
+    where: FloatArray
+    owner: IntArray
 
 
 class PieceFollower:
@@ -142,25 +160,25 @@ class PieceFollower:
         self._unit_mm = unit_mm
         self._below: tuple[IntArray, FloatArray, IntArray, IntArray] | None = None
 
-    def take(
-        self,
-        layer: int,
-        points: FloatArray,
-        starts: IntArray,
-        area: FloatArray,
-        begin: IntArray,
-        where: FloatArray,
-        owner: IntArray,
-    ) -> None:
-        """Follow one layer; the arrays are those of :mod:`implantflow.build.check_kernels`, in units."""
+    def take(self, layer: int, rows: Rows) -> None:
+        """Follow one layer."""
         from implantflow.build import check_kernels as kernels
 
-        _, piece, total, place = kernels.pieces(points, starts, area, begin, where, owner)
+        count, piece, total, place = kernels.pieces(
+            rows.points, rows.starts, rows.area, rows.begin, rows.where, rows.owner
+        )
         pairs = np.empty((0, 2), dtype=np.int64)
         if self._below is not None:
-            pairs = np.unique(kernels.contacts(*self._below, begin, where, owner, piece), axis=0)
+            pairs = kernels.contacts(*self._below, rows.begin, rows.where, rows.owner, piece)
+            pairs = _distinct(pairs, count)
         grounded = self._below is None
         self.tracker.advance(layer, pairs, piece, total * self._unit_mm**2, place * self._unit_mm, grounded)
         # Metal begins on the plate or its supports: until then every layer is the first.
-        if len(piece) or self._below is not None:
-            self._below = (begin, where, owner, piece)
+        if count or self._below is not None:
+            self._below = (rows.begin, rows.where, rows.owner, piece)
+
+
+def _distinct(pairs: IntArray, count: int) -> IntArray:
+    """Each pair once, sorted (the numbers of the second column are below ``count``)."""
+    keys = np.unique(pairs[:, 0] * max(count, 1) + pairs[:, 1])
+    return np.column_stack([keys // max(count, 1), keys % max(count, 1)])

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.build.cli_writer import CONTOUR_ID, HATCH_ID, NET_ID
+from implantflow.build.crumbs import CrumbFilter, Crumbs
+from implantflow.build.islands import Rows, row_places
+from implantflow.build.pipeline import ordered
 from implantflow.build.solid import Solid
 from implantflow.build.stamps import CHORD_MM, Stamps
 from implantflow.errors import GeometryError, QualityGateError
 from implantflow.geometry import FloatArray
 
-#: Layers that one thread works on before it hands them to the writer.
-BLOCK = 24
 #: Fine nodes per node of the dense grid when its contours are drawn (chords then err by under 3 um).
 DENSE_FINE = 2
 #: Hatches shorter than this are not written (mm): a quarter of the melt pool, already melted by the outline.
@@ -119,6 +119,7 @@ class Slicer:
             heights, plan.solid.faces, self.first_z, plan.layer_mm, plan.layers
         )
         self.window = self._window(plan)
+        self._local = threading.local()
 
     @staticmethod
     def _window(plan: Plan) -> IntArray:
@@ -135,11 +136,14 @@ class Slicer:
             raise GeometryError("the dense region's grid does not reach around the solid", where="field.npz")
         return window.astype(np.int64)
 
-    def scratch(self) -> NDArray[np.int32]:
-        """Working memory of one thread."""
-        return np.empty(len(self.plan.solid.faces), dtype=np.int32)
+    def _scratch(self) -> NDArray[np.int32]:
+        """Working memory of this thread: one number per triangle."""
+        if not hasattr(self._local, "slots"):
+            self._local.slots = np.empty(len(self.plan.solid.faces), dtype=np.int32)
+        slots: NDArray[np.int32] = self._local.slots
+        return slots
 
-    def outline(self, index: int, scratch: NDArray[np.int32]) -> Outline:
+    def outline(self, index: int) -> Outline:
         """Borders of layer ``index`` (0 is the part's lowest).
 
         Raises
@@ -153,7 +157,7 @@ class Slicer:
         z = self.first_z + index * plan.layer_mm
         members = self.members[self.starts[index] : self.starts[index + 1]]
         points, starts, broken = mesh_kernels.cut_layer(
-            solid.vertices_mm, solid.faces, solid.across, members, z, scratch
+            solid.vertices_mm, solid.faces, solid.across, members, z, self._scratch()
         )
         sx, sy, sstart = mesh_kernels.quantise_loops(points, starts, plan.unit_mm, plan.area2_min)
         solid_area, _ = hatch_kernels.outline_figures(sx, sy, sstart)
@@ -236,16 +240,11 @@ class Slicer:
             round(HATCH_MIN_MM / unit),
         )
 
-    def packed(
-        self, index: int, scratch: NDArray[np.int32], drop: set[int] | None
-    ) -> tuple[NDArray[np.uint16], FloatArray]:
+    def packed(self, index: int, outline: Outline) -> tuple[NDArray[np.uint16], FloatArray]:
         """Words and figures of one layer; the height written is the layer's upper surface."""
         from implantflow.build import cli_kernels, hatch_kernels
 
         unit = self.plan.unit_mm
-        outline = self.outline(index, scratch)
-        if drop:
-            outline = outline.without(drop)
         dense, dense_mm, net, net_mm = self.hatches(index, outline)
         z_units = round((self.plan.first_layer + index + 1) * self.plan.layer_mm / unit)
         words = cli_kernels.pack_layer(
@@ -263,82 +262,50 @@ class Slicer:
         return words, np.array([*figures, outline.solid_area * unit**2])
 
 
-Made = TypeVar("Made")
-
-
-def in_order(
-    layers: int,
-    make: Callable[[int, NDArray[np.int32]], Made],
-    take: Callable[[int, Made], None],
-    scratch: Callable[[], NDArray[np.int32]],
-    threads: int,
-) -> None:
-    """Make layers in blocks on ``threads`` threads and hand them to ``take`` one by one in order.
-
-    At most one finished block per thread waits for its turn, so memory does not grow with the part's height.
-    The error of the lowest layer is the one that is raised.
-    """
-    blocks = iter(range(0, layers, BLOCK))
-    turn = threading.Condition()
-    state = {"next": 0}
-    errors: dict[int, BaseException] = {}
-
-    def work() -> None:
-        own = scratch()
-        while True:
-            with turn:
-                first = next(blocks, None)
-                if first is None or errors:
-                    return
-            try:
-                made = [make(index, own) for index in range(first, min(first + BLOCK, layers))]
-                with turn:
-                    while state["next"] != first and not errors:
-                        turn.wait()
-                    if errors:
-                        return
-                for offset, layer in enumerate(made):
-                    take(first + offset, layer)
-            except BaseException as error:
-                with turn:
-                    errors[first] = error
-                    turn.notify_all()
-                return
-            with turn:
-                state["next"] = first + BLOCK
-                turn.notify_all()
-
-    workers = [threading.Thread(target=work) for _ in range(max(threads, 1))]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    if errors:
-        raise errors[min(errors)]
-
-
 def slice_layers(
-    slicer: Slicer, write: Callable[[NDArray[np.uint16]], None], threads: int, drop: Mapping[int, set[int]]
-) -> FloatArray:
+    slicer: Slicer, write: Callable[[NDArray[np.uint16]], None], threads: int, crumb_max_mm3: float = 0.0
+) -> tuple[FloatArray, Crumbs]:
     """Make all layers and hand their words to ``write`` in order.
 
     Parameters
     ----------
-    drop : layer -> loops to leave out (see :mod:`implantflow.build.crumbs`).
+    crumb_max_mm3 : loose bits of lattice up to this volume are left out; 0 leaves everything in.
 
     Returns
     -------
     (layers, len(FIGURES)) float array
         The figures of every layer, the same on any number of threads.
+    crumbs
+        What was left out.
     """
-    figures = np.zeros((slicer.plan.layers, len(FIGURES)))
-
-    def make(index: int, scratch: NDArray[np.int32]) -> tuple[NDArray[np.uint16], FloatArray]:
-        return slicer.packed(index, scratch, drop.get(index))
+    plan = slicer.plan
+    figures = np.zeros((plan.layers, len(FIGURES)))
 
     def take(index: int, made: tuple[NDArray[np.uint16], FloatArray]) -> None:
         write(made[0])
         figures[index] = made[1]
 
-    in_order(slicer.plan.layers, make, take, slicer.scratch, threads)
-    return figures
+    if crumb_max_mm3 <= 0 or plan.stamps is None:
+        made = ordered(range(plan.layers), lambda index: slicer.packed(index, slicer.outline(index)), threads)
+        for index, layer in enumerate(made):
+            take(index, layer)
+        return figures, Crumbs()
+    rows = row_places(float(plan.solid.vertices_mm[:, 1].max()), plan.unit_mm)
+    crumbs = CrumbFilter(rows, plan.unit_mm, plan.layer_mm, crumb_max_mm3)
+    held: dict[int, Outline] = {}
+
+    def emit(last: bool) -> None:
+        for index, loops in crumbs.ready(last):
+            outline = held.pop(index)
+            take(index, slicer.packed(index, outline.without(loops) if loops else outline))
+
+    def cut(index: int) -> tuple[Outline, Rows]:
+        outline = slicer.outline(index)
+        return outline, crumbs.cut(outline.x, outline.y, outline.starts)
+
+    for index, (outline, layer_rows) in enumerate(ordered(range(plan.layers), cut, threads)):
+        held[index] = outline
+        crumbs.push(layer_rows)
+        emit(last=False)
+    emit(last=True)
+    return figures, crumbs.crumbs

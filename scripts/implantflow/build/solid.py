@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from implantflow.errors import GeometryError
+from implantflow.field.volume import mesh_volume_mm3
 from implantflow.geometry import FloatArray
 
 
@@ -59,10 +60,3 @@ class Solid:
         if volume < 0:
             raise GeometryError(f"the mesh is inside out (volume {volume:.1f} mm3)", fix="flip its triangles")
         return cls(v, f, across)
-
-
-def mesh_volume_mm3(vertices_mm: FloatArray, faces: NDArray[np.int32] | NDArray[np.int64]) -> float:
-    """Signed volume of a closed mesh by the divergence theorem, about its own middle to keep digits."""
-    v = vertices_mm - vertices_mm.mean(0)
-    a, b, c = v[faces[:, 0]], v[faces[:, 1]], v[faces[:, 2]]
-    return float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6.0)

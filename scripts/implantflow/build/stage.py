@@ -14,7 +14,7 @@ from implantflow.artifacts import sha256_file, temporary, write_json
 from implantflow.build import verdicts
 from implantflow.build.checks import Findings, examine_file
 from implantflow.build.cli_writer import HATCH_ID, NET_ID, CliHeader, CliWriter
-from implantflow.build.crumbs import Crumbs, find_crumbs
+from implantflow.build.crumbs import Crumbs
 from implantflow.build.slicer import FIGURES, DenseGrid, Plan, Slicer, slice_layers
 from implantflow.build.solid import Solid
 from implantflow.build.stamps import make_stamps
@@ -22,13 +22,12 @@ from implantflow.build.themes import Effort, check_themes, effort
 from implantflow.config.build import BuildSettings, Machine, Revision
 from implantflow.errors import GeometryError
 from implantflow.field.field import Field
-from implantflow.field.volume import SAMPLE_MM, classify
+from implantflow.field.volume import mesh_volume_mm3, volumes_of
 from implantflow.geometry import FloatArray
 from implantflow.jobs import Job, progress
 
 #: Loops below this are not written when the slice command has no case that says otherwise (mm2).
 DEFAULT_LOOP_AREA_MM2 = 0.01
-_NO_CRUMBS = Crumbs({}, 0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,10 @@ class Part:
     def material_mm3(self) -> float:
         """Volume of metal by sampling the field itself, independent of the slicer."""
         dense = None if self.dense is None else (self.dense.grid, self.dense.origin_mm, self.dense.spacing_mm)
+        solid_mm3 = mesh_volume_mm3(self.vertices_mm, self.faces)
         if self.lattice is None:
-            from implantflow.build.solid import mesh_volume_mm3
-
-            return mesh_volume_mm3(self.vertices_mm, self.faces)
-        volumes, _, _ = classify(self.vertices_mm, self.faces, dense, self.lattice, SAMPLE_MM, keep=False)
-        return volumes.material_mm3
+            return solid_mm3
+        return volumes_of(self.vertices_mm, self.faces, solid_mm3, dense, self.lattice).material_mm3
 
 
 def plan_of(part: Part, machine: Machine, loop_area_min_mm2: float) -> Plan:
@@ -100,14 +97,10 @@ def write_build(
 ) -> Sliced:
     """Slice a part and write its build file."""
     slicer = Slicer(plan_of(part, machine, loop_area_min_mm2))
-    crumbs = _NO_CRUMBS
-    if slicer.plan.stamps is not None and crumb_max_mm3 > 0:
-        progress("looking for crumbs of lattice at the skin", done=0.05)
-        crumbs = find_crumbs(slicer, machine.envelope_mm[1], crumb_max_mm3, threads)
-    progress(f"slicing {slicer.plan.layers} layers", done=0.3)
+    progress(f"slicing {slicer.plan.layers} layers", done=0.1)
     header = CliHeader(machine.unit_mm, slicer.plan.layers, part.box_mm, facts, clinical, date)
     with CliWriter(path, header) as writer:
-        figures = slice_layers(slicer, writer.write, threads, crumbs.drop)
+        figures, crumbs = slice_layers(slicer, writer.write, threads, crumb_max_mm3)
     return Sliced(slicer.plan, figures, crumbs)
 
 
@@ -243,7 +236,11 @@ def build_part(job: Job) -> None:
     )
     progress("reading the build file back", done=0.6)
     _, found = examine_file(
-        job.outputs["cli"], machine.envelope_mm[1], machine.layer_mm, config.limits.loop_area_min_mm2
+        job.outputs["cli"],
+        machine.envelope_mm[1],
+        machine.layer_mm,
+        config.limits.loop_area_min_mm2,
+        job.threads,
     )
     limits = verdicts.IslandLimits(config.limits.island_join_max_mm, config.limits.island_area_max_mm2)
     dense_start = _starts_dense(field, found, machine.layer_mm)
@@ -343,7 +340,9 @@ def slice_solid(
     with temporary(out / "checks.json") as checks_tmp, temporary(out / "build.cli") as cli_tmp:
         facts = {"source": solid.name, "machine": chosen.name, "layer height": "upper surface"}
         sliced = write_build(cli_tmp, part, chosen, DEFAULT_LOOP_AREA_MM2, 0.0, facts, False, None, threads)
-        _, found = examine_file(cli_tmp, chosen.envelope_mm[1], chosen.layer_mm, DEFAULT_LOOP_AREA_MM2)
+        _, found = examine_file(
+            cli_tmp, chosen.envelope_mm[1], chosen.layer_mm, DEFAULT_LOOP_AREA_MM2, threads
+        )
         limits = verdicts.IslandLimits(0.5, 1.0, warn_only=True)
         checks = judge(sliced, found, part, chosen, 1.0, limits, [False] * len(found.islands))
         verdicts.require(checks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -85,7 +86,7 @@ class Sizing(Section):
     @model_validator(mode="after")
     def _increasing(self) -> Self:
         radii = self.strut_radii_mm
-        if radii[0] <= 0 or any(b <= a for a, b in zip(radii[:-1], radii[1:], strict=True)):
+        if radii[0] <= 0 or any(b <= a for a, b in itertools.pairwise(radii)):
             raise ValueError("strut_radii_mm must be positive and increase")
         return self
 
@@ -123,7 +124,7 @@ class StrengthConfig(Section):
         description="Finite elements along the edge of the lattice cell at the finest of three levels (count).",
         ge=32,
         le=128,
-        multiple_of=8,
+        multiple_of=32,
     )
     exclude_elements: int = Field(
         description="Layers of elements beside loaded and supported faces that are not judged (count): stress "

@@ -25,8 +25,9 @@ class Field:
     """The implant's material as a signed function in ``build_xyz`` (mm, z up from the plate).
 
     Negative inside metal: ``max(solid, min(dense, lattice))``. ``solid`` and ``dense`` are distances on
-    coarse grids, linear between nodes and clamped to about 3 mm; the exact surface of the solid is the mesh,
-    which the slicer and the volume use. The lattice follows the build axes with its origin at (0, 0, 0).
+    coarse grids, linear between nodes and clamped (solid to 1.5 mm or more, dense to 3 mm); the exact surface
+    of the solid is the mesh, which the slicer and the volume use. The lattice follows the build axes with its
+    origin at (0, 0, 0).
 
     Attributes
     ----------

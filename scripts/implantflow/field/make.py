@@ -139,6 +139,12 @@ def _dense_grid(
     return dense
 
 
+def _solid_band(regions: Mapping[str, Any], spacing: float) -> float:
+    """How far from the surface distances of the solid are needed: 1.5 mm, or the shell and two nodes."""
+    shell = float((regions.get("shell") or {}).get("thickness_mm", 0.0))
+    return float(min(max(1.5, shell + 2.0 * spacing), BAND_MM))
+
+
 def _stored(distance: NDArray[np.float32]) -> NDArray[np.int16]:
     """Steps of 0.1 um in int16, rounded to 1 um so that the archive packs well."""
     return (np.round(np.clip(distance, -BAND_MM, BAND_MM) * 1000.0) * (0.001 / DISTANCE_STEP_MM)).astype(
@@ -176,7 +182,7 @@ def make_field(
     # Coordinates in whole nanometres: the same bytes after any way of computing the transform.
     vertices = np.round(transform_points(build_from_patient, vertices_lps), 6)
     origin, shape = nodes(vertices.min(0), vertices.max(0), grid_mm, 2.0 * grid_mm)
-    distance = _banded(vertices, faces, origin, grid_mm, shape, BAND_MM)
+    distance = _banded(vertices, faces, origin, grid_mm, shape, _solid_band(regions, grid_mm))
     columns = Columns.of(vertices, faces, origin[:2], grid_mm, shape[1:])
     solid = np.where(columns.inside(float(origin[2]), shape[0]), -distance, distance)
     dense = _dense_grid(vertices, faces, regions, build_from_patient, solid, origin, grid_mm)

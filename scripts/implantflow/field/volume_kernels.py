@@ -53,13 +53,7 @@ def is_metal(
 
 
 @kernel
-def classify_columns(
-    starts: IntArray,
-    heights: FloatArray,
-    shape: tuple[int, int],
-    origin: FloatArray,
-    step: float,
-    bottom: float,
+def _kind(
     dense: NDArray[np.int16],
     dense_origin: FloatArray,
     dense_spacing: float,
@@ -70,15 +64,38 @@ def classify_columns(
     bins: int,
     cell_mm: float,
     level: float,
-    labels: NDArray[np.uint8],
-    counts: IntArray,
-) -> None:
-    """Class of the nodes at bottom + k*step inside each column's solid spans.
+    x: float,
+    y: float,
+    z: float,
+) -> int:
+    """Class of a point inside the solid: 1 porous void, 2 lattice metal, 3 dense."""
+    if dense.shape[0] > 0 and grid_value(dense, dense_origin, dense_spacing, x, y, z) < 0.0:
+        return 3
+    if is_metal(strut_cell, segments, bin_starts, members, bins, cell_mm, level, x, y, z):
+        return 2
+    return 1
 
-    ``labels`` (K, J, I) gets 1 porous void, 2 porous metal, 3 dense, where it has any layers (K may be 0, then
-    only ``counts`` (4,) is summed). ``dense`` with no nodes means that nothing is dense.
-    """
-    nj, ni = shape
+
+@kernel
+def label_columns(
+    starts: IntArray,
+    heights: FloatArray,
+    origin: FloatArray,
+    step: float,
+    labels: NDArray[np.uint8],
+    dense: NDArray[np.int16],
+    dense_origin: FloatArray,
+    dense_spacing: float,
+    strut_cell: bool,
+    segments: FloatArray,
+    bin_starts: IntArray,
+    members: IntArray,
+    bins: int,
+    cell_mm: float,
+    level: float,
+) -> None:
+    """Write the class of each node (K, J, I) inside the columns' solid spans; ``dense`` may have no nodes."""
+    nk, nj, ni = labels.shape
     for j in range(nj):
         y = origin[1] + j * step
         for i in range(ni):
@@ -86,16 +103,81 @@ def classify_columns(
             line = j * ni + i
             m = starts[line]
             while m + 1 < starts[line + 1]:
-                k0 = max(math.ceil((heights[m] - bottom) / step), 0)
-                k1 = math.ceil((heights[m + 1] - bottom) / step) - 1
+                k0 = max(math.ceil((heights[m] - origin[2]) / step), 0)
+                k1 = min(math.ceil((heights[m + 1] - origin[2]) / step) - 1, nk - 1)
                 for k in range(k0, k1 + 1):
-                    z = bottom + k * step
-                    kind = 1
-                    if dense.shape[0] > 0 and grid_value(dense, dense_origin, dense_spacing, x, y, z) < 0.0:
-                        kind = 3
-                    elif is_metal(strut_cell, segments, bin_starts, members, bins, cell_mm, level, x, y, z):
-                        kind = 2
-                    counts[kind] += 1
-                    if k < labels.shape[0]:
-                        labels[k, j, i] = kind
+                    labels[k, j, i] = _kind(
+                        dense,
+                        dense_origin,
+                        dense_spacing,
+                        strut_cell,
+                        segments,
+                        bin_starts,
+                        members,
+                        bins,
+                        cell_mm,
+                        level,
+                        x,
+                        y,
+                        origin[2] + k * step,
+                    )
+                m += 2
+
+
+@kernel
+def count_columns(
+    starts: IntArray,
+    heights: FloatArray,
+    shape: tuple[int, int],
+    origin: FloatArray,
+    step: float,
+    cosine: float,
+    sine: float,
+    counts: IntArray,
+    dense: NDArray[np.int16],
+    dense_origin: FloatArray,
+    dense_spacing: float,
+    strut_cell: bool,
+    segments: FloatArray,
+    bin_starts: IntArray,
+    members: IntArray,
+    bins: int,
+    cell_mm: float,
+    level: float,
+) -> None:
+    """Count the classes of samples along columns of a turned frame, each column with its own offset in z.
+
+    A point (u, v) of the turned frame is (cosine u + sine v, cosine v - sine u) in build_xyz.
+    """
+    nj, ni = shape
+    for j in range(nj):
+        v = origin[1] + j * step
+        for i in range(ni):
+            u = origin[0] + i * step
+            x, y = cosine * u + sine * v, cosine * v - sine * u
+            line = j * ni + i
+            # Multiples of the golden ratio spread the offsets evenly over the columns.
+            offset = (line * 0.6180339887498949) % 1.0
+            m = starts[line]
+            while m + 1 < starts[line + 1]:
+                k0 = math.ceil(heights[m] / step - offset)
+                k1 = math.ceil(heights[m + 1] / step - offset) - 1
+                for k in range(k0, k1 + 1):
+                    counts[
+                        _kind(
+                            dense,
+                            dense_origin,
+                            dense_spacing,
+                            strut_cell,
+                            segments,
+                            bin_starts,
+                            members,
+                            bins,
+                            cell_mm,
+                            level,
+                            x,
+                            y,
+                            (k + offset) * step,
+                        )
+                    ] += 1
                 m += 2

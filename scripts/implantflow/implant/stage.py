@@ -16,7 +16,7 @@ from implantflow.jobs import Job, progress
 from implantflow.solids.booleans import difference, shells, to_manifold
 from implantflow.solids.distance import Surface
 from implantflow.solids.faces import MATES, Neighbours, contact_faces, fit_figures
-from implantflow.solids.mesh import IntArray, Solid, read_solid, write_solid
+from implantflow.solids.mesh import EDGE_MM, IntArray, Solid, read_solid, write_solid
 from implantflow.solids.shapes import cylinder, tube
 
 #: Arcam A1 envelope (docs/additive.md); the build stage checks it again in the chosen orientation.
@@ -55,7 +55,10 @@ def design_implant(job: Job) -> None:
     progress("holes and passages", done=0.2)
     listed = prototype["listed_regions"]
     implant = write_solid(
-        job.outputs["implant"], _cut(approved, listed), f"implantflow implant {plan['side']} patient LPS mm"
+        job.outputs["implant"],
+        _cut(approved, listed),
+        f"implantflow implant {plan['side']} patient LPS mm",
+        edge_mm=EDGE_MM,
     )
     deviation = deviation_mm(implant, approved, _listed_lines(listed))
     require_same(deviation)

@@ -24,7 +24,7 @@ def plan_strut(surface: Surface, faces: dict[str, IntArray], radius_mm: float) -
     -------
     dict
         ``segments`` as in ``regions.json`` plus ``depth_min_mm`` of each bar: the least depth of its axis, counted from
-        two radii below either end (a slanting bar is shallow at its ends).
+        two radii (at most a third of its length) below either end, since a slanting bar is shallow at its ends.
 
     Raises
     ------
@@ -70,11 +70,12 @@ def _spread(points: FloatArray, count: int) -> FloatArray:
 
 
 def _depths(surface: Surface, starts: FloatArray, ends: FloatArray, radius_mm: float) -> FloatArray:
-    """Least depth (starts, ends) in mm of the axis of every bar, leaving out two radii at each end."""
+    """Least depth (starts, ends) in mm of the axis of every bar, leaving out two radii (or a third) at each end."""
     line = ends[None, :, None] - starts[:, None, None]
     points = starts[:, None, None] + _STATIONS[None, None, :, None] * line
     depth = -surface.signed_distance_mm(points.reshape(-1, 3), 60.0).reshape(points.shape[:3])
     length = np.linalg.norm(line[:, :, 0], axis=2)[:, :, None]
-    along = _STATIONS[None, None] * length
-    counted = (along > 2.0 * radius_mm) & (along < length - 2.0 * radius_mm)
+    # A short bar still has a middle third.
+    ends_share = np.minimum(2.0 * radius_mm / np.maximum(length, 1e-9), 1.0 / 3.0)
+    counted = (ends_share <= _STATIONS) & (1.0 - ends_share >= _STATIONS)
     return np.asarray(np.where(counted, depth, np.inf).min(axis=2))

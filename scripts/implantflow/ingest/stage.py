@@ -57,13 +57,15 @@ def agree_series(job: Job) -> None:
     InputError
         Two series are not the same patient's, or a folder no longer holds the series that was read.
     """
-    IngestConfig.model_validate(job.settings["ingest"])
+    settings = IngestConfig.model_validate(job.settings["ingest"])
     folders, manifests = job.input_list("dicom"), [read_json(path) for path in job.input_list("manifests")]
     if len(folders) != len(manifests):
         raise GeometryError(f"{len(folders)} DICOM folders for {len(manifests)} manifests")
     identities = [_identity(folder, manifest) for folder, manifest in zip(folders, manifests, strict=True)]
     _same_patient(identities, [manifest["name"] for manifest in manifests])
-    write_json(job.outputs["ingest"], _summary(manifests, identities))
+    write_json(
+        job.outputs["ingest"], {"planning_ct": settings.planning_ct, **_summary(manifests, identities)}
+    )
 
 
 def _identity(folder: Path, manifest: dict[str, Any]) -> Identity:

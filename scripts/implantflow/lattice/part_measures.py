@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.field.field import POROUS, Field
-from implantflow.field.volume import VOID, Volumes, classify
+from implantflow.field.volume import VOID, Volumes, label_grid, mesh_volume_mm3, volumes_of
 from implantflow.geometry import FloatArray, invert_rigid, transform_points
 
 #: Spacing on which a suspected closed pore is looked at again (mm), and how far around it.
@@ -54,7 +54,9 @@ def measure_part(field: Field, step_mm: float) -> PartFigures:
 
     dense = (field.dense, field.origin_mm, field.spacing_mm)
     lattice = (field.cell, field.cell_mm, field.strut_mm)
-    volumes, labels, origin = classify(field.vertices_mm, field.faces, dense, lattice, step_mm, keep=True)
+    solid_mm3 = mesh_volume_mm3(field.vertices_mm, field.faces)
+    volumes = volumes_of(field.vertices_mm, field.faces, solid_mm3, dense, lattice)
+    labels, origin = label_grid(field.vertices_mm, field.faces, dense, lattice, step_mm)
     void, count = ndimage.label(labels <= VOID)
     outside = int(void[0, 0, 0])
     closed = [

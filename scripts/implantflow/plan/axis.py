@@ -64,6 +64,8 @@ class SacralAxis:
 def find_axis(sacrum: Solid, midplane: Plane) -> SacralAxis:
     """Anterior midline contour of ``sacrum`` in ``midplane`` (normal to the patient's left).
 
+    ``sacrum`` must have triangles of a few millimetres, since the contour is read off its edges.
+
     Raises
     ------
     GeometryError
@@ -77,7 +79,8 @@ def find_axis(sacrum: Solid, midplane: Plane) -> SacralAxis:
     # The promontory is the most anterior point of the upper section. S1's end plate slopes 30-50 degrees to the
     # front, so a direction 25 degrees above the horizontal meets its front lip first.
     promontory = flat[int(np.argmax(flat @ [0.91, 0.42]))]
-    apex = flat[int(np.argmin(flat[:, 1]))]
+    lowest = flat[flat[:, 1] <= flat[:, 1].min() + 2.0]
+    apex = lowest[int(np.argmax(lowest[:, 0]))]
     length = float(np.linalg.norm(apex - promontory))
     if length < 40.0:
         raise GeometryError(f"the mid-plane meets only {length:.0f} mm of sacrum", where="sacrum")

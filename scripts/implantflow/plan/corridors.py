@@ -153,10 +153,14 @@ def _cone(axis: FloatArray, half_angle_deg: float, step_deg: float = 3.0) -> Flo
 def _worst_depth(
     depths: _Depths, entry: FloatArray, direction: FloatArray, free: float, length: float
 ) -> FloatArray:
-    """Smallest depth (N,) over the stations of N lines."""
-    stations = np.arange(free, length + 1e-9, _STATION_MM)
+    """Smallest depth (N,) over the stations of N lines.
+
+    Above ``free`` a perpendicular entry can be no deeper than its way so far: there depth counts in proportion to
+    that way, which keeps a line from running flat below the surface before it goes in.
+    """
+    stations = np.arange(_STATION_MM, length + 1e-9, _STATION_MM)
     points = entry[:, None] + stations[None, :, None] * direction[:, None]
-    return np.asarray(depths.at(points).min(axis=1))
+    return np.asarray((depths.at(points) * np.maximum(1.0, free / stations)).min(axis=1))
 
 
 def _best_line(

@@ -47,7 +47,8 @@ class JointPlane:
 def fit_disc(sacrum: Solid, l5: Solid, axis: SacralAxis) -> JointPlane:
     """Plane midway between the end plates of L5 and S1, normal pointing cranially.
 
-    Only triangles in front of the canal count, so that the facets do not tilt it.
+    ``sacrum`` must have triangles of a few millimetres. Only those in front of the canal count, so that the facets
+    do not tilt it.
 
     Raises
     ------
@@ -68,6 +69,8 @@ def fit_disc(sacrum: Solid, l5: Solid, axis: SacralAxis) -> JointPlane:
 
 def fit_si_joint(sacrum: Solid, hip: Solid, outward: FloatArray) -> JointPlane:
     """Plane midway in the sacroiliac joint space, normal pointing laterally (along ``outward`` (3,)).
+
+    ``sacrum`` must have triangles of a few millimetres.
 
     Raises
     ------

@@ -79,8 +79,8 @@ def plan_screw(config: CorridorConfig, anatomy: Anatomy) -> dict[str, Any]:
 
 
 def _free_mm(config: CorridorConfig) -> float:
-    # The axis can be as deep as the thread and wall need only this far below the entry.
-    return config.diameter_mm / 2.0 + config.wall_mm + 2.0
+    # Nearer to the entry than this the axis cannot be farther from the cortex it has just passed.
+    return config.diameter_mm / 2.0 + config.wall_mm + 5.0
 
 
 def _search(

@@ -18,9 +18,11 @@ from implantflow.plan.midplane import MidPlane, find_midplane
 from implantflow.plan.screws import Anatomy, plan_screw
 from implantflow.plan.sides import agree_on_side
 from implantflow.plan.tumour_room import joint_room, timepoint_margins
-from implantflow.solids.mesh import Solid, read_solid, write_solid
+from implantflow.solids.booleans import refined
+from implantflow.solids.mesh import EDGE_MM, Solid, read_solid, write_solid
 
 Side = Literal["left", "right"]
+_EVEN_MM = 3.0
 
 
 def plan_resection(job: Job) -> None:
@@ -45,13 +47,15 @@ def plan_resection(job: Job) -> None:
     tumour = read_solid(job.input("tumour_stl"), "tumour")
 
     progress("sacral mid-plane and axis", done=0.1)
-    middle = find_midplane(sacrum)
+    # Landmarks are read off triangles, so a flat part must not be one large triangle.
+    even = refined(sacrum, _EVEN_MM)
+    middle = find_midplane(even)
     tumour_side_mm = agree_on_side(side, "tumour", tumour, middle.plane)
-    axis = find_axis(sacrum, middle.plane)
+    axis = find_axis(even, middle.plane)
     foramina = find_foramina(sacrum, axis, -sign)
     hip = hips[side]
     healthy = hips["right" if side == "left" else "left"]
-    joints = _joints(revision, sacrum, l5, hip, axis, sign)
+    joints = _joints(revision, even, l5, hip, axis, sign)
 
     progress("osteotomies", done=0.4)
     planes = osteotomy.place_planes(revision, middle.plane, axis, foramina, tumour.vertices, sign)
@@ -60,10 +64,13 @@ def plan_resection(job: Job) -> None:
     resected = osteotomy.resect(sacrum, planes, revision.kerf_mm)
     specimen_side_mm = agree_on_side(side, "specimen", resected.specimen, middle.plane)
     specimen = write_solid(
-        job.outputs["specimen"], resected.specimen, f"implantflow specimen {side} patient LPS mm"
+        job.outputs["specimen"], resected.specimen, f"implantflow specimen {side} patient LPS mm", EDGE_MM
     )
     remaining = write_solid(
-        job.outputs["remaining_bone"], resected.remaining, "implantflow remaining sacrum patient LPS mm"
+        job.outputs["remaining_bone"],
+        resected.remaining,
+        "implantflow remaining sacrum patient LPS mm",
+        EDGE_MM,
     )
 
     progress("screw corridors", done=0.6)

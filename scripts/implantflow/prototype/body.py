@@ -10,10 +10,10 @@ import numpy as np
 from implantflow.config.implant import Clearances
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, Plane
-from implantflow.solids.booleans import crop, difference, shells, trim
+from implantflow.solids.booleans import crop, difference, refined, shells, simplified, trim
 from implantflow.solids.distance import Surface
 from implantflow.solids.faces import Neighbours, plan_plane
-from implantflow.solids.mesh import Solid, require_closed
+from implantflow.solids.mesh import EDGE_MM, SLIVER_MM, Solid, require_closed
 from implantflow.solids.offset import offset
 from implantflow.solids.shapes import cylinder
 
@@ -87,7 +87,12 @@ def first_shape(
     for name, gap in (("hip", clearance.hip_mm), ("l5", clearance.l5_mm)):
         body, removed = keep_clear(body, neighbours.by_name(name), gap)
         facts[f"removed_for_{name}_clearance_mm3"] = removed
-    return Shape(body, ()), facts
+    return Shape(even(body), ()), facts
+
+
+def even(body: Solid) -> Solid:
+    """``body`` with slivers removed and long edges split: corrections look for faces triangle by triangle."""
+    return refined(simplified(body, SLIVER_MM), EDGE_MM)
 
 
 def keep_clear(body: Solid, neighbour: Surface, clearance_mm: float) -> tuple[Solid, float]:

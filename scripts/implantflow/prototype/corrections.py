@@ -20,7 +20,7 @@ from implantflow.config.prototype import (
 )
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, Plane, unit
-from implantflow.prototype.body import Hole, Shape, keep_clear, one_piece
+from implantflow.prototype.body import Hole, Shape, even, keep_clear, one_piece
 from implantflow.prototype.displace import offset_patch, smooth_ball
 from implantflow.solids.booleans import to_manifold, trim
 from implantflow.solids.faces import Neighbours, contact_faces, plan_plane
@@ -58,11 +58,12 @@ def apply_all(
         A correction has no effect, names something that does not exist, or breaks the solid.
     """
     facts = []
+    before = shape.drilled()
     for number, correction in enumerate(corrections, start=1):
         where = f"correction {number} ({correction.kind})"
         try:
             new = _apply(shape, correction, context)
-            before, after = shape.drilled(), new.drilled()
+            after = new.drilled()
             require_closed(after, "the corrected implant")
         except GeometryError as error:
             raise GeometryError(f"{where}: {error.what}", where=error.where, fix=error.fix) from error
@@ -74,7 +75,7 @@ def apply_all(
                 fix="remove it, or ask for more than the model already has",
             )
         facts.append({**correction.model_dump(mode="json"), "added_mm3": added, "removed_mm3": removed})
-        shape = new
+        shape, before = new, after
     return shape, facts
 
 
@@ -88,22 +89,26 @@ def _apply(shape: Shape, correction: Correction, context: Context) -> Shape:
     if isinstance(correction, OffsetFace):
         triangles = context.faces(shape.body)[correction.face]
         body = offset_patch(shape.body, triangles, correction.distance_mm, correction.blend_mm)
-        return Shape(one_piece(body, "the implant body")[0], shape.holes)
+        return _with_body(shape, body)
     if isinstance(correction, TrimPlane):
         cut = _trim_plane(correction, context)
-        return Shape(one_piece(trim(shape.body, [cut]), "the implant body")[0], shape.holes)
+        return _with_body(shape, trim(shape.body, [cut]))
     if isinstance(correction, Clearance):
         neighbour = context.neighbours.by_name(correction.neighbour)
-        return Shape(keep_clear(shape.body, neighbour, correction.clearance_mm)[0], shape.holes)
+        return _with_body(shape, keep_clear(shape.body, neighbour, correction.clearance_mm)[0])
     if isinstance(correction, SmoothRegion):
         faces = context.faces(shape.body)
         fixed = np.concatenate([faces["midline"], faces["caudal"]])
         centre = _smooth_centre(correction, shape.body, context)
         body = smooth_ball(shape.body, centre, correction.radius_mm, correction.passes, fixed)
-        return Shape(one_piece(body, "the implant body")[0], shape.holes)
+        return _with_body(shape, body)
     if isinstance(correction, AddHole):
         return Shape(shape.body, (*shape.holes, _new_hole(correction, shape, context)))
     return _moved_hole(shape, correction)
+
+
+def _with_body(shape: Shape, body: Solid) -> Shape:
+    return Shape(even(one_piece(body, "the implant body")[0]), shape.holes)
 
 
 def _trim_plane(correction: TrimPlane, context: Context) -> Plane:

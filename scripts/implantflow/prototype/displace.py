@@ -12,6 +12,7 @@ from implantflow.solids.distance import Surface
 from implantflow.solids.mesh import IntArray, Solid
 
 _NORMAL_PASSES = 30
+_TOUCH_MM = 0.05
 
 
 def offset_patch(solid: Solid, triangles: IntArray, distance_mm: float, blend_mm: float) -> Solid:
@@ -80,14 +81,18 @@ def _fade(solid: Solid, triangles: IntArray, inside: IntArray, blend_mm: float) 
 
 
 def _require_no_fold(before: Solid, after: Solid, moved_mm: FloatArray, sign: float) -> None:
+    """Refuse when triangles turn over, or when points moved outwards enter the solid (inwards: leave it)."""
     touched = np.flatnonzero((moved_mm[before.faces] > 1e-9).any(axis=1))
     area = before.areas_mm2[touched]
     turned = np.einsum("ij,ij->i", before.normals[touched], after.normals[touched])
     flipped = float(area[turned < 0.0].sum())
-    big = np.flatnonzero(moved_mm > 0.2)
-    reach = sign * Surface(before).signed_distance_mm(after.vertices[big], 20.0)
-    collided = int((reach < 0.3 * moved_mm[big]).sum())
-    if flipped > 0.005 * max(area.sum(), 1e-9) or collided > 0.01 * max(len(big), 1):
+    moved = np.flatnonzero(moved_mm > 0.2)
+    surface = Surface(before)
+    collided = 0
+    for share in (0.5, 1.0):
+        points = before.vertices[moved] + share * (after.vertices[moved] - before.vertices[moved])
+        collided += int((sign * surface.signed_distance_mm(points, 20.0) < -_TOUCH_MM).sum())
+    if flipped > 0.005 * max(area.sum(), 1e-9) or collided > 0.01 * max(len(moved), 1):
         raise GeometryError(
             f"moving the face folds it: {flipped:.1f} mm2 turned over, {collided} points ran into the part",
             where="prototype corrections",

@@ -21,7 +21,7 @@ from implantflow.prototype.sheet import SheetContent, write_sheet
 from implantflow.solids.booleans import crop, merged, refined
 from implantflow.solids.distance import Surface
 from implantflow.solids.faces import Neighbours, fit_figures
-from implantflow.solids.mesh import Solid, read_solid, write_solid
+from implantflow.solids.mesh import EDGE_MM, Solid, read_solid, write_solid
 
 _CORRECTIONS: TypeAdapter[list[Correction]] = TypeAdapter(list[Correction])
 #: The hip on the model reaches this far beyond the implant: enough to hold it and to judge the joint.
@@ -68,7 +68,10 @@ def make_prototype(job: Job) -> None:
     progress(f"{len(iteration.corrections)} corrections", done=0.4)
     shape, correction_facts = apply_all(shape, iteration.corrections, context)
     implant = write_solid(
-        job.outputs["implant"], shape.drilled(), f"implantflow {iteration.id} {plan['side']} patient LPS mm"
+        job.outputs["implant"],
+        shape.drilled(),
+        f"implantflow {iteration.id} {plan['side']} patient LPS mm",
+        edge_mm=EDGE_MM,
     )
 
     progress("fit and difference", done=0.6)

@@ -13,7 +13,7 @@ from implantflow.geometry import FloatArray, Plane, transform_points
 from implantflow.volumes import Volume
 
 #: Vertices of a surface that are measured at most; evenly taken from its list.
-_MAX_POINTS = 8_000
+_MAX_POINTS = 3_000
 
 
 def plane_error(found: Plane, truth: Plane, over_mm: ArrayLike) -> dict[str, float]:

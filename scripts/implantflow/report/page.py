@@ -54,6 +54,7 @@ class Section:
     next: str
     stale: bool
     failures: list[dict[str, Any]]
+    flags: list[str]
     notes: list[str]
     rows: list[tuple[str, Cell]]
     listings: list[tuple[str, list[str], list[list[Cell]]]]
@@ -66,11 +67,13 @@ class Section:
     plots: list[dict[str, Any]] = field(default_factory=list)
 
 
-def banner_of(purpose: str, simulated: bool) -> str:
+def banner_of(purpose: str, simulated: bool, virtual_tumour: bool = False) -> str:
     """Words stamped on the page and on every picture; empty only for a clinical case."""
     words = []
     if simulated:
         words.append("SIMULATED PATIENT")
+    if virtual_tumour:
+        words.append("VIRTUAL TUMOUR")
     if purpose != "clinical":
         words.append("NOT FOR CLINICAL USE")
     return " · ".join(words)
@@ -89,7 +92,7 @@ def render_page(files: CaseFiles, summary: Mapping[str, Any]) -> str:
     str
         One self-contained page; the same files give the same text.
     """
-    banner = banner_of(files.purpose, files.simulated)
+    banner = banner_of(files.purpose, files.simulated, bool(summary["tumour"].get("virtual")))
     context = Context(files, summary, banner)
     pictures = collect(context)
     scene, scene_problem = _scene(context)
@@ -175,7 +178,8 @@ def _section(stage: str, data: Mapping[str, Any], files: CaseFiles, pictures: Pi
         next=str(data.get("next", "")),
         stale=bool(data.get("stale")),
         failures=list(data.get("failures") or [])[1:],
-        notes=_notes(stage, data),
+        flags=_flags(stage, data),
+        notes=_sentences(data, ("notes", "limitations")),
         rows=rows,
         listings=listings,
         headline=headline(stage, data),
@@ -198,25 +202,26 @@ def _limits(cells: list[Cell]) -> str:
     return f"{outside} of {len(judged)} outside" if outside else f"all {len(judged)} kept"
 
 
-def _notes(stage: str, data: Mapping[str, Any]) -> list[str]:
-    notes = []
+def _flags(stage: str, data: Mapping[str, Any]) -> list[str]:
+    """What a reader must not miss: unsigned gates, figures that do not reproduce, warnings of the stage."""
+    flags = []
     gate = data.get("gate")
     if isinstance(gate, Mapping) and gate.get("unsigned"):
-        notes.append(f"Gate passed without a signature: {gate.get('decision')}. Nobody has confirmed this.")
+        flags.append(f"Gate passed without a signature: {gate.get('decision')}. Nobody has confirmed this.")
     if stage == "prototype":
         unsigned = [
             str(i["id"]) for i in data.get("iterations") or [] if str(i.get("decision")).startswith("auto")
         ]
         if unsigned:
-            notes.append(f"Passed without a signature: {', '.join(unsigned)}. Nobody has confirmed this.")
+            flags.append(f"Passed without a signature: {', '.join(unsigned)}. Nobody has confirmed this.")
     response = data.get("response")
     if stage == "tumour" and isinstance(response, Mapping):
-        notes += [str(flag) for flag in response.get("flags") or []]
-    for key in ("notes", "limitations"):
-        value = data.get(key)
-        if isinstance(value, list):
-            notes += [str(v) for v in value if isinstance(v, str)]
-    return notes
+        flags += [str(flag) for flag in response.get("flags") or []]
+    return flags + _sentences(data, ("warnings",))
+
+
+def _sentences(data: Mapping[str, Any], keys: tuple[str, ...]) -> list[str]:
+    return [v for key in keys if isinstance(data.get(key), list) for v in data[key] if isinstance(v, str)]
 
 
 def _encoded(figure: Figure) -> dict[str, Any]:

@@ -22,7 +22,7 @@ CONTACT: Rgb = (230, 159, 0)
 HOLE: Rgb = (213, 94, 0)
 CABLE: Rgb = (204, 121, 167)
 PLANE: Rgb = (0, 158, 115)
-MIDLINE: Rgb = (204, 121, 167)
+JOINT: Rgb = (204, 121, 167)
 
 #: Colour of each bone surface by its name in `segment/`.
 BONES: dict[str, Rgb] = {"sacrum": SACRUM, "hip_left": HIP_LEFT, "hip_right": HIP_RIGHT, "l5": L5}

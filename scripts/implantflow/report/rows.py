@@ -75,7 +75,8 @@ def entries_of(value: Any) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _cell(row: Row, value: Any, key: str, data: Mapping[str, Any], config: Mapping[str, Any]) -> Cell:
-    text = shown(value, row.digits, row.factor)
+    is_place = row.key.endswith(("_lps", "_lps_mm")) and isinstance(value, list)
+    text = _place(value, row.digits) if is_place else shown(value, row.digits, row.factor)
     if row.unit and text != MISSING:
         text = f"{text} {row.unit}"
     if row.limit is None or isinstance(value, bool) or not isinstance(value, int | float):
@@ -133,7 +134,9 @@ def shown(value: Any, digits: int = 1, factor: float = 1.0) -> str:
         is_digest = len(value) == 64 and all(c in "0123456789abcdef" for c in value)
         return value[:12] + "…" if is_digest else value
     if isinstance(value, Mapping):
-        best = next((value[k] for k in ("kind", "name", "id", "formula") if k in value), None)
+        if "point_lps_mm" in value and "normal_lps" in value:
+            return f"through {_place(value['point_lps_mm'], 1)} mm, normal {_place(value['normal_lps'], 3)}"
+        best = next((value[k] for k in ("kind", "name", "id", "root", "reviewer") if k in value), None)
         return (
             str(best) if best is not None else ", ".join(f"{k}: {shown(v, digits)}" for k, v in value.items())
         )
@@ -141,6 +144,11 @@ def shown(value: Any, digits: int = 1, factor: float = 1.0) -> str:
         numbers = all(isinstance(v, int | float) for v in value)
         return (" × " if numbers else ", ").join(shown(v, digits, factor) for v in value)
     return str(value)
+
+
+def _place(value: Any, digits: int) -> str:
+    """Coordinates in brackets; sizes along three axes are joined by a cross instead."""
+    return f"({', '.join(shown(v, digits) for v in value)})"
 
 
 def _number(value: float, digits: int) -> str:

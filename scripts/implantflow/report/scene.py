@@ -156,8 +156,7 @@ def _planes(context: Context) -> Mesh | None:
     planes = base.planes_of(context.summary["plan"])
     if specimen is None or not planes:
         return None
-    feet = [(specimen.centre - ((specimen.centre - p) @ n) * n, n) for _, p, n in planes]
-    return joined([plane_patch(foot, normal, 90.0) for foot, normal in feet])
+    return joined([plane_patch(p.foot_mm(specimen.centre), p.normal, 90.0) for p in planes])
 
 
 def _dense(regions: Mapping[str, Any]) -> Mesh | None:

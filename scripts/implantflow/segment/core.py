@@ -83,7 +83,8 @@ def segment_volume(
     threshold_mm3 = float((view.array >= settings.threshold_hu).sum()) * view.voxel_volume_mm3
     if isinstance(prior, LabelMap):
         hu, region, box, resampled = prior.region_on(view)
-        parts = _Parts(hu, region, box, {}, None, None, {"prior": as_report(prior.name, resampled)})
+        bright = hu.array >= settings.threshold_hu
+        parts = _Parts(hu, bright, region, box, {}, None, None, {"prior": as_report(prior.name, resampled)})
     else:
         parts = _cut_with_prior(view, prior, settings, landmarks)
     progress("surfaces at the local half-maximum", done=0.6)
@@ -109,6 +110,7 @@ class _Parts:
     """What surfacing needs, whichever way the regions came about."""
 
     hu: Volume
+    bone: NDArray[np.bool_]
     region: NDArray[np.uint8]
     box: Box
     distance: dict[str, NDArray[np.float32]]
@@ -160,6 +162,7 @@ def _cut_with_prior(
     inside = {n: float(fit.inside[prior.bone == k].mean()) for k, n in enumerate(prior.names)}
     return _Parts(
         scene.hu,
+        scene.bone,
         regions.region,
         box,
         scene.distance,
@@ -251,7 +254,8 @@ def _surfaces(parts: _Parts, settings: SegmentConfig) -> tuple[dict[str, Placed]
         mine = np.ascontiguousarray(own[box.slices])
         others = (parts.region[box.slices] > 0) & ~mine
         distance = parts.distance[name][box.slices] if name in parts.distance else None
-        candidates[name] = (candidate(hu, mine, others, threshold, distance), box)
+        bright = parts.bone[box.slices]
+        candidates[name] = (candidate(hu, mine, others, bright, distance), box)
     full_hu = full_contrast([c.profiles for c, _ in candidates.values()])
     limit = settings.smoothing_limit_mm
     solids = {

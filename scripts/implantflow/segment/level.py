@@ -29,8 +29,10 @@ OUTSIDE_MM = 1.75
 MIN_CONTRAST_HU = 100.0
 #: Share of places whose cortex is thinner in this scan than the one taken as full.
 FULL_QUANTILE = 0.97
-#: The level stays below this share of the local peak, so that noise cannot bore holes into a thin cortex.
-MAX_HEIGHT = 0.75
+#: The level stays below this share of the local peak, so that noise cannot bore holes into a thin cortex, and at
+#: half of it where the peak has less than the second share of full contrast: there a sheet may as well be thick
+#: and of low density (an osteopenic sacrum) as thin, and half of what is seen is the cautious reading.
+MAX_HEIGHT, THIN_FRACTION, THICK_FRACTION = 0.75, 0.25, 0.45
 #: Levels are averaged with a Gaussian of this width (mm) over the surface, on cells of this size (mm).
 SPREAD_MM, CELL_MM = 2.0, 2.0
 
@@ -131,7 +133,9 @@ def level_at(
     shape = tuple(int(n) for n in -(-np.array(hu.array.shape) // size))
     cell = np.ravel_multi_index(tuple((profiles.voxels // size).T), shape)
     fraction = profiles.contrast_hu / full_hu
-    height = np.minimum(edge_fraction(fraction) * full_hu, MAX_HEIGHT * profiles.contrast_hu)
+    trust = np.clip((fraction - THIN_FRACTION) / (THICK_FRACTION - THIN_FRACTION), 0.0, 1.0)
+    ceiling = 0.5 + (MAX_HEIGHT - 0.5) * trust
+    height = np.minimum(edge_fraction(fraction) * full_hu, ceiling * profiles.contrast_hu)
     level = profiles.outside_hu + height
     sigma = SPREAD_MM / (size * hu.spacing_mm[::-1])
     centre = (voxels[:, ::-1] + 0.5) / size[::-1] - 0.5

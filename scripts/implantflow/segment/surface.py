@@ -26,7 +26,7 @@ KNOWN_MM = 2.0
 #: and how much bone (mm3) must be seen there before that is worth doing.
 CLOSE_UNKNOWN_MM, MIN_UNKNOWN_MM3 = 2.5, 500.0
 #: The half-maximum surface is looked for from this much (mm) inside the threshold surface to this much outside.
-DEEPEST_MM, OUTERMOST_MM = 1.3, 1.6
+DEEPEST_MM, OUTERMOST_MM = 2.0, 1.2
 #: Width (mm) over which one condition on the surface gives way to the next.
 BLEND_MM = 1.5
 #: Rays out of 14 that must meet bone within 40 mm for marrow to count as enclosed by bone that is seen.
@@ -83,18 +83,22 @@ class BoneSolid:
 
 
 def signed_depth(mask: BoolArray, like: Volume) -> NDArray[np.float32]:
-    """Distance (mm) to the border of a mask, positive inside, exact to half a voxel."""
+    """Distance (mm) of voxel centres to the faces between a mask and the rest, positive inside.
+
+    Measured to the mask's outermost voxel centres and shifted by half a voxel, so exact to half a voxel.
+    """
     import SimpleITK as sitk
 
     image = to_sitk(like.like(mask.astype(np.uint8)))
-    depth = sitk.SignedMaurerDistanceMap(image, True, False, True)
-    return np.asarray(from_sitk(sitk.Cast(depth, sitk.sitkFloat32)).array)
+    depth = sitk.Cast(sitk.SignedMaurerDistanceMap(image, True, False, True), sitk.sitkFloat32)
+    return np.asarray(from_sitk(depth).array + np.float32(0.5 * like.spacing_mm.mean()))
 
 
 def close_gaps(mask: BoolArray, like: Volume, radius_mm: float) -> BoolArray:
     """Morphological closing by a ball of ``radius_mm`` (mm); the border of the array neither adds nor eats."""
-    grown = signed_depth(mask, like) >= -radius_mm
-    return np.asarray((signed_depth(grown, like) > radius_mm) | mask)
+    half = float(0.5 * like.spacing_mm.mean())
+    beyond = signed_depth(mask, like) < half - radius_mm
+    return np.asarray((signed_depth(beyond, like) < half - radius_mm) | mask)
 
 
 def fill_cut_faces(mask: BoolArray) -> BoolArray:
@@ -120,7 +124,7 @@ def fill_cavities(mask: BoolArray) -> BoolArray:
 
 
 def candidate(
-    hu: Volume, own: BoolArray, others: BoolArray, threshold_hu: float, distance: NDArray[np.float32] | None
+    hu: Volume, own: BoolArray, others: BoolArray, bone: BoolArray, distance: NDArray[np.float32] | None
 ) -> Candidate:
     """Filled solid of one bone at the threshold, and the cortex around it.
 
@@ -128,7 +132,7 @@ def candidate(
     ----------
     hu : crop of the CT (HU), canonical axes.
     own, others : (K, J, I) bool, voxels that the cut gave to this bone and to any other.
-    threshold_hu : lowest HU of bone.
+    bone : (K, J, I) bool, voxels bright enough for bone.
     distance : (K, J, I) float32 mm to the fitted bone, None when the prior does not hold it.
 
     Raises
@@ -136,7 +140,7 @@ def candidate(
     GeometryError
         No voxel of the bone reaches the threshold.
     """
-    seen = own & (hu.array >= threshold_hu)
+    seen = own & bone
     if not seen.any():
         raise GeometryError("a bone has no voxel above the threshold", where="segment")
     away = -signed_depth(seen, hu)
@@ -187,13 +191,14 @@ def solid_of_bone(
     where = tuple(voxels.T)
     level, contrast = level_at(hu, bone.profiles, full_hu, threshold_hu, voxels)
     value = (hu.array[where].astype(np.float32) - level) / contrast
+    value = np.maximum(value, _behind_cortex(hu, depth, voxels, value, level, contrast))
     value = np.maximum(value, (depth[where] - DEEPEST_MM) / BLEND_MM)
     value = np.minimum(value, (depth[where] + OUTERMOST_MM) / BLEND_MM)
     field = np.where(depth > 0, np.float32(0.5), np.float32(-0.5))
     field[where] = np.clip(value, -0.5, 0.5)
     if bone.distance is not None:
-        unseen = (bone.away_mm > UNSEEN_MM) & (bone.distance < 1.0)
-        field[unseen] = np.maximum(field[unseen], np.clip(-bone.distance[unseen] / BLEND_MM, -0.5, 0.5))
+        unseen = np.clip((bone.away_mm - UNSEEN_MM) / BLEND_MM, -1.0, 0.0)
+        field = np.maximum(field, np.clip(-bone.distance / BLEND_MM + unseen, -0.5, 0.5))
     near = np.argwhere(field > -0.5)
     where = tuple(near.T)
     field[where] = np.minimum(field[where], 0.5 - _foreign(bone.others, near))
@@ -214,6 +219,35 @@ def solid_of_bone(
         level_median_hu=float(np.median(level)),
         threshold_shift_mm=excess * hu.voxel_volume_mm3 / area_mm2(smooth, faces),
     )
+
+
+def _behind_cortex(
+    hu: Volume,
+    depth: NDArray[np.float32],
+    voxels: NDArray[np.int64],
+    value: NDArray[np.float32],
+    level: NDArray[np.float32],
+    contrast: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Field of voxels that are dark but have cortex on their outer side: marrow, so inside."""
+    from implantflow.segment.kernels import sample_linear
+
+    out = np.full(len(voxels), np.float32(-0.5))
+    dark = np.flatnonzero((value < 0.5) & (depth[tuple(voxels.T)] > 0.6))
+    at = voxels[dark]
+    slope = np.empty((len(at), 3))
+    for axis in range(3):
+        ahead, behind = at.copy(), at.copy()
+        ahead[:, axis] = np.minimum(ahead[:, axis] + 2, depth.shape[axis] - 1)
+        behind[:, axis] = np.maximum(behind[:, axis] - 2, 0)
+        slope[:, 2 - axis] = depth[tuple(behind.T)] - depth[tuple(ahead.T)]
+    gradient = slope / hu.spacing_mm
+    length = np.linalg.norm(gradient, axis=1, keepdims=True)
+    outward = np.divide(gradient, length, out=np.zeros_like(gradient), where=length > 1e-9) / hu.spacing_mm
+    for step_mm in (0.4, 0.8, 1.2, 1.6):
+        seen = sample_linear(hu.array, at[:, ::-1] + step_mm * outward, np.float32(-1000.0))
+        out[dark] = np.maximum(out[dark], (seen - level[dark]) / contrast[dark])
+    return out
 
 
 def _foreign(others: BoolArray, voxels: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -17,10 +17,17 @@ from implantflow.geometry import Plane
 from implantflow.solids.mesh import Solid, require_closed
 
 
+#: Where a solid keeps its manifold3d twin, as ``functools.cached_property`` does: conversion costs as much as a cut.
+_KEPT = "_manifold"
+
+
 def to_manifold(solid: Solid, name: str = "solid") -> Any:
-    """``manifold3d.Manifold`` of a closed solid; GeometryError when manifold3d does not accept it."""
+    """``manifold3d.Manifold`` of a closed solid, made once; GeometryError when manifold3d does not accept it."""
     import manifold3d
 
+    kept = vars(solid).get(_KEPT)
+    if kept is not None:
+        return kept
     # Copies: manifold3d takes writable arrays only, and hands out read-only ones.
     mesh = manifold3d.Mesh64(
         vert_properties=np.array(solid.vertices, dtype=np.float64, order="C"),
@@ -30,13 +37,16 @@ def to_manifold(solid: Solid, name: str = "solid") -> Any:
     if manifold.status() != manifold3d.Error.NoError:
         require_closed(solid, name)
         raise GeometryError(f"{name} is not a valid solid: {manifold.status().name}")
+    vars(solid)[_KEPT] = manifold
     return manifold
 
 
 def from_manifold(manifold: Any) -> Solid:
     """Solid of a ``manifold3d.Manifold`` (possibly empty)."""
     mesh = manifold.to_mesh64()
-    return Solid.of(np.asarray(mesh.vert_properties)[:, :3], np.asarray(mesh.tri_verts))
+    solid = Solid.of(np.asarray(mesh.vert_properties)[:, :3], np.asarray(mesh.tri_verts))
+    vars(solid)[_KEPT] = manifold
+    return solid
 
 
 def _batch(solids: Sequence[Solid], operation: str) -> Solid:

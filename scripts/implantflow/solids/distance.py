@@ -100,20 +100,10 @@ def winding_number(points_mm: FloatArray, corners_mm: FloatArray) -> FloatArray:
     -------
     (N,) winding numbers
     """
-    out = np.empty(len(points_mm))
-    for row, point in enumerate(points_mm):
-        arms = corners_mm - point
-        length = np.linalg.norm(arms, axis=2)
-        a, b, c = arms[:, 0], arms[:, 1], arms[:, 2]
-        triple = np.einsum("ij,ij->i", a, np.cross(b, c))
-        below = (
-            length.prod(axis=1)
-            + np.einsum("ij,ij->i", a, b) * length[:, 2]
-            + np.einsum("ij,ij->i", b, c) * length[:, 0]
-            + np.einsum("ij,ij->i", c, a) * length[:, 1]
-        )
-        out[row] = np.arctan2(triple, below).sum() / (2.0 * np.pi)
-    return out
+    from implantflow.solids import kernels
+
+    points = np.ascontiguousarray(points_mm, dtype=np.float64)
+    return np.asarray(kernels.winding_numbers(points, np.ascontiguousarray(corners_mm, dtype=np.float64)))
 
 
 def _box_tree(corners: FloatArray) -> tuple[IntArray, FloatArray]:

@@ -162,3 +162,29 @@ def toggle_crossings(corners: Floats, low: Floats, grid_mm: float, toggles: Byte
                 x = u * corners[t, 0, 0] + v * corners[t, 1, 0] + w * corners[t, 2, 0]
                 i = int(np.ceil((x - low[0]) / grid_mm))
                 toggles[min(max(i, 0), ni - 1), j, k] ^= 1
+
+
+@njit(cache=True)
+def winding_numbers(points: Floats, corners: Floats) -> Floats:
+    """Sum of the solid angles of all triangles (M, 3, 3) seen from each of ``points`` (N, 3), over 4 pi."""
+    out = np.empty(len(points))
+    for q in range(len(points)):
+        px, py, pz = points[q, 0], points[q, 1], points[q, 2]
+        total = 0.0
+        for t in range(len(corners)):
+            ax, ay, az = corners[t, 0, 0] - px, corners[t, 0, 1] - py, corners[t, 0, 2] - pz
+            bx, by, bz = corners[t, 1, 0] - px, corners[t, 1, 1] - py, corners[t, 1, 2] - pz
+            cx, cy, cz = corners[t, 2, 0] - px, corners[t, 2, 1] - py, corners[t, 2, 2] - pz
+            la = np.sqrt(_dot(ax, ay, az, ax, ay, az))
+            lb = np.sqrt(_dot(bx, by, bz, bx, by, bz))
+            lc = np.sqrt(_dot(cx, cy, cz, cx, cy, cz))
+            triple = ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
+            below = (
+                la * lb * lc
+                + _dot(ax, ay, az, bx, by, bz) * lc
+                + _dot(bx, by, bz, cx, cy, cz) * la
+                + _dot(cx, cy, cz, ax, ay, az) * lb
+            )
+            total += np.arctan2(triple, below)
+        out[q] = total / (2.0 * np.pi)
+    return out

@@ -16,7 +16,9 @@ from implantflow.geometry import FloatArray
 IntArray = NDArray[np.int64]
 
 #: Far below any tolerance of bone or printer, well above the float32 step of 8e-6 mm at 100 mm.
-_SLIVER_MM = 1e-4
+SLIVER_MM = 1e-4
+#: Longest edge of the parts that plan, prototype and implant write.
+EDGE_MM = 2.0
 
 
 @dataclass(frozen=True)
@@ -141,22 +143,24 @@ def read_solid(path: Path, name: str) -> Solid:
     return solid
 
 
-def write_solid(path: Path, solid: Solid, title: str) -> Solid:
+def write_solid(path: Path, solid: Solid, title: str, edge_mm: float | None = None) -> Solid:
     """Write ``solid`` as binary STL and return it exactly as a reader will see it.
 
     STL holds float32 and no connectivity, so corners nearer than about 1e-5 mm would fall together and open the
     surface: slivers below 1e-4 mm are removed first, and corners that still meet are moved apart by 1e-4 mm.
-    Triangle numbers of the returned solid are those of the file.
+    With ``edge_mm`` longer edges are split, so that flat faces too have triangles to choose from. Triangle numbers of
+    the returned solid are those of the file.
 
     Raises
     ------
     GeometryError
         The surface is not closed, before or after rounding.
     """
-    from implantflow.solids.booleans import simplified
+    from implantflow.solids.booleans import refined, simplified
 
     require_closed(solid, title)
-    sealed = _apart_in_float32(simplified(solid, _SLIVER_MM))
+    clean = simplified(solid, SLIVER_MM)
+    sealed = _apart_in_float32(clean if edge_mm is None else refined(clean, edge_mm))
     write_stl(path, sealed.vertices, sealed.faces, title)
     return read_solid(path, title)
 
@@ -176,5 +180,5 @@ def _apart_in_float32(solid: Solid) -> Solid:
             np.add.at(normal, solid.faces[:, c], solid.normals)
         length = np.linalg.norm(normal[double], axis=1, keepdims=True)
         vertices = vertices.copy()
-        vertices[double] -= _SLIVER_MM * normal[double] / np.maximum(length, 1e-9)
+        vertices[double] -= SLIVER_MM * normal[double] / np.maximum(length, 1e-9)
     return Solid.of(vertices, solid.faces)

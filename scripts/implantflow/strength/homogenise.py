@@ -201,7 +201,7 @@ def converge(
         Metal shares (n, n, n) of one cell for n voxels a side.
     metal : (6, 6) array
     finest : int
-        Voxels a side at the finest level, a multiple of 8.
+        Voxels a side at the finest level, a multiple of 32.
 
     Returns
     -------

@@ -13,15 +13,38 @@ import os
 # has no core, and the whole solution takes six times as long; sleeping threads cost nothing measurable.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from collections.abc import Callable
+from typing import TypeVar, cast
+
 import numpy as np
 from numba import njit, prange
+from numpy.typing import NDArray
+
+from implantflow.geometry import FloatArray
+
+F = TypeVar("F", bound=Callable[..., object])
 
 #: Numbers in one partial sum of a dot product.
 CHUNK = 16384
 
 
-@njit(cache=True, parallel=True)
-def add_stiffness(u, y, nodes, slab_start, scales, matrices):  # type: ignore[no-untyped-def]
+def _serial(function: F) -> F:
+    return cast(F, njit(cache=True)(function))
+
+
+def _parallel(function: F) -> F:
+    return cast(F, njit(cache=True, parallel=True)(function))
+
+
+@_parallel
+def add_stiffness(
+    u: FloatArray,
+    y: FloatArray,
+    nodes: NDArray[np.int32],
+    slab_start: NDArray[np.int64],
+    scales: FloatArray,
+    matrices: FloatArray,
+) -> None:
     """``y += K u`` for K = sum over elements e and materials m of ``scales[m, e] * matrices[m]``.
 
     Parameters
@@ -64,8 +87,8 @@ def add_stiffness(u, y, nodes, slab_start, scales, matrices):  # type: ignore[no
                     y[n + 2] += ye[3 * c + 2]
 
 
-@njit(cache=True, parallel=True)
-def dot(a, b):  # type: ignore[no-untyped-def]
+@_parallel
+def dot(a: FloatArray, b: FloatArray) -> float:
     """Scalar product of two vectors, summed in chunks of fixed length."""
     count = (len(a) + CHUNK - 1) // CHUNK
     parts = np.zeros(count)
@@ -80,24 +103,26 @@ def dot(a, b):  # type: ignore[no-untyped-def]
     return result
 
 
-@njit(cache=True, parallel=True)
-def step(x, r, p, kp, alpha):  # type: ignore[no-untyped-def]
+@_parallel
+def step(x: FloatArray, r: FloatArray, p: FloatArray, kp: FloatArray, alpha: float) -> None:
     """``x += alpha p`` and ``r -= alpha kp`` in place."""
     for i in prange(len(x)):
         x[i] += alpha * p[i]
         r[i] -= alpha * kp[i]
 
 
-@njit(cache=True, parallel=True)
-def turn(p, kp, z, springs, beta):  # type: ignore[no-untyped-def]
+@_parallel
+def turn(p: FloatArray, kp: FloatArray, z: FloatArray, springs: FloatArray, beta: float) -> None:
     """``p = z + beta p`` and ``kp = springs * p`` in place."""
     for i in prange(len(p)):
         p[i] = z[i] + beta * p[i]
         kp[i] = springs[i] * p[i]
 
 
-@njit(cache=True)
-def assemble_diagonal(diagonal, nodes, scales, matrices):  # type: ignore[no-untyped-def]
+@_serial
+def assemble_diagonal(
+    diagonal: FloatArray, nodes: NDArray[np.int32], scales: FloatArray, matrices: FloatArray
+) -> None:
     """Add the diagonal of the stiffness matrix to ``diagonal`` (3 N,)."""
     for e in range(nodes.shape[0]):
         for m in range(scales.shape[0]):
@@ -108,14 +133,16 @@ def assemble_diagonal(diagonal, nodes, scales, matrices):  # type: ignore[no-unt
                         diagonal[3 * nodes[e, c] + a] += s * matrices[m, 3 * c + a, 3 * c + a]
 
 
-@njit(cache=True)
-def fill_columns(starts, heights, bottom, voxel, samples, out):  # type: ignore[no-untyped-def]
+@_serial
+def fill_columns(
+    starts: NDArray[np.int64], heights: FloatArray, bottom: float, voxel: float, samples: int, out: FloatArray
+) -> None:
     """Add to ``out`` (K, J, I) the share of each voxel that vertical lines say is inside.
 
     ``starts`` and ``heights`` are those of :class:`implantflow.field.columns.Columns` with ``samples`` lines
     along each edge of a voxel.
     """
-    nk, nj, ni = out.shape
+    nk, _, ni = out.shape
     for line in range(len(starts) - 1):
         j = line // (ni * samples) // samples
         i = line % (ni * samples) // samples

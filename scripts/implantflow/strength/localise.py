@@ -43,12 +43,16 @@ class StrutStress:
         solid = cell.fraction >= min(SOLID_SHARE, float(cell.fraction.max()))
         weight = cell.fraction[solid]
         response = metal @ cell.localisation[solid] @ np.linalg.inv(cell.elasticity)
-        squares = np.einsum("e,eji,jk,ekl->il", weight, response, element.von_mises_form(), response, optimize=True)
+        squares = np.einsum(
+            "e,eji,jk,ekl->il", weight, response, element.von_mises_form(), response, optimize=True
+        )
         return cls(response, weight, quantile, squares / weight.sum())
 
     def root_mean_square(self, stress: FloatArray) -> FloatArray:
         """(N,) root mean square of the metal's von Mises stress for overall stresses (N, 6), cell axes."""
-        return np.asarray(np.sqrt(np.maximum(np.einsum("ni,ij,nj->n", stress, self.mean_square, stress), 0.0)))
+        return np.asarray(
+            np.sqrt(np.maximum(np.einsum("ni,ij,nj->n", stress, self.mean_square, stress), 0.0))
+        )
 
     def at_quantile(self, stress: FloatArray, quantile: float | None = None) -> FloatArray:
         """(N,) von Mises stress that the given share of the metal stays below, for (N, 6) overall stresses."""

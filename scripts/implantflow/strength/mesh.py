@@ -12,7 +12,6 @@ from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray
 from implantflow.strength.element import CORNERS
 
-
 #: Layers of voxels that one thread works through at a time.
 SLAB = 4
 

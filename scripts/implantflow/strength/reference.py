@@ -95,7 +95,9 @@ def solve_directly(model: Model, forces: FloatArray) -> FloatArray:
     size = 3 * len(mesh.points)
     matrix = sparse.coo_matrix((values.ravel(), (rows, columns)), shape=(size, size)).tocsc()
     matrix = matrix + sparse.diags(model.springs)
-    factor = splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    factor = splu(
+        matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+    )
     return np.asarray(factor.solve(forces))
 
 
@@ -109,6 +111,4 @@ def centre_strain(model: Model, displacement: FloatArray) -> FloatArray:
         near = corner[:, sides[:, axis] == 0].mean(axis=1)
         slope[:, :, axis] = (far - near) / model.mesh.grid.voxel_mm
     pairs = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
-    return np.stack(
-        [slope[:, a, b] if a == b else slope[:, a, b] + slope[:, b, a] for a, b in pairs], axis=1
-    )
+    return np.stack([slope[:, a, b] if a == b else slope[:, a, b] + slope[:, b, a] for a, b in pairs], axis=1)

@@ -9,7 +9,8 @@ import numpy as np
 
 from implantflow.config.strength import StrengthConfig
 from implantflow.field.field import Field
-from implantflow.strength.implant import build_model, solve_cases
+from implantflow.strength.implant import build_model
+from implantflow.strength.judge import solve_cases
 from implantflow.strength.lattice_cell import LatticeCell
 from implantflow.strength.parts import Distance, capsule_distance, voxelise
 
@@ -25,7 +26,11 @@ def without_strut(regions: Mapping[str, Any]) -> dict[str, Any]:
 def strut_rods(regions: Mapping[str, Any]) -> Rods:
     """Distance functions of the strut of ``regions`` (patient LPS); None where it has no strut."""
     segments = [
-        (np.array(s["start_lps_mm"], dtype=float), np.array(s["end_lps_mm"], dtype=float), float(s["radius_mm"]))
+        (
+            np.array(s["start_lps_mm"], dtype=float),
+            np.array(s["end_lps_mm"], dtype=float),
+            float(s["radius_mm"]),
+        )
         for s in (regions.get("strut") or {}).get("segments", [])
     ]
 
@@ -57,7 +62,9 @@ def size_strut(
     trials: list[dict[str, Any]] = []
     if rods(None) is not None:
         for radius in config.sizing.strut_radii_mm:
-            parts = voxelise(field, config.sizing.voxel_mm, more_dense=rods(radius), density=cell.relative_density)
+            parts = voxelise(
+                field, config.sizing.voxel_mm, more_dense=rods(radius), density=cell.relative_density
+            )
             results = solve_cases(build_model(field, regions, parts, cell, config), field, cell, config)
             worst = min(results, key=lambda r: r.safety_factor)
             trials.append({"radius_mm": radius} | {k: worst.figures[k] for k in _SHOWN})

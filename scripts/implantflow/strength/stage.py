@@ -14,8 +14,9 @@ from implantflow.field.field import Field
 from implantflow.field.make import make_field
 from implantflow.geometry import FloatArray, invert_rigid
 from implantflow.jobs import Job, progress
-from implantflow.strength.agreement import second_solution
-from implantflow.strength.implant import CaseResult, ImplantModel, build_model, solve_cases
+from implantflow.strength.agreement import grid_sensitivity, second_solution
+from implantflow.strength.implant import ImplantModel, build_model
+from implantflow.strength.judge import CaseResult, solve_cases
 from implantflow.strength.lattice_cell import LatticeCell, characterise
 from implantflow.strength.parts import Parts, voxelise
 from implantflow.strength.sizing import size_strut, strut_rods, without_strut
@@ -69,6 +70,7 @@ def strength_solid(job: Job) -> None:
     results = solve_cases(setup, field, cell, config)
     progress("second solution and strut radii", done=0.8)
     figures = _figures(config, cell, setup, results) | second_solution(field, regions, parts, cell, config)
+    figures |= grid_sensitivity(field, regions, parts, cell, config, results)
     figures |= size_strut(field, regions, rods, cell, config)
     figures |= {
         "stage": "solid",
@@ -115,6 +117,7 @@ def strength_final(job: Job) -> None:
     results = solve_cases(setup, field, cell, config)
     progress("second solution", done=0.9)
     figures = _figures(config, cell, setup, results) | second_solution(field, regions, parts, cell, config)
+    figures |= grid_sensitivity(field, regions, parts, cell, config, results)
     figures |= {
         "stage": "final",
         "frame": "build_xyz; places in patient_lps",
@@ -136,7 +139,8 @@ def _use_threads(threads: int) -> None:
     # Before numba starts its threads: importing the kernels says how they wait.
     from implantflow.strength import kernels  # noqa: F401
 
-    numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
+    available = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    numba.set_num_threads(max(1, min(threads, available)))
 
 
 def _same_lattice(field: Field, other: Mapping[str, Any], where: str) -> None:

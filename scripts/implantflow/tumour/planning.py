@@ -19,6 +19,11 @@ _PAD_MM = 6.0
 SACRUM, HIP_LEFT, HIP_RIGHT = 1, 2, 3
 
 
+def pelvic_ring(labels: Volume) -> Volume:
+    """Sacrum and hip bones only: femora and lumbar vertebrae move against them from scan to scan."""
+    return labels.like(np.where(np.isin(labels.array, (SACRUM, HIP_LEFT, HIP_RIGHT)), labels.array, 0))
+
+
 def common_grid(masks: Sequence[Volume], to_planning: Sequence[FloatArray]) -> Volume:
     """An empty bool volume along LPS, on whole millimetres, that holds every mask after its transform."""
     low, high = np.full(3, np.inf), np.full(3, -np.inf)

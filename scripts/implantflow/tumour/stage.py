@@ -51,7 +51,8 @@ def measure_tumour(job: Job) -> None:
     if labels.array.shape != ct.array.shape or not np.allclose(labels.affine_lps, ct.affine_lps, atol=1e-3):
         raise GeometryError("the bone labels are not on the grid of the planning CT", where="segment/labels")
     paths = dict(zip(job.settings["series_names"], job.input_list("volumes"), strict=True))
-    extents = [_extent(timepoint, paths, ct, labels) for timepoint in settings.timepoints]
+    ring = planning.pelvic_ring(labels)
+    extents = [_extent(timepoint, paths, ct, ring) for timepoint in settings.timepoints]
     masks = _in_planning_space(extents)
     union = masks[0].like(np.logical_or.reduce([mask.array for mask in masks]))
     planning.refuse_outside(union, ct)
@@ -73,7 +74,7 @@ def _extent(
     timepoint: GrowTimepoint | MaskTimepoint | EllipsoidTimepoint,
     paths: dict[str, Path],
     ct: Volume,
-    labels: Volume,
+    ring: Volume,
 ) -> Extent:
     progress(f"tumour at {timepoint.name} ({timepoint.method})")
     if isinstance(timepoint, EllipsoidTimepoint):
@@ -84,7 +85,7 @@ def _extent(
     else:
         mask, facts = read_mask(timepoint, image)
     progress(f"registering {timepoint.series} to the planning CT")
-    result = register_rigid(ct, labels, image, name=timepoint.series)
+    result = register_rigid(ct, ring, image, name=timepoint.series)
     return Extent(mask, result.ct_from_mr, result.as_json(), {"virtual": False, **facts})
 
 

@@ -82,10 +82,18 @@ class Context:
 
 
 def finish(
-    context: Context, key: str, title: str, caption: str, alt: str, image: Image, *, photo: bool = False
+    context: Context,
+    key: str,
+    title: str,
+    caption: str,
+    alt: str,
+    image: Image,
+    *,
+    photo: bool = False,
+    stamp: str = "",
 ) -> Figure:
-    """Stamp and encode a picture; ``photo`` (scans) as JPEG, renders as PNG."""
-    stamped = canvas.stamp(image, context.stamp)
+    """Stamp and encode a picture; ``photo`` (scans) as JPEG, renders as PNG; ``stamp`` goes before the case's."""
+    stamped = canvas.stamp(image, " · ".join(words for words in (stamp, context.stamp) if words))
     if photo:
         return Figure(key, title, caption, alt, "image/jpeg", canvas.to_jpeg(stamped))
     return Figure(key, title, caption, alt, "image/png", canvas.to_png(stamped))
@@ -121,18 +129,23 @@ def dressed(image: Image, plane: Slice, *, dark: bool = True, unit: str = "mm") 
     return canvas.titled(image, f"{plane.orientation}, {axis} = {plane.position_mm:.1f} {unit}")
 
 
-def plane_trace_px(plane: Slice, point_mm: ArrayLike, normal: ArrayLike) -> Float:
-    """(S, 2, 2) line in pixels along which another plane crosses this slice (empty when parallel)."""
+def plane_trace_px(
+    plane: Slice, point_mm: ArrayLike, normal: ArrayLike, around_mm: ArrayLike, reach_mm: float
+) -> Float:
+    """(S, 2, 2) line in pixels along which another plane crosses this slice (empty when parallel).
+
+    The line is drawn ``reach_mm`` to both sides of the place that is nearest to ``around_mm`` (3,).
+    """
     n = np.asarray(normal, dtype=np.float64)
     across = np.array([n @ plane.right, n @ plane.down])
     if np.linalg.norm(across) < 0.05:
         return np.empty((0, 2, 2))
-    offset = (np.asarray(point_mm) - np.asarray(plane.centre_mm)) @ n
-    foot = across * offset / (across @ across) / plane.mm_per_px
-    along = np.array([-across[1], across[0]]) / np.linalg.norm(across)
-    reach = float(plane.width_px + plane.height_px)
-    middle = np.array([(plane.width_px - 1) / 2.0, (plane.height_px - 1) / 2.0]) + foot
-    return np.array([[middle - reach * along, middle + reach * along]])
+    start = np.asarray(around_mm, dtype=np.float64)
+    start = start - ((start - np.asarray(plane.centre_mm)) @ plane.normal) * plane.normal
+    offset_mm = (np.asarray(point_mm) - start) @ n
+    foot = plane.to_px(start) + across * offset_mm / (across @ across) / plane.mm_per_px
+    along = np.array([-across[1], across[0]]) / np.linalg.norm(across) * reach_mm / plane.mm_per_px
+    return np.array([[foot - along, foot + along]])
 
 
 def as_points(value: Any) -> Float | None:
@@ -144,15 +157,31 @@ def as_points(value: Any) -> Float | None:
     return point if point.shape == (3,) and np.isfinite(point).all() else None
 
 
-def planes_of(plan: Mapping[str, Any]) -> list[tuple[str, Float, Float]]:
-    """Resection planes of a plan: name, point (3,), unit normal (3,)."""
+@dataclass(frozen=True)
+class ResectionPlane:
+    """A plane of the plan: where bone is cut (``osteotomy``) or a joint is taken apart without a cut."""
+
+    name: str
+    osteotomy: bool
+    point_mm: Float
+    normal: Float
+
+    def foot_mm(self, place_mm: Float) -> Float:
+        """Point (3,) of the plane nearest to a place."""
+        n = self.normal / np.linalg.norm(self.normal)
+        return np.asarray(place_mm - ((place_mm - self.point_mm) @ n) * n)
+
+
+def planes_of(plan: Mapping[str, Any]) -> list[ResectionPlane]:
+    """Resection planes of a plan; entries that are no plane are left out."""
     found = []
     for number, entry in enumerate(plan.get("resection_planes") or []):
         if not isinstance(entry, Mapping):
             continue
         point, normal = as_points(entry.get("point_lps_mm")), as_points(entry.get("normal_lps"))
-        if point is not None and normal is not None:
-            found.append((str(entry.get("name", f"plane {number + 1}")), point, normal))
+        if point is not None and normal is not None and np.linalg.norm(normal) > 0:
+            name = str(entry.get("name", f"plane {number + 1}"))
+            found.append(ResectionPlane(name, entry.get("kind") != "disarticulation", point, normal))
     return found
 
 

@@ -12,13 +12,7 @@ from implantflow.report.figures import base
 from implantflow.report.figures.anatomy import four_views
 from implantflow.report.figures.base import Context, Figure, Float, Image
 from implantflow.report.meshes import Mesh, plane_patch, tube
-from implantflow.report.palette import (
-    PLANE,
-    SPECIMEN,
-    TUMOUR,
-    Rgb,
-    unit_rgb,
-)
+from implantflow.report.palette import JOINT, PLANE, SPECIMEN, TUMOUR, Rgb, unit_rgb
 from implantflow.report.views import VIEWS, Camera, Part, thickness_mm
 from implantflow.volumes import Volume
 
@@ -40,10 +34,11 @@ def plan_3d(context: Context) -> Figure | None:
     if context.tumour is not None:
         parts.append(Part(context.tumour, unit_rgb(TUMOUR)))
         entries.append(("tumour", TUMOUR))
-    for _, point, normal in base.planes_of(context.summary["plan"]):
-        foot = _nearest_on_plane(specimen.centre, point, normal)
-        parts.append(Part(plane_patch(foot, normal, 90.0), unit_rgb(PLANE), alpha=0.28))
-    entries.append(("resection planes", PLANE))
+    for plane in base.planes_of(context.summary["plan"]):
+        if plane.osteotomy:
+            patch = plane_patch(plane.foot_mm(specimen.centre), plane.normal, 90.0)
+            parts.append(Part(patch, unit_rgb(PLANE), alpha=0.28))
+    entries.append(("osteotomy planes", PLANE))
     shown = [remaining, specimen]
     image = base.legend_of(four_views(parts, shown), entries)
     return base.finish(
@@ -55,11 +50,6 @@ def plan_3d(context: Context) -> Figure | None:
         "Shaded pictures of the specimen and the remaining bone from four sides with the resection planes.",
         image,
     )
-
-
-def _nearest_on_plane(place: Float, point: Float, normal: Float) -> Float:
-    n = normal / np.linalg.norm(normal)
-    return np.asarray(place - ((place - point) @ n) * n)
 
 
 def plan_planes(context: Context) -> Figure | None:
@@ -76,14 +66,18 @@ def plan_planes(context: Context) -> Figure | None:
             image = base.outline(image, plane, remaining, _REMAINING)
         if context.tumour is not None:
             image = base.outline(image, plane, context.tumour, TUMOUR, 2.0)
-        for _, point, normal in base.planes_of(context.summary["plan"]):
-            image = canvas.lines(image, base.plane_trace_px(plane, point, normal), PLANE, 1.2)
+        for cut in base.planes_of(context.summary["plan"]):
+            trace = base.plane_trace_px(plane, cut.point_mm, cut.normal, specimen.centre, 60.0)
+            image = canvas.lines(
+                image, trace, PLANE if cut.osteotomy else JOINT, 1.4 if cut.osteotomy else 1.0
+            )
         panels.append(base.dressed(image, plane))
     entries = [
         ("specimen", SPECIMEN),
         ("remaining bone", _REMAINING),
         ("tumour", TUMOUR),
-        ("resection planes", PLANE),
+        ("osteotomy planes", PLANE),
+        ("joint planes (taken apart, not cut)", JOINT),
     ]
     margin = context.summary["plan"].get("osteotomy_margin_min_mm")
     told = f" Least bone margin {margin:.1f} mm." if isinstance(margin, int | float) else ""
@@ -121,6 +115,7 @@ def radiographs(context: Context) -> Figure | None:
         "Simulated antero-posterior and lateral radiographs of the pelvis with implant and screws.",
         canvas.row(panels),
         photo=True,
+        stamp="SIMULATED RADIOGRAPH",
     )
 
 

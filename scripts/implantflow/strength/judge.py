@@ -1,0 +1,208 @@
+"""What a solution means: stresses against strength, stiffness, reactions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.config.strength import LoadCase, StrengthConfig
+from implantflow.errors import GeometryError
+from implantflow.field.field import Field
+from implantflow.geometry import FloatArray, invert_rigid, transform_points, unit
+from implantflow.strength import element
+from implantflow.strength.implant import ImplantModel, unit_force
+from implantflow.strength.lattice_cell import LatticeCell
+from implantflow.strength.multigrid import Multigrid
+from implantflow.strength.solver import solve
+
+#: A voxel is judged as metal (or as lattice) when at least this share of it is metal (or lattice).
+JUDGED_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """One load case solved.
+
+    Attributes
+    ----------
+    figures : dict
+        For the JSON.
+    von_mises_mpa : (E,) array
+        In the metal of dense elements, of the homogenised stress in lattice elements.
+    strut_mpa : (E,) array
+        Estimate of the strut stress in lattice elements, 0 elsewhere.
+    displacement_mm : (E,) array
+        Length of the displacement at the element's centre.
+    """
+
+    figures: dict[str, Any]
+    von_mises_mpa: FloatArray
+    strut_mpa: FloatArray
+    displacement_mm: FloatArray
+
+    @property
+    def safety_factor(self) -> float:
+        """Smaller of the two safety factors."""
+        return float(self.figures["safety_factor"])
+
+
+def solve_cases(
+    setup: ImplantModel, field: Field, cell: LatticeCell, config: StrengthConfig
+) -> list[CaseResult]:
+    """Solve and judge every load case of the config; cases with the same direction share one solution."""
+    cycle = Multigrid(setup.model)
+    rotation = field.build_from_patient[:3, :3]
+    solved: dict[tuple[float, ...], tuple[FloatArray, dict[str, Any]]] = {}
+    results = []
+    for case in config.load_cases:
+        direction = rotation @ unit(case.direction_lps)
+        key = tuple(np.round(direction, 12).tolist())
+        if key not in solved:
+            answer = solve(setup.model, unit_force(setup, direction), precondition=cycle)
+            facts = {"solver_iterations": answer.iterations, "solver_residual": answer.residual}
+            solved[key] = (answer.displacement, facts)
+        per_newton, facts = solved[key]
+        results.append(_judge(setup, field, cell, config, case, per_newton, facts))
+    return results
+
+
+def _judge(
+    setup: ImplantModel,
+    field: Field,
+    cell: LatticeCell,
+    config: StrengthConfig,
+    case: LoadCase,
+    per_newton: FloatArray,
+    facts: dict[str, Any],
+) -> CaseResult:
+    mesh = setup.model.mesh
+    force_n = config.body_weight_n * case.body_weight_factor * config.load_share
+    direction = field.build_from_patient[:3, :3] @ unit(case.direction_lps)
+    displacement = force_n * per_newton
+    nodal = displacement.reshape(-1, 3)
+    strain = setup.model.strain(displacement)
+    metal_stress = element.von_mises(strain @ cell.metal)
+    lattice_stress = (strain @ cell.elasticity) * cell.density_factor(setup.density)[:, None]
+    is_metal = setup.dense >= JUDGED_SHARE
+    is_lattice = ~is_metal & (setup.porous >= JUDGED_SHARE)
+    dense = _worst_dense(setup, field, metal_stress, is_metal & setup.judged)
+    strut, strut_field = _worst_strut(setup, field, cell, lattice_stress, is_lattice)
+    figures = {
+        "name": case.name,
+        "force_n": force_n,
+        "direction_lps": unit(case.direction_lps),
+        **_safety(config, dense["max_von_mises_dense_mpa"], strut["max_strut_stress_mpa"]),
+        **dense,
+        **strut,
+        **_motion(setup, direction, force_n, nodal),
+        **_balance(setup, direction, force_n, nodal),
+        **facts,
+        "source": case.source,
+        "verified": case.verified,
+    }
+    shown = np.where(is_metal, metal_stress, element.von_mises(lattice_stress))
+    moved = np.linalg.norm(nodal[mesh.nodes].mean(axis=1), axis=1)
+    return CaseResult(figures, shown, strut_field, moved)
+
+
+def _safety(config: StrengthConfig, dense_mpa: float | None, strut_mpa: float | None) -> dict[str, Any]:
+    """Safety factors of dense metal and struts, and the worse of them; None where there is nothing to judge."""
+    dense = None if dense_mpa is None else config.fatigue_dense.strength_mpa / dense_mpa
+    strut = None if strut_mpa is None else config.fatigue_strut.strength_mpa / strut_mpa
+    factors = [f for f in (dense, strut) if f is not None]
+    if not factors:
+        raise GeometryError(
+            "no element is left to judge away from loaded and supported faces",
+            where="strength.voxel_mm, strength.exclude_elements",
+            fix="use smaller voxels or exclude fewer layers",
+        )
+    return {
+        "max_von_mises_mpa": max(s for s in (dense_mpa, strut_mpa) if s is not None),
+        "safety_factor": min(factors),
+        "safety_factor_dense": dense,
+        "safety_factor_strut": strut,
+    }
+
+
+def _place(setup: ImplantModel, field: Field, row: int) -> FloatArray:
+    """Centre of an element in patient LPS, mm."""
+    centre = setup.model.mesh.grid.centres(setup.model.mesh.voxels[row : row + 1])
+    return np.asarray(transform_points(invert_rigid(field.build_from_patient), centre)[0])
+
+
+def _worst_dense(
+    setup: ImplantModel, field: Field, stress: FloatArray, chosen: NDArray[np.bool_]
+) -> dict[str, Any]:
+    rows = np.flatnonzero(chosen)
+    if len(rows) == 0:
+        return {"max_von_mises_dense_mpa": None, "p99_von_mises_dense_mpa": None, "max_dense_at_lps_mm": None}
+    top = int(rows[np.argmax(stress[rows])])
+    return {
+        "max_von_mises_dense_mpa": float(stress[top]),
+        "p99_von_mises_dense_mpa": float(np.quantile(stress[rows], 0.99)),
+        "max_dense_at_lps_mm": _place(setup, field, top),
+    }
+
+
+def _worst_strut(
+    setup: ImplantModel, field: Field, cell: LatticeCell, stress: FloatArray, is_lattice: NDArray[np.bool_]
+) -> tuple[dict[str, Any], FloatArray]:
+    """Strut stress at the worst judged element, and its estimate everywhere (0 outside the lattice)."""
+    rows = np.flatnonzero(is_lattice & setup.judged)
+    nothing = {"max_strut_stress_mpa": None, "max_strut_at_lps_mm": None, "max_lattice_von_mises_mpa": None}
+    if len(rows) == 0:
+        return nothing, np.zeros(len(stress))
+    best, value = cell.struts.worst(stress[rows])
+    top = int(rows[best])
+    rms = cell.struts.root_mean_square(stress)
+    shown = np.where(is_lattice, rms * value / rms[top], 0.0) if rms[top] > 0 else np.zeros(len(stress))
+    overall = element.von_mises(stress[top : top + 1])[0]
+    figures = {
+        "max_strut_stress_mpa": value,
+        "max_strut_at_lps_mm": _place(setup, field, top),
+        "max_lattice_von_mises_mpa": float(element.von_mises(stress[rows]).max()),
+        "strut_stress_concentration": value / float(overall),
+    }
+    return figures, shown
+
+
+def _motion(setup: ImplantModel, direction: FloatArray, force_n: float, nodal: FloatArray) -> dict[str, Any]:
+    mesh = setup.model.mesh
+    face = float(setup.load.mean(mesh, nodal) @ direction)
+    stiffness = np.array([c.areas.sum() * bed for c, bed in setup.supports])
+    held = np.array([c.mean(mesh, nodal) @ direction for c, _ in setup.supports])
+    seat = float(stiffness @ held / stiffness.sum())
+    return {
+        "load_face_displacement_mm": face,
+        "max_displacement_mm": float(np.linalg.norm(nodal, axis=1).max()),
+        "stiffness_n_per_mm": force_n / face,
+        "implant_alone_stiffness_n_per_mm": force_n / (face - seat),
+    }
+
+
+def _balance(setup: ImplantModel, direction: FloatArray, force_n: float, nodal: FloatArray) -> dict[str, Any]:
+    """Reactions of each support, and what is missing to equilibrium of forces and moments."""
+    mesh = setup.model.mesh
+    applied = force_n * unit_force(setup, direction).reshape(-1, 3)
+    middle = mesh.points.mean(axis=0)
+    force, moment = applied.sum(axis=0), np.cross(mesh.points - middle, applied).sum(axis=0)
+    shares = {}
+    for contact, bed in setup.supports:
+        springs = contact.spread(mesh, (bed * contact.areas)[:, None])
+        reaction = -springs * nodal
+        shares[contact.name] = {
+            "reaction_n": float(np.linalg.norm(reaction.sum(axis=0))),
+            "share_of_load": float(-(reaction.sum(axis=0) @ direction) / force_n),
+            "mean_pressure_mpa": float(np.linalg.norm(reaction.sum(axis=0)) / contact.areas.sum()),
+        }
+        force = force + reaction.sum(axis=0)
+        moment = moment + np.cross(mesh.points - middle, reaction).sum(axis=0)
+    arm = float(np.linalg.norm(np.ptp(mesh.points, axis=0)))
+    return {
+        "reactions": shares,
+        "force_residual_pct": 100.0 * float(np.linalg.norm(force)) / force_n,
+        "moment_residual_pct": 100.0 * float(np.linalg.norm(moment)) / (force_n * arm),
+    }

@@ -1,0 +1,125 @@
+"""A block with a strut inside as the implant: small enough to solve in a second, simple enough to check."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from implantflow.artifacts import read_stl, sha256_file, write_json, write_stl
+from implantflow.field.make import make_field
+from implantflow.jobs import Job
+
+BLOCK_MM = np.array([20.0, 20.0, 30.0])
+
+LATTICE = {"cell": "diamond", "cell_mm": 2.5, "strut_mm": 0.67}
+
+SETTINGS: dict[str, Any] = {
+    "body_weight_n": 700.0,
+    "metal": {"modulus_gpa": 112.0, "poisson": 0.34, "source": "a test", "verified": False},
+    "fatigue_dense": {
+        "strength_mpa": 200.0,
+        "cycles": 1e7,
+        "surface": "as built",
+        "source": "a test",
+        "verified": False,
+    },
+    "fatigue_strut": {
+        "strength_mpa": 200.0,
+        "cycles": 1e7,
+        "surface": "as built",
+        "source": "a test",
+        "verified": False,
+    },
+    "load_face": "l5s1",
+    "load_share": 1.0,
+    "load_cases": [
+        {
+            "name": "standing",
+            "body_weight_factor": 1.0,
+            "direction_lps": [0.0, 0.0, -1.0],
+            "source": "a test",
+            "verified": False,
+        },
+        {
+            "name": "stairs",
+            "body_weight_factor": 2.0,
+            "direction_lps": [0.2, 0.0, -1.0],
+            "source": "a test",
+            "verified": False,
+        },
+    ],
+    "supports": [{"face": "si_joint", "bed_n_per_mm3": 100.0, "source": "a test", "verified": False}],
+    "voxel_mm": 2.5,
+    "check_voxel_mm": 5.0,
+    "cell_voxels": 32,
+    "exclude_elements": 2,
+    "strut_stress_quantile": 0.99,
+    "sizing": {"strut_radii_mm": [3.0, 5.0], "voxel_mm": 2.5},
+    "safety_factor_min": 1.5,
+}
+
+
+def block_mesh(size: np.ndarray = BLOCK_MM) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (8, 3) and outward triangles (12, 3) of a box from the origin; 0-1 bottom, 2-3 top."""
+    v = np.array([[x, y, z] for z in (0, 1) for y in (0, 1) for x in (0, 1)], dtype=float) * size
+    f = [[0, 2, 1], [1, 2, 3], [4, 5, 6], [5, 7, 6], [0, 1, 4], [1, 5, 4]]
+    f += [[2, 6, 3], [3, 6, 7], [0, 4, 2], [2, 4, 6], [1, 3, 5], [3, 7, 5]]
+    return v, np.array(f)
+
+
+class Room:
+    """Files of a block implant and the two jobs on them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.settings = copy.deepcopy(SETTINGS)
+        self.lattice: dict[str, Any] = dict(LATTICE)
+        v, f = block_mesh()
+        write_stl(self.path("implant.stl"), v, f, "block patient_lps")
+        write_json(self.path("implant.json"), {})
+        self.regions: dict[str, Any] = {
+            "frame": "patient_lps",
+            "implant_stl_sha256": sha256_file(self.path("implant.stl")),
+            "contact_faces": [
+                {"name": "l5s1", "triangles": [2, 3], "thickness_mm": 2.0, "mates_with": "l5"},
+                {"name": "si_joint", "triangles": [0, 1], "thickness_mm": 2.0, "mates_with": "hip"},
+            ],
+            "strut": {
+                "segments": [{"start_lps_mm": [10, 10, 2], "end_lps_mm": [10, 10, 28], "radius_mm": 4.0}]
+            },
+            "screw_holes": [],
+            "cable_passages": [],
+            "shell": {"thickness_mm": 0},
+        }
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def make_field(self, build_from_patient: np.ndarray) -> None:
+        v, f = read_stl(self.path("implant.stl"))
+        args = (self.lattice["cell"], self.lattice["cell_mm"], self.lattice["strut_mm"], 0.5)
+        field = make_field(v.astype(float), f, self.regions, build_from_patient, *args)
+        field.save(self.path("field.json"), self.path("field.npz"), {})
+
+    def job(self, stage: str, threads: int = 1) -> Job:
+        write_json(self.path("regions.json"), self.regions)
+        inputs = {"regions": self.path("regions.json")}
+        if stage == "solid":
+            inputs |= {"implant": self.path("implant.stl"), "implant_json": self.path("implant.json")}
+        else:
+            inputs |= {"field": self.path("field.json"), "field_data": self.path("field.npz")}
+            inputs |= {"strength_solid": self.path("solid.json")}
+        return Job(
+            rule=f"strength_{stage}",
+            case_dir=self.folder,
+            wildcards={"case": "block"},
+            inputs=inputs,  # type: ignore[arg-type]
+            outputs={"strength": self.path(f"{stage}.json"), "view": self.path(f"{stage}.npz")},
+            settings={"strength": self.settings, "lattice": self.lattice},
+            function=f"implantflow.strength.stage:strength_{stage}",
+            code_digest="test",
+            threads=threads,
+        )
