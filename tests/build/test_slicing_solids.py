@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from conftest import LAYER, Mesh, mesh_of, plan_for, write_plan  # type: ignore[import-not-found]
+from implantflow.build.checks import examine_file
 from implantflow.build.slicer import FIGURES, Slicer
 from implantflow.build.solid import Solid
 from implantflow.errors import GeometryError
@@ -98,3 +99,28 @@ def test_triangles_collapsed_by_welding_are_left_out(box: Mesh) -> None:
     vertices, faces = box
     doubled = np.concatenate([faces, [[0, 0, 1]]])
     assert len(Solid.of(vertices, doubled).faces) == len(faces)
+
+
+def test_a_surface_that_cuts_through_itself_is_metal_once(tmp_path: Path) -> None:
+    # Two closed boxes in one mesh, pushed 2 mm into each other: watertight, but not simple.
+    one = mesh_of(manifold3d.Manifold.cube((6, 5, 1)).translate((20, 20, 0)))
+    two = mesh_of(manifold3d.Manifold.cube((6, 5, 1)).translate((24, 21.5, 0)))
+    joined = (np.concatenate([one[0], two[0]]), np.concatenate([one[1], two[1] + len(one[0])]))
+    figures = write_plan(tmp_path / "solid.cli", plan_for(joined))
+    np.testing.assert_allclose(_column(figures, "area_mm2"), 60.0 - 2.0 * 3.5, atol=1e-9)
+    lattice = write_plan(tmp_path / "lattice.cli", plan_for(joined, ("diamond", 2.5, 0.67)))
+    assert (_column(lattice, "area_mm2") < 30).all()
+    for name in ("solid.cli", "lattice.cli"):
+        _, found = examine_file(tmp_path / name, 200.0, 0.05, 0.01)
+        assert (found.open_loops, found.winding_errors, found.overlap_layers) == (0, 0, 0)
+
+
+def test_walls_that_touch_are_no_mistake(tmp_path: Path) -> None:
+    # Two boxes that share a face but not its triangles: their walls run along each other.
+    one = mesh_of(manifold3d.Manifold.cube((6, 5, 1)).translate((20, 20, 0)))
+    two = mesh_of(manifold3d.Manifold.cube((6, 5, 1)).translate((26, 20, 0)))
+    joined = (np.concatenate([one[0], two[0]]), np.concatenate([one[1], two[1] + len(one[0])]))
+    figures = write_plan(tmp_path / "a.cli", plan_for(joined, ("diamond", 2.5, 0.67)))
+    whole = mesh_of(manifold3d.Manifold.cube((12, 5, 1)).translate((20, 20, 0)))
+    once = write_plan(tmp_path / "b.cli", plan_for(whole, ("diamond", 2.5, 0.67)))
+    np.testing.assert_allclose(_column(figures, "area_mm2"), _column(once, "area_mm2"), rtol=0.002)

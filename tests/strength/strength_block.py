@@ -106,9 +106,9 @@ class Room:
 
     def job(self, stage: str, threads: int = 1) -> Job:
         write_json(self.path("regions.json"), self.regions)
-        inputs = {"regions": self.path("regions.json")}
+        inputs = {"regions": self.path("regions.json"), "implant": self.path("implant.stl")}
         if stage == "solid":
-            inputs |= {"implant": self.path("implant.stl"), "implant_json": self.path("implant.json")}
+            inputs |= {"implant_json": self.path("implant.json")}
         else:
             inputs |= {"field": self.path("field.json"), "field_data": self.path("field.npz")}
             inputs |= {"strength_solid": self.path("solid.json")}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.build.cross_kernels import DENSE, LATTICE, SOLID, bin_segments, cross_pair, inside
+from implantflow.build.cross_kernels import DENSE, LATTICE, SOLID, bin_segments, cross_pair, inside, is_left
 from implantflow.build.mesh_kernels import double_area
 from implantflow.build.place_kernels import place_lattice
 from implantflow.field.jit import kernel
@@ -305,6 +305,34 @@ def make_grid(
     ny = (ys.max() - y0) // size + 1
     starts, members = bin_segments(xs, ys, after, x0, y0, size, nx, ny)
     return starts, members, x0, y0, size, nx, ny
+
+
+@kernel
+def has_self_crossing(
+    xs: IntArray, ys: IntArray, after: IntArray, grid: tuple[IntArray, IntArray, int, int, int, int, int]
+) -> bool:
+    """Does any segment cross another that is not its neighbour? Touching from one side does not count."""
+    starts, members, _, _, _, nx, ny = grid
+    for b in range(nx * ny):
+        for m in range(starts[b], starts[b + 1]):
+            p = members[m]
+            q = after[p]
+            for n in range(m + 1, starts[b + 1]):
+                r = members[n]
+                s = after[r]
+                if q == r or s == p:
+                    continue
+                if max(xs[p], xs[q]) < min(xs[r], xs[s]) or max(xs[r], xs[s]) < min(xs[p], xs[q]):
+                    continue
+                if max(ys[p], ys[q]) < min(ys[r], ys[s]) or max(ys[r], ys[s]) < min(ys[p], ys[q]):
+                    continue
+                one = is_left(xs[p], ys[p], xs[q], ys[q], xs[r], ys[r], True)
+                if one == is_left(xs[p], ys[p], xs[q], ys[q], xs[s], ys[s], True):
+                    continue
+                one = is_left(xs[r], ys[r], xs[s], ys[s], xs[p], ys[p], False)
+                if one != is_left(xs[r], ys[r], xs[s], ys[s], xs[q], ys[q], False):
+                    return True
+    return False
 
 
 @kernel

@@ -14,6 +14,7 @@ from implantflow.build.cli_writer import CONTOUR_ID, HATCH_ID, NET_ID
 from implantflow.build.crumbs import CrumbFilter, Crumbs
 from implantflow.build.islands import Rows, row_places
 from implantflow.build.pipeline import ordered
+from implantflow.build.regular import crosses_itself, simple_loops
 from implantflow.build.solid import Solid
 from implantflow.build.stamps import CHORD_MM, Stamps
 from implantflow.errors import GeometryError, QualityGateError
@@ -25,6 +26,7 @@ DENSE_FINE = 2
 HATCH_MIN_MM = 0.05
 
 IntArray = NDArray[np.int64]
+Loops = tuple[IntArray, IntArray, IntArray]
 
 #: Columns of the figures of a layer, in this order.
 FIGURES = ("loops", "points", "area_mm2", "contour_mm", "hatch_mm", "net_mm", "hatches", "solid_area_mm2")
@@ -151,7 +153,7 @@ class Slicer:
         QualityGateError
             A contour did not close or borders could not be ordered; the layer is named.
         """
-        from implantflow.build import hatch_kernels, merge_kernels, mesh_kernels
+        from implantflow.build import hatch_kernels, mesh_kernels
 
         plan, solid = self.plan, self.plan.solid
         z = self.first_z + index * plan.layer_mm
@@ -159,33 +161,20 @@ class Slicer:
         points, starts, broken = mesh_kernels.cut_layer(
             solid.vertices_mm, solid.faces, solid.across, members, z, self._scratch()
         )
-        sx, sy, sstart = mesh_kernels.quantise_loops(points, starts, plan.unit_mm, plan.area2_min)
-        solid_area, _ = hatch_kernels.outline_figures(sx, sy, sstart)
-        outline = Outline(sx, sy, sstart, sx, sy, sstart, solid_area)
+        solid_loops = mesh_kernels.quantise_loops(points, starts, plan.unit_mm, plan.area2_min)
+        if crosses_itself(*solid_loops):
+            solid_loops = simple_loops(*solid_loops, plan.area2_min)
+        solid_area, _ = hatch_kernels.outline_figures(*solid_loops)
+        outline = Outline(*solid_loops, *solid_loops, solid_area)
         wrong = 0
-        if plan.stamps is not None and len(sx) > 0:
+        if plan.stamps is not None and len(solid_loops[0]) > 0:
             dense = self._dense(z)
-            s = plan.stamps
-            phase = (plan.first_layer + index) % s.phases
-            x, y, loops, wrong = merge_kernels.assemble(
-                sx,
-                sy,
-                sstart,
-                *dense,
-                s.cell_units,
-                phase,
-                s.loop_phase,
-                s.loop_start,
-                s.loop_x,
-                s.loop_y,
-                s.line_phase,
-                s.line_start,
-                s.line_shift,
-                s.line_x,
-                s.line_y,
-                s.inside[phase],
-                plan.area2_min,
-            )
+            x, y, loops, wrong = self._assemble(index, solid_loops, dense)
+            if wrong:
+                # Borders that run along each other cannot be ordered; united they no longer do.
+                solid_loops = simple_loops(*solid_loops, plan.area2_min)
+                dense = simple_loops(*dense, plan.area2_min)
+                x, y, loops, wrong = self._assemble(index, solid_loops, dense)
             outline = Outline(x, y, loops, *dense, solid_area)
         if broken or wrong:
             raise QualityGateError(
@@ -194,6 +183,30 @@ class Slicer:
                 fix="repair the solid there, or move the part by a tenth of a millimetre",
             )
         return outline
+
+    def _assemble(self, index: int, solid: Loops, dense: Loops) -> tuple[IntArray, IntArray, IntArray, int]:
+        from implantflow.build import merge_kernels
+
+        s = self.plan.stamps
+        assert s is not None
+        phase = (self.plan.first_layer + index) % s.phases
+        return merge_kernels.assemble(
+            *solid,
+            *dense,
+            s.cell_units,
+            phase,
+            s.loop_phase,
+            s.loop_start,
+            s.loop_x,
+            s.loop_y,
+            s.line_phase,
+            s.line_start,
+            s.line_shift,
+            s.line_x,
+            s.line_y,
+            s.inside[phase],
+            self.plan.area2_min,
+        )
 
     def _dense(self, z: float) -> tuple[IntArray, IntArray, IntArray]:
         from implantflow.build import region_kernels

@@ -76,8 +76,8 @@ class PlanRevision(Section):
     margin_mm: float = Field(
         ge=0.0,
         le=40.0,
-        description="Least distance (mm) between the tumour's surface and every osteotomy. No default: the "
-        "surgeon decides. 10-20 mm is usual for osteosarcoma of the pelvis; less must be a decision.",
+        description="Least distance (mm) between the tumour's surface and every osteotomy. No default: it is "
+        "the surgeon's decision for this tumour.",
     )
     kerf_mm: float = Field(
         ge=0.0, le=4.0, description="Width (mm) of bone that the saw removes, on the side that remains."

@@ -67,7 +67,7 @@ def apply_all(
             require_closed(after, "the corrected implant")
         except GeometryError as error:
             raise GeometryError(f"{where}: {error.what}", where=error.where, fix=error.fix) from error
-        added, removed = _changed_mm3(before, after)
+        added, removed = _changed_mm3(before, after, correction)
         if added + removed < _NO_EFFECT_MM3:
             raise GeometryError(
                 f"{where} has no effect: it changes {added + removed:.2f} mm3",
@@ -79,10 +79,17 @@ def apply_all(
     return shape, facts
 
 
-def _changed_mm3(before: Solid, after: Solid) -> tuple[float, float]:
-    """Volumes added and removed: what each has beyond the part they share."""
-    shared = float((to_manifold(before) ^ to_manifold(after)).volume())
-    return max(0.0, after.volume_mm3 - shared), max(0.0, before.volume_mm3 - shared)
+def _changed_mm3(before: Solid, after: Solid, correction: Correction) -> tuple[float, float]:
+    """Volumes added and removed in mm3.
+
+    Most kinds only add or only remove, so the change of volume says it; smoothing and moving a hole do both, and what
+    either shape has beyond their common part is measured.
+    """
+    if isinstance(correction, SmoothRegion | MoveHole):
+        shared = float((to_manifold(before) ^ to_manifold(after)).volume())
+        return max(0.0, after.volume_mm3 - shared), max(0.0, before.volume_mm3 - shared)
+    change = after.volume_mm3 - before.volume_mm3
+    return max(0.0, change), max(0.0, -change)
 
 
 def _apply(shape: Shape, correction: Correction, context: Context) -> Shape:

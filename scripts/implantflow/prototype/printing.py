@@ -6,8 +6,10 @@ import io
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from implantflow.artifacts import write_zip
 from implantflow.errors import GeometryError
@@ -94,7 +96,10 @@ def write_3mf(path: Path, objects: dict[str, Solid], title: str) -> None:
         mesh = model.AddMeshObject()
         mesh.SetName(name)
         mesh.SetPartNumber(name)
-        mesh.SetGeometry(_positions(lib3mf, solid), _triangles(lib3mf, solid))
+        mesh.SetGeometry(
+            _records(lib3mf.Position, solid.vertices.astype(np.float32)),
+            _records(lib3mf.Triangle, solid.faces.astype(np.uint32)),
+        )
         model.AddBuildItem(mesh, wrapper.GetIdentityTransform())
     buffer = bytes(model.QueryWriter("3mf").WriteToBuffer())
     members = {}
@@ -104,24 +109,9 @@ def write_3mf(path: Path, objects: dict[str, Solid], title: str) -> None:
     write_zip(path, members)
 
 
-def _positions(lib3mf: object, solid: Solid) -> list[object]:
-    position = lib3mf.Position  # type: ignore[attr-defined]
-    out = []
-    for x, y, z in np.round(solid.vertices, 6).tolist():
-        p = position()
-        p.Coordinates[0], p.Coordinates[1], p.Coordinates[2] = x, y, z
-        out.append(p)
-    return out
-
-
-def _triangles(lib3mf: object, solid: Solid) -> list[object]:
-    triangle = lib3mf.Triangle  # type: ignore[attr-defined]
-    out = []
-    for a, b, c in solid.faces.tolist():
-        t = triangle()
-        t.Indices[0], t.Indices[1], t.Indices[2] = a, b, c
-        out.append(t)
-    return out
+def _records(record: Any, values: NDArray[Any]) -> Any:
+    """A ctypes array of lib3mf records that each hold three numbers, filled from (N, 3) ``values``."""
+    return (record * len(values)).from_buffer_copy(np.ascontiguousarray(values).tobytes())
 
 
 def _without_uuids(data: bytes) -> bytes:

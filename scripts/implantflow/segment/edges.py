@@ -78,9 +78,9 @@ def find_edges(image: Volume, threshold_hu: float) -> Edges:
             where="planning CT",
             fix="check that the series is a CT of the pelvis in HU",
         )
-    box = bounding_box(body, margin=int(round(12.0 / spacing)))
+    box = bounding_box(body, margin=round(12.0 / spacing))
     image, body = crop(image, box), body[box.slices]
-    rounds = max(1, int(round(CLOSING_MM / spacing)))
+    rounds = max(1, round(CLOSING_MM / spacing))
     padded = np.pad(body, rounds)
     closed = ndimage.binary_closing(padded, iterations=rounds)[rounds:-rounds, rounds:-rounds, rounds:-rounds]
     closed |= body

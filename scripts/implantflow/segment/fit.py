@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from implantflow.geometry import FloatArray
 from implantflow.segment.edges import Edges
-from implantflow.segment.mesh import vertex_normals
+from implantflow.segment.mesh import thread_count, vertex_normals
 from implantflow.segment.pose import FAR_MM, Pose
 from implantflow.segment.prior import ShapePrior, similarity
 from implantflow.volumes import Volume
@@ -77,7 +77,7 @@ class _EdgeSearch:
         self.tree = cKDTree(self.points)
 
     def __call__(self, vertices: FloatArray, normals: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
-        distance, candidate = self.tree.query(vertices, k=6, workers=-1)
+        distance, candidate = self.tree.query(vertices, k=6, workers=thread_count())
         agree = np.einsum("nkj,nj->nk", self.normals[candidate], normals)
         penalised = distance + np.where(agree < 0.3, 15.0, 0.0)
         best = penalised.argmin(axis=1)
@@ -168,11 +168,11 @@ def profile_offsets(
     """
     from implantflow.segment.kernels import sample_linear
 
-    n = int(round(reach_mm / STEP_MM))
+    n = round(reach_mm / STEP_MM)
     steps = np.arange(-n - 2, n + 3) * STEP_MM
-    points = vertices[:, None] + normals[:, None] * steps[None, :, None]
-    index = np.ascontiguousarray(image.lps_to_index(points.reshape(-1, 3)))
-    value = sample_linear(image.array, index, np.float32(np.nan)).reshape(len(vertices), -1)
+    along = normals @ np.linalg.inv(image.affine_lps[:3, :3]).T
+    index = image.lps_to_index(vertices)[:, None] + along[:, None] * steps[None, :, None]
+    value = sample_linear(image.array, index.reshape(-1, 3), np.float32(np.nan)).reshape(len(vertices), -1)
     drop = (value[:, 1:-3] - value[:, 3:-1]) / (2 * STEP_MM)
     bright = value[:, :-4] > 110.0
     score = np.where(bright & np.isfinite(drop), np.clip(drop, 0.0, 250.0), 0.0) - NEARNESS * steps[2:-2] ** 2
@@ -201,7 +201,8 @@ def _free_form(prior: ShapePrior, image: Volume, vertices: FloatArray) -> FloatA
     groups: list[NDArray[Any]] = [np.flatnonzero(prior.bone == n) for n in range(len(prior.names))]
     for neighbours, reach, rounds in FREE_FORM:
         near = [
-            cKDTree(vertices[g]).query(vertices[g], k=min(neighbours, len(g)), workers=-1)[1] for g in groups
+            cKDTree(vertices[g]).query(vertices[g], k=min(neighbours, len(g)), workers=thread_count())[1]
+            for g in groups
         ]
         for _ in range(rounds):
             normals = vertex_normals(vertices, prior.all_faces)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
 
-njit: Any = numba.njit
+_Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 prange: Any = numba.prange
 
 
-@njit(cache=True, parallel=True)
+def serial(function: _Kernel) -> _Kernel:
+    """Compile for one thread, kept on disk."""
+    return cast(_Kernel, numba.njit(cache=True)(function))
+
+
+def parallel(function: _Kernel) -> _Kernel:
+    """Compile for all threads of the job, kept on disk."""
+    return cast(_Kernel, numba.njit(cache=True, parallel=True)(function))
+
+
+@parallel
 def pose_costs(
     near_mm: Any,
     origin: Any,
@@ -60,8 +71,8 @@ def pose_costs(
     return costs
 
 
-@njit(cache=True, parallel=True)
-def sample_linear(array: Any, index_ijk: Any, fill: float) -> Any:
+@parallel
+def sample_linear(array: Any, index_ijk: Any, fill: Any) -> Any:
     """Trilinear values (N,) float32 of a (K, J, I) array at continuous indices (N, 3) (i, j, k).
 
     Points beyond the outermost voxel centres by more than half a voxel get ``fill``; between, the border
@@ -86,7 +97,7 @@ def sample_linear(array: Any, index_ijk: Any, fill: float) -> Any:
     return out
 
 
-@njit(cache=True)
+@serial
 def _squared_distance(p: Any, a: Any, b: Any, c: Any) -> float:
     """Squared distance from a point to a triangle, written in scalars because small arrays are slow here.
 
@@ -123,10 +134,11 @@ def _squared_distance(p: Any, a: Any, b: Any, c: Any) -> float:
         if total > 0.0:
             s, t = vb / total, vc / total
     x, y, z = apx - s * abx - t * acx, apy - s * aby - t * acy, apz - s * abz - t * acz
-    return x * x + y * y + z * z
+    squared: float = x * x + y * y + z * z
+    return squared
 
 
-@njit(cache=True, parallel=True)
+@parallel
 def nearest_triangle_mm(points: Any, candidates: Any, start: Any, fan: Any, vertices: Any, faces: Any) -> Any:
     """Distance (N,) from points (N, 3) to the triangles around their candidate vertices (N, C).
 
@@ -146,7 +158,7 @@ def nearest_triangle_mm(points: Any, candidates: Any, start: Any, fan: Any, vert
     return out
 
 
-@njit(cache=True)
+@serial
 def fill_inside(vertices_ijk: Any, faces: Any, inside: Any) -> None:
     """Set ``inside`` (K, J, I) uint8 to 1 at voxel centres within a closed mesh, by parity along i.
 
@@ -183,7 +195,7 @@ def fill_inside(vertices_ijk: Any, faces: Any, inside: Any) -> None:
                 inside[k, j, i] = state
 
 
-@njit(cache=True, parallel=True)
+@parallel
 def valley_hu(smooth: Any, voxels: Any, spacing: Any, scale_mm: float) -> Any:
     """Strength (N,) of a dark sheet through each voxel: largest Hessian eigenvalue less half the middle one.
 
@@ -244,7 +256,7 @@ def valley_hu(smooth: Any, voxels: Any, spacing: Any, scale_mm: float) -> Any:
     return out
 
 
-@njit(cache=True, parallel=True)
+@parallel
 def enclosing_directions(bone: Any, solid: Any, voxels: Any, steps: Any, counts: Any) -> Any:
     """In how many directions (N,) a voxel of a solid meets bone before it leaves the solid.
 
@@ -274,7 +286,7 @@ def enclosing_directions(bone: Any, solid: Any, voxels: Any, steps: Any, counts:
     return out
 
 
-@njit(cache=True, parallel=True)
+@parallel
 def foreign_share(mask: Any, voxels: Any) -> Any:
     """Share (N,) float32 of a mask (K, J, I) uint8 in the 27 voxels around each voxel, weighted 1-2-1."""
     n0, n1, n2 = mask.shape

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,11 @@ from implantflow.geometry import FloatArray
 from implantflow.volumes import Volume
 
 IntArray = NDArray[np.int64]
+
+
+def thread_count() -> int:
+    """Threads this job may use (the job sets them for numba); results do not depend on it."""
+    return max(1, int(os.environ.get("NUMBA_NUM_THREADS", os.cpu_count() or 1)))
 
 
 def largest_body(faces: IntArray, n_vertices: int) -> IntArray:
@@ -99,7 +106,8 @@ def vertex_normals(vertices: FloatArray, faces: IntArray) -> FloatArray:
     for axis in range(3):
         out[:, axis] = np.bincount(corner, np.repeat(normal[:, axis], 3), minlength=len(vertices))
     length = np.linalg.norm(out, axis=1, keepdims=True)
-    return np.divide(out, length, out=np.zeros_like(out), where=length > 1e-12)
+    unit = np.divide(out, length, out=np.zeros_like(out), where=length > 1e-12)
+    return np.asarray(unit)
 
 
 def _fans(faces: IntArray, n_vertices: int) -> tuple[IntArray, IntArray]:
@@ -139,7 +147,7 @@ def signed_distance(
     out = np.full(shape, np.float32(far_mm))
     near = _voxels_near(vertices[used], grid, far_mm)
     points = grid.index_to_lps(near[:, ::-1])
-    distance, candidate = tree.query(points, k=4, distance_upper_bound=far_mm + 6.0, workers=-1)
+    distance, candidate = tree.query(points, k=4, distance_upper_bound=far_mm + 6.0, workers=thread_count())
     found = np.isfinite(distance).all(axis=1)
     near, points, candidate = near[found], points[found], candidate[found]
     start, fan = _fans(faces, len(vertices))

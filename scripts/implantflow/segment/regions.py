@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.geometry import FloatArray, Plane
-from implantflow.segment.anatomy import Disc, disc_above, endplate_vertices, plane_through
+from implantflow.segment.anatomy import Disc, disc_above, endplate_vertices
 from implantflow.segment.cut import BoolArray, Prices, two_way_cut
-from implantflow.segment.edges import largest_component
 from implantflow.segment.mesh import signed_distance
 from implantflow.segment.prior import ShapePrior
 from implantflow.volumes import Volume, from_sitk, to_sitk
@@ -25,7 +24,7 @@ REACH_MM = 10.0
 FOREIGN_MM3, FOREIGN_MM = 1500.0, 6.0
 
 #: Deeper than this (mm) inside a fitted bone is that bone: a fit drawn across a joint errs by gap and cortex.
-DEEP_MM = 3.0
+DEEP_MM = 4.0
 
 SACRUM, HIP_LEFT, HIP_RIGHT, L5, L4_AND_ABOVE, FEMORA, COCCYX, OTHER = 1, 2, 3, 4, 5, 6, 7, 9
 LABELS = {
@@ -68,9 +67,8 @@ class Scene:
         step = normal @ affine[:3, :3]
         base = float(normal @ (affine[:3, 3] - np.asarray(plane.point)))
         k, j, i = (np.arange(n, dtype=np.float32) for n in self.hu.array.shape)
-        return (base + step[2] * k[:, None, None] + step[1] * j[None, :, None] + step[0] * i).astype(
-            np.float32
-        )
+        layer = base + step[1] * j[:, None] + step[0] * i
+        return np.asarray(layer[None] + step[2] * k[:, None, None], dtype=np.float32)
 
     def coordinate(self, axis: int) -> NDArray[np.float32]:
         """(K, J, I) patient LPS coordinate (mm) of every voxel centre along one axis."""
@@ -182,7 +180,7 @@ def split_bones(scene: Scene, band_mm: float) -> Regions:
     disc, contested = _cut_spine(scene, spine, above, region)
     disputed |= contested
     if scene.prior.covers_apex:
-        disputed |= _cut_coccyx(scene, region, band_mm)
+        disputed |= _cut_coccyx(scene, region)
     rest = (region == 0) & scene.bone
     region[rest] = OTHER
     _name_femora(scene, region)
@@ -268,7 +266,7 @@ def _cut_spine(
     return disc, spine & (lean == 0)
 
 
-def _cut_coccyx(scene: Scene, region: NDArray[np.uint8], band_mm: float) -> BoolArray:
+def _cut_coccyx(scene: Scene, region: NDArray[np.uint8]) -> BoolArray:
     """Take the coccyx off the sacrum (and off loose bone below it) where the prior shows the apex."""
     d = scene.distance["sacrum"]
     own = scene.vertices_lps_mm[scene.prior.bone == scene.prior.index("sacrum")]
@@ -285,8 +283,7 @@ def _cut_coccyx(scene: Scene, region: NDArray[np.uint8], band_mm: float) -> Bool
     coccyx = domain & ~sacrum & near
     region[domain & sacrum] = SACRUM
     region[coccyx] = COCCYX
-    del band_mm
-    return domain & (lean == 0)
+    return np.asarray(domain & (lean == 0))
 
 
 def _name_femora(scene: Scene, region: NDArray[np.uint8]) -> None:
@@ -309,6 +306,3 @@ def _name_femora(scene: Scene, region: NDArray[np.uint8]) -> None:
         centre = scene.hu.index_to_lps(where.mean(axis=0)[None])[0]
         if centre[2] < low and abs(centre[0] - middle) > 40.0:
             region[labels == body] = FEMORA
-
-
-__all__ = ["LABELS", "Regions", "Scene", "distances", "largest_component", "plane_through", "split_bones"]

@@ -16,7 +16,6 @@ from implantflow.errors import GeometryError
 from implantflow.geometry import Plane
 from implantflow.solids.mesh import Solid, require_closed
 
-
 #: Where a solid keeps its manifold3d twin, as ``functools.cached_property`` does: conversion costs as much as a cut.
 _KEPT = "_manifold"
 

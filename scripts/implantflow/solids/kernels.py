@@ -68,7 +68,7 @@ def _box_distance2(px: float, py: float, pz: float, box: Floats) -> float:
     x = max(box[0] - px, 0.0, px - box[3])
     y = max(box[1] - py, 0.0, py - box[4])
     z = max(box[2] - pz, 0.0, pz - box[5])
-    return x * x + y * y + z * z
+    return float(x * x + y * y + z * z)
 
 
 @njit(cache=True)

@@ -19,6 +19,13 @@ from implantflow.strength.multigrid import Multigrid
 from implantflow.strength.parts import Parts
 from implantflow.strength.solver import solve
 
+_COMPARED = (
+    "stiffness_n_per_mm",
+    "max_von_mises_dense_mpa",
+    "p99_von_mises_dense_mpa",
+    "max_strut_stress_mpa",
+)
+
 
 def coarsen(parts: Parts, voxel_mm: float) -> Parts:
     """Merge voxels into larger ones, whole numbers of them along each edge, conserving volumes."""
@@ -88,7 +95,7 @@ def grid_sensitivity(
     fine = results[worst].figures
     changes = {
         f"{key}_change_pct": 100.0 * (fine[key] - rough[key]) / rough[key]
-        for key in ("stiffness_n_per_mm", "max_von_mises_dense_mpa", "max_strut_stress_mpa")
+        for key in _COMPARED
         if fine[key] is not None and rough[key]
     }
     return {"grid_sensitivity": {"coarse_voxel_mm": coarse.facts["voxel_mm"], **changes}}

@@ -14,8 +14,12 @@ from implantflow.field.field import Field
 from implantflow.geometry import FloatArray
 from implantflow.strength.mesh import Grid
 
-#: Largest distance of sample points and vertical lines, mm.
-SAMPLE_MM = 0.25
+#: Largest distance of sample points and vertical lines, mm: to measure the lattice's density, and else.
+LATTICE_SAMPLE_MM = 0.25
+SAMPLE_MM = 0.4
+
+#: Samples along an edge that are enough where the lattice is not measured.
+MOST_SAMPLES = 8
 
 #: Each voxel shifts its sample points by its own amount: on points that repeat with the lattice, whole strut
 #: faces would fall between them and the density come out several per cent off. The shifts are multiples of
@@ -92,27 +96,29 @@ def voxelise(
             where="strength.voxel_mm",
         )
     grid = Grid(first * voxel_mm, voxel_mm, shape)
-    solid = _solid_share(field, grid)
+    solid = _solid_share(field, grid, density is None)
     dense = np.zeros(shape)
     metal = np.zeros(shape)
     for k in range(shape[0]):
         _sample_slab(field, grid, k, solid[k], dense[k], metal[k], more_dense, density is None)
     porous = solid - dense
     if density is None:
-        local = _cell_average(metal * porous, porous, field.cell_mm / voxel_mm)
+        local = cell_average(metal * porous, porous, field.cell_mm / voxel_mm)
     else:
         local = np.full(shape, density)
     return Parts(grid, solid, dense, porous, np.where(porous > 0, local, 0.0))
 
 
-def _samples(grid: Grid) -> int:
-    return max(3, math.ceil(grid.voxel_mm / SAMPLE_MM - 1e-9))
+def _samples(grid: Grid, measure: bool) -> int:
+    if measure:
+        return max(3, math.ceil(grid.voxel_mm / LATTICE_SAMPLE_MM - 1e-9))
+    return min(max(3, math.ceil(grid.voxel_mm / SAMPLE_MM - 1e-9)), MOST_SAMPLES)
 
 
-def _solid_share(field: Field, grid: Grid) -> FloatArray:
+def _solid_share(field: Field, grid: Grid, measure: bool) -> FloatArray:
     from implantflow.strength import kernels
 
-    samples = _samples(grid)
+    samples = _samples(grid, measure)
     step = grid.voxel_mm / samples
     lines = (grid.shape[1] * samples, grid.shape[2] * samples)
     # The lines stand a hair off the middle of their cells, clear of vertices on round coordinates.
@@ -139,7 +145,7 @@ def _sample_slab(
     rows, columns = np.nonzero(solid > 0)
     if len(rows) == 0:
         return
-    samples = _samples(grid)
+    samples = _samples(grid, measure)
     step = grid.voxel_mm / samples
     line = np.arange(samples) * step
     z, y, x = (a.ravel() for a in np.meshgrid(line, line, line, indexing="ij"))
@@ -163,7 +169,7 @@ def _sample_slab(
         metal[rows, columns] = np.divide(filled, room.sum(1), out=np.zeros(len(rows)), where=room.sum(1) > 0)
 
 
-def _cell_average(amount: FloatArray, room: FloatArray, width: float) -> FloatArray:
+def cell_average(amount: FloatArray, room: FloatArray, width: float) -> FloatArray:
     """``amount / room`` with both averaged over a cube of ``width`` voxels about each voxel."""
     from scipy import ndimage
 

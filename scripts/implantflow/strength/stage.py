@@ -41,14 +41,7 @@ def strength_solid(job: Job) -> None:
     config = StrengthConfig.model_validate(job.settings["strength"])
     lattice = job.settings["lattice"]
     _use_threads(job.threads)
-    regions = read_json(job.input("regions"))
-    digest = sha256_file(job.input("implant"))
-    if regions["implant_stl_sha256"] != digest:
-        raise ProvenanceError(
-            "regions.json was made for another implant.stl",
-            where=str(job.input("regions")),
-            fix="run the implant stage again",
-        )
+    regions, digest = _regions(job)
     progress("homogenising the lattice cell", done=0.0)
     cell = characterise(config, lattice["cell"], lattice["cell_mm"], lattice["strut_mm"])
     progress("cutting the implant into voxels", done=0.3)
@@ -85,7 +78,7 @@ def strength_solid(job: Job) -> None:
 def strength_final(job: Job) -> None:
     """Judge the implant with the field that will be built.
 
-    Reads ``field``, ``field_data``, ``regions`` and ``strength_solid``; writes ``strength`` and ``view``.
+    Reads ``field``, ``field_data``, ``implant`` (STL), ``regions`` and ``strength_solid``; writes ``strength`` and ``view``.
     The lattice's density is measured in the field, voxel by voxel, and the cell lies along the build axes.
 
     Raises
@@ -93,18 +86,18 @@ def strength_final(job: Job) -> None:
     QualityGateError
         A safety factor is below the case's limit.
     ProvenanceError
-        The field's lattice is not the one of the config or of the solid stage.
+        The field's lattice is not the one of the config or of the solid stage, or the implant is another.
     """
     config = StrengthConfig.model_validate(job.settings["strength"])
     _use_threads(job.threads)
-    regions = read_json(job.input("regions"))
+    regions, digest = _regions(job)
     solid = read_json(job.input("strength_solid"))
     field = Field.load(job.input("field"), job.input("field_data"))
     _same_lattice(field, job.settings["lattice"], "lattice settings of the case")
     _same_lattice(field, solid["homogenised"], str(job.input("strength_solid")))
-    if regions["implant_stl_sha256"] != solid["implant_stl_sha256"]:
+    if digest != solid["implant_stl_sha256"]:
         raise ProvenanceError(
-            "regions.json is not the one that strength/solid used",
+            "the implant is not the one that strength/solid used",
             where=str(job.input("regions")),
             fix="run the strength stage again from solid",
         )
@@ -122,6 +115,7 @@ def strength_final(job: Job) -> None:
         "stage": "final",
         "frame": "build_xyz; places in patient_lps",
         "cell_axes": "build_xyz",
+        "implant_stl_sha256": digest,
         "lattice_density_measured": float((parts.density * parts.porous).sum() / parts.porous.sum()),
         "vs_solid_stage_pct": {
             key: _change(figures[key], solid[key])
@@ -131,6 +125,19 @@ def strength_final(job: Job) -> None:
     _pass_or_refuse(config, results)
     write_json(job.outputs["strength"], figures)
     _write_view(job, field, parts, setup, _governing(results))
+
+
+def _regions(job: Job) -> tuple[dict[str, Any], str]:
+    """The regions and the digest of the implant they were made for, which must be the one given."""
+    regions = read_json(job.input("regions"))
+    digest = sha256_file(job.input("implant"))
+    if regions["implant_stl_sha256"] != digest:
+        raise ProvenanceError(
+            "regions.json was made for another implant.stl",
+            where=str(job.input("regions")),
+            fix="run the implant stage again",
+        )
+    return regions, digest
 
 
 def _use_threads(threads: int) -> None:
@@ -191,8 +198,8 @@ def _figures(
         "limitations": [
             f"{config.exclude_elements} layers of elements beside loaded and supported faces are not judged",
             "faces are bonded to an elastic bed; gaps, friction, screws, rods and cables carry nothing",
-            f"strut stress is the {100 * config.strut_stress_quantile:g} % quantile of the cell's metal; struts "
-            "cut at the surface and struts' own roughness are not resolved",
+            f"strut stress is the {100 * config.strut_stress_quantile:g} % quantile of the cell's metal under the "
+            "homogenised stress averaged over one cell; struts cut at the surface are not resolved",
             "linear elastic, static loads compared with a fatigue strength",
         ],
     }
