@@ -33,6 +33,7 @@ rule agree_series:
             f"results/{w.case}/ingest/{s}/manifest.json"
             for s in CASES[w.case].ingest.series
         ],
+        resolved="results/{case}/config.resolved.yaml",
     output:
         ingest="results/{case}/ingest/ingest.json",
     log:

@@ -31,6 +31,8 @@ rule report_case:
         case_json="results/{case}/report/case.json",
     log:
         "results/{case}/logs/report_case.log",
+    benchmark:
+        "results/{case}/benchmarks/report_case.tsv"
     params:
         case_dir=case_dir,
         settings=lambda w: {"config": CASES[w.case].model_dump(mode="json")},
@@ -48,6 +50,8 @@ rule compare_truth:
         script="results/{case}/report/comparison.js",
     log:
         "results/{case}/logs/compare_truth.log",
+    benchmark:
+        "results/{case}/benchmarks/compare_truth.tsv"
     params:
         case_dir=case_dir,
         settings=lambda w: {

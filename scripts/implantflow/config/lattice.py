@@ -48,6 +48,13 @@ class LatticeLimits(Section):
     closed_pores_max: int = Field(
         description="How many closed pores are accepted (count): each holds powder for ever.", ge=0, le=100
     )
+    closed_notch_mm: float = Field(
+        default=0.2,
+        description="A closed void that holds no sphere of this diameter (mm) is a notch, listed but not counted "
+        "as a pore: it is narrower than one line of the beam (0.2 mm, literature), which melts it shut.",
+        ge=0.0,
+        le=0.3,
+    )
     loose_islands_max: int = Field(
         description="How many pieces of metal without connection to the implant, larger than "
         "build.limits.crumb_max_mm3, are accepted (count). Smaller crumbs are left out of the build.",

@@ -14,9 +14,8 @@ from implantflow.geometry import FloatArray, invert_rigid, transform_points
 
 #: Spacing on which a suspected closed pore is looked at again (mm), and how far around it.
 _FINE_MM, _AROUND_MM = 0.06, 1.2
-#: Fine voxels that a closed pore must have. Below (a cube of 0.18 mm) it is a notch between a strut and a
-#: dense face that the voxels bridge; such notches vanish as the grid is refined.
-_LEAST_VOXELS = 27
+#: A void that would need more fine nodes than this in each direction is no notch.
+_MOST_FINE = 60
 #: Edge of a window in cells, and spacing of its samples (mm).
 _WINDOW_CELLS, _WINDOW_MM = 2, 0.1
 
@@ -40,15 +39,17 @@ class PartFigures:
 
     volumes: Volumes
     closed_pores: list[Spot]
+    closed_notches: list[Spot]
     loose: list[Spot]
     step_mm: float
 
 
-def measure_part(field: Field, step_mm: float) -> PartFigures:
+def measure_part(field: Field, step_mm: float, notch_mm: float) -> PartFigures:
     """Sample the field over the implant and look for enclosed void and unconnected metal.
 
     A void that has no way out on the voxels is examined again on a grid of 0.06 mm, because a channel narrower
-    than a voxel is open all the same.
+    than a voxel is open all the same. One that stays closed but holds no sphere of ``notch_mm`` is a notch
+    between a strut and a dense face, not a pore.
     """
     from scipy import ndimage
 
@@ -58,17 +59,19 @@ def measure_part(field: Field, step_mm: float) -> PartFigures:
     volumes = volumes_of(field.vertices_mm, field.faces, solid_mm3, dense, lattice)
     labels, origin = label_grid(field.vertices_mm, field.faces, dense, lattice, step_mm)
     void, count = ndimage.label(labels <= VOID)
-    outside = int(void[0, 0, 0])
-    closed = [
-        spot
-        for spot in _spots(void, count, outside, origin, step_mm)
-        if not _opens_when_fine(field, np.array(spot.place_mm), spot.volume_mm3)
-    ]
+    closed: list[Spot] = []
+    notches: list[Spot] = []
+    for spot in _spots(void, count, int(void[0, 0, 0]), origin, step_mm):
+        width = _closed_width_mm(field, np.array(spot.place_mm), spot.volume_mm3)
+        if width >= notch_mm:
+            closed.append(spot)
+        elif width > 0:
+            notches.append(spot)
     del void
     metal, count = ndimage.label(labels > VOID, structure=np.ones((3, 3, 3)))
     sizes = np.bincount(metal.ravel(), minlength=count + 1)
     body = int(sizes[1:].argmax()) + 1 if count else 0
-    return PartFigures(volumes, closed, _spots(metal, count, body, origin, step_mm), step_mm)
+    return PartFigures(volumes, closed, notches, _spots(metal, count, body, origin, step_mm), step_mm)
 
 
 def _spots(
@@ -93,24 +96,27 @@ def _spots(
     return sorted(found, key=lambda spot: (-spot.volume_mm3, spot.place_mm))
 
 
-def _opens_when_fine(field: Field, place: FloatArray, volume_mm3: float) -> bool:
-    """Does the void at ``place`` reach out of its neighbourhood on a fine grid?"""
+def _closed_width_mm(field: Field, place: FloatArray, volume_mm3: float) -> float:
+    """Diameter of the largest sphere in the closed void at ``place`` on a fine grid; 0 when it is open."""
     from scipy import ndimage
 
     half = int((_AROUND_MM + float(np.cbrt(volume_mm3))) / _FINE_MM)
-    if half > 60:
-        return False
+    if half > _MOST_FINE:
+        return float(np.cbrt(volume_mm3))
     line = np.arange(-half, half + 1) * _FINE_MM
     z, y, x = np.meshgrid(line, line, line, indexing="ij")
     points = place + np.column_stack([x.ravel(), y.ravel(), z.ravel()])
     void = (field.value(points) > 0).reshape(z.shape)
     components, _ = ndimage.label(void)
     middle = components[half - 2 : half + 3, half - 2 : half + 3, half - 2 : half + 3]
-    here = np.unique(middle[middle > 0])
     border = np.ones(void.shape, dtype=bool)
     border[1:-1, 1:-1, 1:-1] = False
-    enclosed = np.setdiff1d(here, np.unique(components[border]))
-    return bool((np.bincount(components.ravel())[enclosed] < _LEAST_VOXELS).all())
+    enclosed = np.setdiff1d(middle[middle > 0], components[border])
+    if len(enclosed) == 0:
+        return 0.0
+    depth = ndimage.distance_transform_edt(np.isin(components, enclosed), sampling=_FINE_MM)
+    # Depth counts to the middle of the next metal voxel, half a voxel too far on either side.
+    return 2.0 * float(depth.max()) - _FINE_MM
 
 
 def porous_windows(field: Field, most: int = 3) -> list[FloatArray]:

@@ -47,7 +47,7 @@ def make_lattice(job: Job) -> None:
     progress("measuring the cell", done=0.3)
     cell = measure_cell(config.cell, config.cell_mm, config.strut_mm)
     progress("measuring the implant", done=0.5)
-    part = measure_part(field, config.measure_grid_mm)
+    part = measure_part(field, config.measure_grid_mm, config.limits.closed_notch_mm)
     check_limits(config, build, field, cell, part)
     summary = _summary(job, config, build, field, cell, part)
     progress("exporting coupon, preview and beams", done=0.8)
@@ -125,6 +125,8 @@ def _summary(
         "throat_um": 1000.0 * cell.throat_mm,
         "dense_fraction": volumes.dense_mm3 / volumes.solid_mm3,
         "closed_pores": len(part.closed_pores),
+        "closed_notches": len(part.closed_notches),
+        "closed_notches_mm3": sum(s.volume_mm3 for s in part.closed_notches),
         "modulus_gpa": modulus,
         "modulus_source": "strength/solid: homogenised cell, effective_modulus_gpa"
         if modulus is not None
@@ -150,7 +152,8 @@ def _summary(
             "relative_density": "metal share of the porous region, sampled on the field inside the exact solid",
             "pore_um": "largest sphere in the void of the periodic cell",
             "throat_um": "largest sphere that passes through the periodic cell without end",
-            "closed_pores": "flood fill from outside over the implant, suspects looked at again at 0.06 mm",
+            "closed_pores": "flood fill from outside over the implant, suspects looked at again at 0.06 mm; "
+            f"those that hold no sphere of {config.limits.closed_notch_mm:g} mm are notches",
         },
     }
 

@@ -134,7 +134,8 @@ def shown(value: Any, digits: int = 1, factor: float = 1.0) -> str:
         is_digest = len(value) == 64 and all(c in "0123456789abcdef" for c in value)
         return value[:12] + "…" if is_digest else value
     if isinstance(value, Mapping):
-        if "point_lps_mm" in value and "normal_lps" in value:
+        # A correction that takes its plane from the plan has both keys, empty.
+        if value.get("point_lps_mm") is not None and value.get("normal_lps") is not None:
             return f"through {_place(value['point_lps_mm'], 1)} mm, normal {_place(value['normal_lps'], 3)}"
         best = next((value[k] for k in ("kind", "name", "id", "root", "reviewer") if k in value), None)
         return (

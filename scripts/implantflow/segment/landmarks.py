@@ -19,6 +19,20 @@ def from_config(points: Mapping[str, tuple[float, float, float]]) -> dict[str, F
     return {name: np.array(point, dtype=np.float64) for name, point in points.items()}
 
 
+def read_points(path: Path) -> dict[str, FloatArray]:
+    """Landmarks from a JSON file: 3D Slicer markups, or simply name -> [x, y, z] in patient LPS mm."""
+    data = read_json(path)
+    if isinstance(data, dict) and "markups" in data:
+        return read_markups(path)
+    try:
+        found = {str(name): np.array([float(v) for v in point]) for name, point in data.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"not a list of landmarks: {error}", where=path.name, fix=_HOW) from error
+    if not found or any(p.shape != (3,) or not np.isfinite(p).all() for p in found.values()):
+        raise InputError("a landmark is not three finite numbers", where=path.name, fix=_HOW)
+    return found
+
+
 def read_markups(path: Path) -> dict[str, FloatArray]:
     """Points by label of a 3D Slicer markups JSON file, in patient LPS mm.
 

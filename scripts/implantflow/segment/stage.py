@@ -11,7 +11,7 @@ from implantflow.geometry import FloatArray
 from implantflow.jobs import Job
 from implantflow.segment.core import SURFACED, Segmentation, segment_volume
 from implantflow.segment.labelmap import LabelMap, read_label_map
-from implantflow.segment.landmarks import from_config, read_markups
+from implantflow.segment.landmarks import from_config, read_points
 from implantflow.segment.prior import ShapePrior, read_atlas, read_template
 from implantflow.volumes import Volume, read_volume, write_volume
 
@@ -61,7 +61,7 @@ def find_landmarks(settings: SegmentConfig, markups: Path | None) -> dict[str, F
     if markups is None and settings.prior.landmarks_file is not None:
         markups = Path(settings.prior.landmarks_file)
     if markups is not None:
-        return read_markups(markups)
+        return read_points(markups)
     if settings.prior.landmarks is not None:
         return from_config(settings.prior.landmarks)
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,11 +59,14 @@ def characterise(config: StrengthConfig, cell: str, cell_mm: float, strut_mm: fl
     """
     metal = element.isotropic(1000.0 * config.metal.modulus_gpa, config.metal.poisson)
     n = config.cell_voxels
-    elasticity, unit_cell, study = homogenise.converge(
-        lambda voxels: occupancy(cell, cell_mm, strut_mm, voxels), metal, n
-    )
+
+    @functools.cache
+    def share(strut: float, voxels: int) -> FloatArray:
+        return occupancy(cell, cell_mm, strut, voxels)
+
+    elasticity, unit_cell, study = homogenise.converge(lambda voxels: share(strut_mm, voxels), metal, n)
     coefficient, exponent, samples = homogenise.density_exponent(
-        lambda strut: occupancy(cell, cell_mm, strut, n // 2), metal, [s * strut_mm for s in STRUT_STEPS]
+        lambda strut: share(strut, n // 2), metal, [step * strut_mm for step in STRUT_STEPS]
     )
     struts = StrutStress.of(unit_cell, metal, config.strut_stress_quantile)
     constants = homogenise.engineering_constants(elasticity)

@@ -78,7 +78,8 @@ def strength_solid(job: Job) -> None:
 def strength_final(job: Job) -> None:
     """Judge the implant with the field that will be built.
 
-    Reads ``field``, ``field_data``, ``implant`` (STL), ``regions`` and ``strength_solid``; writes ``strength`` and ``view``.
+    Reads ``field``, ``field_data``, ``implant`` (STL), ``regions`` and ``strength_solid``; writes ``strength``
+    (JSON) and ``view`` (npz).
     The lattice's density is measured in the field, voxel by voxel, and the cell lies along the build axes.
 
     Raises
