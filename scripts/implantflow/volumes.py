@@ -69,7 +69,7 @@ def to_sitk(volume: Volume) -> Any:
     if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-4):
         raise GeometryError(
             "the image axes are not orthogonal (sheared or tilted stack), which NIfTI via ITK cannot hold",
-            fix="resample it at ingest (series option resample: true)",
+            fix="export the series again as an upright (untilted) stack",
         )
     image = sitk.GetImageFromArray(volume.array)
     image.SetSpacing([float(s) for s in spacing])

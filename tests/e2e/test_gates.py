@@ -16,7 +16,16 @@ def test_waits_for_review_then_goes_on(tiny_run: Workspace, tmp_path: Path) -> N
     work = tiny_run.copy(tmp_path / "w")
     key = tmp_path / "surgeon.key"
     made = work.implantflow(
-        "review", "keygen", str(key), "--id", "surgeon1", "--name", "S. Example", "--role", "surgeon", "--no-passphrase"
+        "review",
+        "keygen",
+        str(key),
+        "--id",
+        "surgeon1",
+        "--name",
+        "S. Example",
+        "--role",
+        "surgeon",
+        "--no-passphrase",
     )
     assert made.returncode == 0, made.stderr
     site_path = work.path / "config/site.yaml"

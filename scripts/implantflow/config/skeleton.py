@@ -63,7 +63,7 @@ def _entry(name: str, field: FieldInfo, value: Any, given: bool, indent: str) ->
 
 def _only_value(annotation: Any) -> Any:
     """The value of a literal that has one, such as the tag of a union's member."""
-    values = getattr(annotation, "__args__", ())
+    values: tuple[Any, ...] = getattr(annotation, "__args__", ())
     return values[0] if _origin(annotation) is Literal and len(values) == 1 else None
 
 

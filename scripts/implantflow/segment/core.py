@@ -192,6 +192,7 @@ def _check_fit(prior: ShapePrior, fit: Fit, settings: SegmentConfig) -> dict[str
         "cost_mm": fit.cost_mm,
         "inside_fraction": inside / len(fit.inside),
         "matched_fraction": share,
+        "explained_fraction": fit.explained,
         "residual_mean_mm": float(residual.mean()) if matched else None,
         "residual_p95_mm": float(np.quantile(residual, 0.95)) if matched else None,
         "start": fit.start,
@@ -206,8 +207,8 @@ def _check_fit(prior: ShapePrior, fit: Fit, settings: SegmentConfig) -> dict[str
         problems.append(f"only {100 * inside / len(fit.inside):.0f} % of the prior lies inside the scan")
     if share < settings.min_matched_fraction:
         problems.append(f"only {100 * share:.0f} % of its vertices met a bone edge within 3 mm")
-    if fit.cost_mm > settings.max_fit_residual_mm:
-        problems.append(f"its mean distance to the bone is {fit.cost_mm:.1f} mm")
+    if fit.explained < settings.min_explained_fraction:
+        problems.append(f"only {100 * fit.explained:.0f} % of the bone at its height lies within 4 mm of it")
     if problems:
         raise QualityGateError(
             "the shape prior does not fit this scan: " + "; ".join(problems),

@@ -22,6 +22,8 @@ FREE_FORM = ((300, 6.0, 4), (150, 5.0, 4), (70, 4.0, 4), (35, 3.0, 4), (15, 2.5,
 #: Pull (mm per mm2 squared offset) that makes a near edge win over a far one of equal strength.
 NEARNESS = 3.0
 STEP_MM = 0.5
+#: A bone edge this near (mm) to a fitted vertex is accounted for; vertices are about 3 mm apart.
+EXPLAINED_MM = 4.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Fit:
     vertices_lps_mm : (N, 3) fitted vertices.
     inside : (N,) vertex lies within the scan; matched : (N,) an edge was found within 3 mm.
     residual_mm : (N,) signed distance along the normal to that edge (0 where none).
+    explained : share of the bone edges at the pelvis' height that lie within 4 mm of a fitted vertex.
     cost_mm : mean capped distance to the edges that chose this start.
     start : index of the starting pose that won.
     """
@@ -41,6 +44,7 @@ class Fit:
     inside: NDArray[np.bool_]
     matched: NDArray[np.bool_]
     residual_mm: FloatArray
+    explained: float
     cost_mm: float
     start: int
 
@@ -155,7 +159,25 @@ def fit_prior(prior: ShapePrior, edges: Edges, image: Volume, poses: list[Pose])
     vertices = _free_form(prior, image, vertices)
     offset, found = profile_offsets(image, vertices, vertex_normals(vertices, prior.all_faces), 3.0)
     inside = image.contains_lps(vertices)
-    return Fit(vertices, inside, found & inside, np.where(found, offset, 0.0), cost, number)
+    explained = _explained(prior, edges, vertices)
+    return Fit(vertices, inside, found & inside, np.where(found, offset, 0.0), explained, cost, number)
+
+
+def _explained(prior: ShapePrior, edges: Edges, vertices: FloatArray) -> float:
+    """Share of edge points between the lower end of the sacrum and the iliac crests that the fit accounts for.
+
+    A wrong pose finds edges for most of its vertices, but leaves most of the bone without a vertex.
+    """
+    from scipy.spatial import cKDTree
+
+    low = np.quantile(vertices[prior.bone == prior.index("sacrum"), 2], 0.02)
+    high = np.quantile(vertices[prior.bone < 2, 2], 0.98)
+    height = edges.points_lps_mm[:, 2]
+    points = edges.points_lps_mm[(height > low) & (height < high)]
+    if len(points) == 0:
+        return 0.0
+    distance, _ = cKDTree(vertices).query(points, distance_upper_bound=EXPLAINED_MM, workers=thread_count())
+    return float(np.isfinite(distance).mean())
 
 
 def profile_offsets(

@@ -12,7 +12,7 @@ from implantflow.field.field import Field
 from implantflow.geometry import FloatArray, unit
 from implantflow.strength import element, reference
 from implantflow.strength.implant import ImplantModel, build_model, unit_force
-from implantflow.strength.judge import CaseResult, solve_cases
+from implantflow.strength.judge import CaseResult, governing, only, solve_cases
 from implantflow.strength.lattice_cell import LatticeCell
 from implantflow.strength.mesh import Grid
 from implantflow.strength.multigrid import Multigrid
@@ -90,9 +90,9 @@ def grid_sensitivity(
 ) -> dict[str, Any]:
     """Change of the governing case's figures, in per cent, from voxels twice as large to the ones used."""
     coarse = build_model(field, regions, coarsen(parts, 2.0 * parts.grid.voxel_mm), cell, config)
-    worst = min(range(len(results)), key=lambda n: results[n].safety_factor)
-    rough = solve_cases(coarse, field, cell, config)[worst].figures
-    fine = results[worst].figures
+    worst = governing(results)
+    fine = worst.figures
+    rough = solve_cases(coarse, field, cell, only(config, worst))[0].figures
     changes = {
         f"{key}_change_pct": 100.0 * (fine[key] - rough[key]) / rough[key]
         for key in _COMPARED

@@ -50,6 +50,17 @@ class CaseResult:
         return float(self.figures["safety_factor"])
 
 
+def governing(results: list[CaseResult]) -> CaseResult:
+    """The load case with the smallest safety factor."""
+    return min(results, key=lambda r: r.safety_factor)
+
+
+def only(config: StrengthConfig, result: CaseResult) -> StrengthConfig:
+    """The config with the load case of ``result`` alone, for runs that compare."""
+    kept = [case for case in config.load_cases if case.name == result.figures["name"]]
+    return config.model_copy(update={"load_cases": kept})
+
+
 def solve_cases(
     setup: ImplantModel, field: Field, cell: LatticeCell, config: StrengthConfig
 ) -> list[CaseResult]:

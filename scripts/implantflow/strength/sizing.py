@@ -10,7 +10,7 @@ import numpy as np
 from implantflow.config.strength import StrengthConfig
 from implantflow.field.field import Field
 from implantflow.strength.implant import build_model
-from implantflow.strength.judge import solve_cases
+from implantflow.strength.judge import CaseResult, governing, only, solve_cases
 from implantflow.strength.lattice_cell import LatticeCell
 from implantflow.strength.parts import Distance, capsule_distance, voxelise
 
@@ -43,15 +43,21 @@ def strut_rods(regions: Mapping[str, Any]) -> Rods:
 
 
 def size_strut(
-    field: Field, regions: Mapping[str, Any], rods: Rods, cell: LatticeCell, config: StrengthConfig
+    field: Field,
+    regions: Mapping[str, Any],
+    rods: Rods,
+    cell: LatticeCell,
+    config: StrengthConfig,
+    results: list[CaseResult],
 ) -> dict[str, Any]:
-    """Safety factor over the radii of the config.
+    """Safety factor over the radii of the config, under the load case that governs the implant as designed.
 
     Parameters
     ----------
     field : Field
         Without the strut, in patient LPS.
     rods : from :func:`strut_rods`.
+    results : load cases of the implant as designed.
 
     Returns
     -------
@@ -60,20 +66,21 @@ def size_strut(
         ``strut_sizing`` with one entry per radius.
     """
     trials: list[dict[str, Any]] = []
+    alone = only(config, governing(results))
     if rods(None) is not None:
         for radius in config.sizing.strut_radii_mm:
             parts = voxelise(
                 field, config.sizing.voxel_mm, more_dense=rods(radius), density=cell.relative_density
             )
-            results = solve_cases(build_model(field, regions, parts, cell, config), field, cell, config)
-            worst = min(results, key=lambda r: r.safety_factor)
-            trials.append({"radius_mm": radius} | {k: worst.figures[k] for k in _SHOWN})
+            [result] = solve_cases(build_model(field, regions, parts, cell, config), field, cell, alone)
+            trials.append({"radius_mm": radius} | {k: result.figures[k] for k in _SHOWN})
     enough = [t["radius_mm"] for t in trials if t["safety_factor"] >= config.safety_factor_min]
     return {
         "strut_radius_required_mm": min(enough) if enough else None,
         "strut_sizing": {
             "voxel_mm": config.sizing.voxel_mm,
             "safety_factor_min": config.safety_factor_min,
+            "load_case": alone.load_cases[0].name,
             "applied": False,
             "trials": trials,
         },

@@ -16,7 +16,7 @@ from implantflow.geometry import FloatArray, invert_rigid
 from implantflow.jobs import Job, progress
 from implantflow.strength.agreement import grid_sensitivity, second_solution
 from implantflow.strength.implant import ImplantModel, build_model
-from implantflow.strength.judge import CaseResult, solve_cases
+from implantflow.strength.judge import CaseResult, governing, solve_cases
 from implantflow.strength.lattice_cell import LatticeCell, characterise
 from implantflow.strength.parts import Parts, voxelise
 from implantflow.strength.sizing import size_strut, strut_rods, without_strut
@@ -64,7 +64,7 @@ def strength_solid(job: Job) -> None:
     progress("second solution and strut radii", done=0.8)
     figures = _figures(config, cell, setup, results) | second_solution(field, regions, parts, cell, config)
     figures |= grid_sensitivity(field, regions, parts, cell, config, results)
-    figures |= size_strut(field, regions, rods, cell, config)
+    figures |= size_strut(field, regions, rods, cell, config, results)
     figures |= {
         "stage": "solid",
         "frame": "patient_lps",
@@ -72,7 +72,7 @@ def strength_solid(job: Job) -> None:
         "implant_stl_sha256": digest,
     }
     write_json(job.outputs["strength"], figures)
-    _write_view(job, field, parts, setup, _governing(results))
+    _write_view(job, field, parts, setup, governing(results))
 
 
 def strength_final(job: Job) -> None:
@@ -125,7 +125,7 @@ def strength_final(job: Job) -> None:
     }
     _pass_or_refuse(config, results)
     write_json(job.outputs["strength"], figures)
-    _write_view(job, field, parts, setup, _governing(results))
+    _write_view(job, field, parts, setup, governing(results))
 
 
 def _regions(job: Job) -> tuple[dict[str, Any], str]:
@@ -162,10 +162,6 @@ def _same_lattice(field: Field, other: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _governing(results: list[CaseResult]) -> CaseResult:
-    return min(results, key=lambda r: r.safety_factor)
-
-
 def _change(new: float | None, old: float | None) -> float | None:
     return None if new is None or not old else 100.0 * (new - old) / old
 
@@ -173,7 +169,7 @@ def _change(new: float | None, old: float | None) -> float | None:
 def _figures(
     config: StrengthConfig, cell: LatticeCell, setup: ImplantModel, results: list[CaseResult]
 ) -> dict[str, Any]:
-    worst = _governing(results)
+    worst = governing(results)
     return {
         "load_cases": [r.figures for r in results],
         "governing_load_case": worst.figures["name"],
@@ -207,7 +203,7 @@ def _figures(
 
 
 def _pass_or_refuse(config: StrengthConfig, results: list[CaseResult]) -> None:
-    worst = _governing(results)
+    worst = governing(results)
     if worst.safety_factor >= config.safety_factor_min:
         return
     figures = worst.figures
