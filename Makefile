@@ -41,11 +41,12 @@ types: install-dev
 
 # The inner loop: lint, types and the fast tests.
 check: lint types
-	$(BIN)/python -m pytest -m "not slow and not e2e"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not e2e"
 
 test: lint types
 	@scripts/install_system.sh
-	$(BIN)/python -m pytest --durations=15
+	$(BIN)/python -m pytest -n 2 -m "not e2e" --durations=15
+	$(BIN)/python -m pytest -m e2e --durations=10
 
 bench: install-dev
 	$(BIN)/python -m tests.bench.run

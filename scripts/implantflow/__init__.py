@@ -12,3 +12,6 @@ __version__ = "0.1.0"
 # It must be said before numpy is first imported, and this file is always read before.
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+# Threads that wait must not spin: with more jobs than cores spinning costs several times the work.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -113,11 +113,11 @@ class SegmentConfig(Section):
         "0.21-0.51 with flipped or exchanged axes or landmarks 60 mm off.",
     )
     min_matched_fraction: float = Field(
-        default=0.7,
+        default=0.6,
         ge=0.3,
         le=1.0,
         description="Refuse when fewer of the prior's vertices inside the scan found a bone edge within 3 mm "
-        "(right fits: 0.85-0.99).",
+        "(right fits: 0.75-0.99).",
     )
     min_inside_fraction: float = Field(
         default=0.4,

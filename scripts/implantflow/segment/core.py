@@ -125,7 +125,7 @@ def _cut_with_prior(
     view: Volume, prior: ShapePrior, settings: SegmentConfig, landmarks: dict[str, FloatArray] | None
 ) -> _Parts:
     progress("fit of the shape prior", done=0.05)
-    spacing = max(1.0, 0.6 * float(view.spacing_mm.max()))
+    spacing = max(1.0, 0.4 * float(view.spacing_mm.max()))
     fine = isotropic_lps(view, spacing, max(0.8, 0.7 * spacing))
     coarse = isotropic_lps(fine, max(settings.fit_spacing_mm, spacing), 0.0)
     edges = find_edges(coarse, settings.fit_threshold_hu)

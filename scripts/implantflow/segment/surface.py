@@ -150,7 +150,7 @@ def candidate(
         solid |= (distance < KNOWN_MM) & ~_exterior(hu, away, distance) & ~others
         unknown = seen & (distance > KNOWN_MM)
     if float(unknown.sum()) * hu.voxel_volume_mm3 > MIN_UNKNOWN_MM3:
-        closed = fill_cavities(close_gaps(solid, hu, CLOSE_UNKNOWN_MM)) & ~others
+        closed = fill_cavities(close_gaps(solid, hu, max(CLOSE_UNKNOWN_MM, 1.3 * float(hu.spacing_mm.max())))) & ~others
         solid |= closed if distance is None else closed & (distance > KNOWN_MM)
     solid = largest_component(fill_cavities(solid))
     return Candidate(hu, own, others, seen, distance, solid, away, cortex_profiles(hu, solid))

@@ -1,7 +1,7 @@
 """Effective elasticity of one periodic cell, and what its metal feels under a given overall strain.
 
-Six overall strains are imposed on the cell with periodic fluctuations (first-order periodic homogenisation; see
-Hollister and Kikuchi 1992, doi:10.1007/BF00369853). Where the voxels show that the cell looks the same after
+Six overall strains are imposed on the cell with periodic fluctuations (first-order periodic homogenisation).
+Where the voxels show that the cell looks the same after
 x -> y -> z -> x, two of the six solutions give the other four exactly.
 """
 
