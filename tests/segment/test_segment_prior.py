@@ -103,9 +103,10 @@ def test_similarity_recovers_scale_turn_and_shift() -> None:
 
 def test_landmarks_pose_the_template_and_slips_are_named(tmp_path: Path) -> None:
     prior = template(tmp_path / "template.npz")
-    given = {n: np.array(p) + [10, 20, 600] for n, p in prior.landmarks.items()}
+    moved = np.array([10.0, 20.0, 600.0])
+    given = {n: p + moved for n, p in prior.landmarks.items()}
     pose, residual = landmark_pose(prior, given, 6)
-    assert np.allclose(pose.apply(prior.mean), prior.mean + [10, 20, 600], atol=1e-5)
+    assert np.allclose(pose.apply(prior.mean), prior.mean + moved, atol=1e-5)
     assert max(residual.values()) < 1e-5
     with pytest.raises(ConfigError, match="usable landmarks"):
         landmark_pose(prior, {n: given[n] for n in list(given)[:4]}, 6)

@@ -152,6 +152,11 @@ class Rows(NamedTuple):
     owner: IntArray
 
 
+#: What begins in the part's lowest half millimetre stands on the plate or its supports. The very lowest metal alone
+#: would not do: on a tilted part it may be a bit of strut that the skin cut off, and then all else would float.
+FOOT_MM = 0.5
+
+
 class PieceFollower:
     """Finds the pieces of each layer, what they stand on, and keeps the tracker."""
 
@@ -159,6 +164,7 @@ class PieceFollower:
         self.tracker = IslandTracker(layer_mm)
         self._unit_mm = unit_mm
         self._below: tuple[IntArray, FloatArray, IntArray, IntArray] | None = None
+        self._foot_layers = round(FOOT_MM / layer_mm)
 
     def take(self, layer: int, rows: Rows) -> None:
         """Follow one layer."""
@@ -171,11 +177,12 @@ class PieceFollower:
         if self._below is not None:
             pairs = kernels.contacts(*self._below, rows.begin, rows.where, rows.owner, piece)
             pairs = _distinct(pairs, count)
-        grounded = self._below is None
+        grounded = self._foot_layers > 0
         self.tracker.advance(layer, pairs, piece, total * self._unit_mm**2, place * self._unit_mm, grounded)
         # Metal begins on the plate or its supports: until then every layer is the first.
         if count or self._below is not None:
             self._below = (rows.begin, rows.where, rows.owner, piece)
+            self._foot_layers -= 1
 
 
 def _distinct(pairs: IntArray, count: int) -> IntArray:

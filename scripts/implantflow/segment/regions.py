@@ -26,6 +26,10 @@ FOREIGN_MM3, FOREIGN_MM = 1500.0, 6.0
 #: Deeper than this (mm) inside a fitted bone is that bone: a fit drawn across a joint errs by gap and cortex.
 DEEP_MM = 4.0
 
+#: Half width of the lumbar spine over its transverse processes, and how far lordosis may carry it in front of
+#: the centre of the S1 endplate (mm).
+SPINE_HALF_WIDTH_MM, SPINE_FRONT_MM = 65.0, 60.0
+
 SACRUM, HIP_LEFT, HIP_RIGHT, L5, L4_AND_ABOVE, FEMORA, COCCYX, OTHER = 1, 2, 3, 4, 5, 6, 7, 9
 LABELS = {
     "sacrum": SACRUM,
@@ -176,7 +180,7 @@ def split_bones(scene: Scene, band_mm: float) -> Regions:
     disputed |= contested
     region[hip & (d["hip_left"] <= d["hip_right"])] = HIP_LEFT
     region[hip & (d["hip_left"] > d["hip_right"])] = HIP_RIGHT
-    spine = free & ~hip & (above > -30.0)
+    spine = free & ~hip & (above > -30.0) & _spinal_column(scene)
     disc, contested = _cut_spine(scene, spine, above, region)
     disputed |= contested
     if scene.prior.covers_apex:
@@ -231,6 +235,13 @@ def _touching(mask: BoolArray, seeds: BoolArray) -> BoolArray:
     keep[np.unique(labels[mask & seeds])] = True
     keep[0] = False
     return np.asarray(keep[labels])
+
+
+def _spinal_column(scene: Scene) -> BoolArray:
+    """Where lumbar vertebrae may lie: beside and behind the S1 endplate, hands and forearms left out."""
+    x, y, _ = scene.endplate.point
+    across = np.abs(scene.coordinate(0) - np.float32(x)) < SPINE_HALF_WIDTH_MM
+    return np.asarray(across & (scene.coordinate(1) > np.float32(y - SPINE_FRONT_MM)))
 
 
 def _cut_spine(

@@ -13,7 +13,7 @@ from implantflow.geometry import FloatArray
 from implantflow.segment.cut import BoolArray
 from implantflow.segment.edges import largest_component
 from implantflow.segment.level import Profiles, cortex_profiles, level_at
-from implantflow.segment.mesh import IntArray, area_mm2, is_closed, largest_body, volume_mm3
+from implantflow.segment.mesh import IntArray, area_mm2, is_closed, largest_body, vertex_normals, volume_mm3
 from implantflow.volumes import Volume, from_sitk, to_sitk
 
 #: Farther than this (mm) from any bone seen, the prior's surface stands in for the missing cortex.
@@ -150,7 +150,10 @@ def candidate(
         solid |= (distance < KNOWN_MM) & ~_exterior(hu, away, distance) & ~others
         unknown = seen & (distance > KNOWN_MM)
     if float(unknown.sum()) * hu.voxel_volume_mm3 > MIN_UNKNOWN_MM3:
-        closed = fill_cavities(close_gaps(solid, hu, max(CLOSE_UNKNOWN_MM, 1.3 * float(hu.spacing_mm.max())))) & ~others
+        closed = (
+            fill_cavities(close_gaps(solid, hu, max(CLOSE_UNKNOWN_MM, 1.3 * float(hu.spacing_mm.max()))))
+            & ~others
+        )
         solid |= closed if distance is None else closed & (distance > KNOWN_MM)
     solid = largest_component(fill_cavities(solid))
     return Candidate(hu, own, others, seen, distance, solid, away, cortex_profiles(hu, solid))
@@ -202,13 +205,14 @@ def solid_of_bone(
     near = np.argwhere(field > -0.5)
     where = tuple(near.T)
     field[where] = np.minimum(field[where], 0.5 - _foreign(bone.others, near))
+    field[bone.others] = np.minimum(field[bone.others], np.float32(-0.1))
     inside = largest_component(field > 0)
     filled = fill_cavities(inside)
     field = np.where(filled, np.where(inside, field, np.float32(0.25)), np.minimum(field, np.float32(-0.05)))
     vertices, faces = isosurface(hu, field)
     smooth, moved = smooth_within(vertices, faces, smoothing_limit_mm)
     from_prior = _not_enclosed(hu, filled, bone.seen) if bone.distance is not None else np.zeros_like(filled)
-    excess = float(bone.solid.sum()) - float(filled.sum())
+    excess = float((bone.solid & ~filled & (hu.array >= threshold_hu)).sum())
     return BoneSolid(
         inside=filled,
         vertices_lps_mm=smooth,
@@ -292,7 +296,14 @@ def isosurface(grid: Volume, field: NDArray[np.float32]) -> tuple[FloatArray, In
 
 
 def smooth_within(vertices: FloatArray, faces: IntArray, limit_mm: float) -> tuple[FloatArray, float]:
-    """Taubin smoothing that moves no vertex farther than ``limit_mm``; returns also the mean move (mm)."""
+    """Taubin smoothing along the normals that moves no vertex farther than ``limit_mm``.
+
+    Only along the normals: sliding a vertex within the surface smooths nothing and would use up the limit.
+
+    Returns
+    -------
+    vertices (N, 3), and the mean distance moved (mm).
+    """
     from scipy.sparse import coo_matrix, diags
 
     if limit_mm == 0.0:
@@ -302,14 +313,14 @@ def smooth_within(vertices: FloatArray, faces: IntArray, limit_mm: float) -> tup
     n = len(vertices)
     links: Any = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(n, n)).tocsr()
     mean = diags(1.0 / np.maximum(np.asarray(links.sum(axis=1)).ravel(), 1.0)) @ links
-    moved = vertices
+    normals = vertex_normals(vertices, faces)
+    height = np.zeros(n)
     for factor in (0.5, -0.53) * 5:
-        moved = moved + factor * (mean @ moved - moved)
-        step = moved - vertices
-        length = np.linalg.norm(step, axis=1, keepdims=True)
-        moved = vertices + step * np.minimum(1.0, limit_mm / np.maximum(length, 1e-12))
-    moved = np.round(moved, 6)
-    return moved, float(np.linalg.norm(moved - vertices, axis=1).mean())
+        at = vertices + normals * height[:, None]
+        pull = np.einsum("ij,ij->i", mean @ at - at, normals)
+        height = np.clip(height + factor * pull, -limit_mm, limit_mm)
+    moved = np.round(vertices + normals * height[:, None], 6)
+    return moved, float(np.abs(height).mean())
 
 
 def _not_enclosed(hu: Volume, solid: BoolArray, seen: BoolArray) -> BoolArray:
