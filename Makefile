@@ -7,7 +7,7 @@ CORES ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: demo test check bench lint types docs lock install install-dev clean
+.PHONY: demo test test-long check bench lint types docs lock install install-dev clean
 
 install: .venv/.run
 install-dev: .venv/.dev
@@ -46,7 +46,11 @@ check: lint types
 test: lint types
 	@scripts/install_system.sh
 	$(BIN)/python -m pytest -n 2 -m "not e2e" --durations=15
-	$(BIN)/python -m pytest -m e2e --durations=10
+	$(BIN)/python -m pytest -m "e2e and not long_e2e" --durations=10
+
+# Whole cases more than once: one core against two, without the truth, through a closed gate.
+test-long: install-dev
+	$(BIN)/python -m pytest -m long_e2e --durations=10
 
 bench: install-dev
 	$(BIN)/python -m tests.bench.run

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tests.e2e.conftest import Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long_e2e]
 
 
 def test_waits_for_review_then_goes_on(tiny_run: Workspace, tmp_path: Path) -> None:
