@@ -25,7 +25,7 @@ def as_scanned(work: Workspace, name: str, folder: str) -> dict:
 
 
 def files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file())
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
 
 
 def truncate(ct: Path) -> None:
@@ -52,7 +52,7 @@ def second_patient(ct: Path) -> None:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
-    "bad_truncated": (truncate, "truncated|incomplete|shorter|damaged"),
+    "bad_truncated": (truncate, "cut short"),
     "bad_missing": (drop_slice, "missing|gap|irregular"),
     "bad_patients": (second_patient, "patient"),
 }
