@@ -106,9 +106,11 @@ def test_config_errors_stop_before_any_job(tiny_run: Workspace, tmp_path: Path) 
     assert not (work.path / "results").exists()
 
 
+@pytest.mark.long_e2e
 def test_tumour_outside_the_image_and_wrong_side(tiny_run: Workspace, tmp_path: Path) -> None:
     work = tiny_run.copy(tmp_path / "w")
     config = work.read_case("tiny")
+    shutil.rmtree(work.path / "results/tiny/plan")
     config["side"] = "right"
     work.write_case("tiny", config)
     done = work.snakemake("plan")
