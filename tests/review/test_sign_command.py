@@ -52,6 +52,7 @@ def test_signature_verifies_with_nothing_of_ours(room: Room) -> None:
     """DSSE's pre-authentication encoding written out by hand, the bare Ed25519 of cryptography."""
     import base64
 
+    from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     envelope = json.loads(room.sign("anna").read_text())
@@ -68,7 +69,10 @@ def test_signature_verifies_with_nothing_of_ours(room: Room) -> None:
         + payload
     )
     key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(room.site.reviewers[0].public_key))
-    key.verify(base64.b64decode(envelope["signatures"][0]["sig"]), message)
+    signature = base64.b64decode(envelope["signatures"][0]["sig"])
+    key.verify(signature, message)
+    with pytest.raises(InvalidSignature):
+        key.verify(signature, message + b" ")
 
 
 def test_file_that_no_job_wrote_is_not_signed(room: Room) -> None:
