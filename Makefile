@@ -33,8 +33,8 @@ demo: install
 	@echo "report: $(CURDIR)/results/demo/report/index.html"
 
 lint: install-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check --no-cache .
+	$(BIN)/ruff format --no-cache --check .
 	$(BIN)/snakefmt --check --compact-diff Snakefile rules
 types: install-dev
 	$(BIN)/mypy
