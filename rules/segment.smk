@@ -12,6 +12,11 @@ def shape_prior(wildcards):
     return ["data/template/template.npz"]
 
 
+def landmarks_file(wildcards):
+    path = CASES[wildcards.case].segment.prior.landmarks_file
+    return [path] if path else []
+
+
 rule segment_bones:
     """Threshold, then sacrum, both hip bones and L5 apart, one watertight surface each."""
     input:
@@ -19,6 +24,7 @@ rule segment_bones:
         manifest=lambda w: f"results/{w.case}/ingest/{CASES[w.case].ingest.planning_ct}/manifest.json",
         ingest="results/{case}/ingest/ingest.json",
         prior=shape_prior,
+        landmarks=landmarks_file,
     output:
         labels="results/{case}/segment/labels.nii.gz",
         sacrum="results/{case}/segment/sacrum.stl",

@@ -28,6 +28,11 @@ for _case in CASES:
                 f"results/{w.case}/ingest/{s}/manifest.json"
                 for s in timepoint_series(w)
             ],
+            outlines=lambda w: [
+                t.file
+                for t in CASES[w.case].tumour.timepoints
+                if t.method == "mask"
+            ],
             gate="results/{case}/segment/gate.json",
         output:
             **{

@@ -210,9 +210,15 @@ def read_stl(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         raise InputError("an STL vertex is not a finite number", where=str(path))
     soup = soup + np.float32(0.0)  # -0.0 and 0.0 are one place
     keys = np.ascontiguousarray(soup).view(np.uint32).reshape(-1, 3)
-    packed = np.ascontiguousarray(keys).view([("", np.uint32)] * 3).ravel()
-    _, first, inverse = np.unique(packed, return_index=True, return_inverse=True)
+    # Sorting three integer columns is many times faster than np.unique on rows.
+    by_place = np.lexsort(keys.T)
+    placed = keys[by_place]
+    begins = np.ones(len(placed), dtype=bool)
+    begins[1:] = (placed[1:] != placed[:-1]).any(1)
+    inverse = np.empty(len(placed), dtype=np.int64)
+    inverse[by_place] = np.cumsum(begins) - 1
+    first = np.minimum.reduceat(by_place, np.flatnonzero(begins)) if len(placed) else by_place
     order = np.argsort(first, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    return soup[first[order]].copy(), rank[inverse].reshape(-1, 3).astype(np.int64)
+    return soup[first[order]].copy(), rank[inverse].reshape(-1, 3)

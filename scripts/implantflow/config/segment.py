@@ -98,12 +98,6 @@ class SegmentConfig(Section):
         description="Curvature (HU at the scale of 0.8 mm) of a dark sheet that quarters the price of cutting "
         "through it twice over: price / (1 + (valley/scale)^2).",
     )
-    joint_hu: float = Field(
-        default=120.0,
-        ge=0.0,
-        le=300.0,
-        description="Smoothed CT number (HU) below which a voxel within 2 mm of another bone is joint space.",
-    )
     min_explained_fraction: float = Field(
         default=0.6,
         ge=0.3,
