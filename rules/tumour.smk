@@ -29,9 +29,7 @@ for _case in CASES:
                 for s in timepoint_series(w)
             ],
             outlines=lambda w: [
-                t.file
-                for t in CASES[w.case].tumour.timepoints
-                if t.method == "mask"
+                t.file for t in CASES[w.case].tumour.timepoints if t.method == "mask"
             ],
             gate="results/{case}/segment/gate.json",
         output:
