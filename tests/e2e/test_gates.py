@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,10 @@ def test_waits_for_review_then_goes_on(tiny_run: Workspace, tmp_path: Path) -> N
     config["review"] = {"policy": "auto", "gates": {"review": "signed"}}
     config["prototype"]["approved"] = "rp2"
     work.write_case("tiny", config)
+
+    # As if the case had never come past this gate: nothing deletes what a finished case made after it.
+    for folder in ("implant", "strength", "lattice", "design", "build", "audit", "report"):
+        shutil.rmtree(work.path / "results/tiny" / folder)
 
     waiting = work.snakemake("report")
     assert waiting.returncode != 0

@@ -46,6 +46,7 @@ class Section:
     """Everything the template needs about one stage."""
 
     stage: str
+    simulated: bool
     title: str
     purpose: str
     status: str
@@ -105,6 +106,7 @@ def render_page(files: CaseFiles, summary: Mapping[str, Any]) -> str:
             side=files.side,
             purpose=files.purpose,
             simulated=files.simulated,
+            has_truth=files.has_truth,
             images=_images(files),
             banner=banner,
             css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
@@ -170,6 +172,7 @@ def _section(stage: str, data: Mapping[str, Any], files: CaseFiles, pictures: Pi
     not_configured = status == "not_configured"
     return Section(
         stage=stage,
+        simulated=files.is_simulated(stage),
         title=title,
         purpose=purpose,
         status=status,

@@ -56,6 +56,16 @@ class CaseFiles:
         """True for the project's own phantom patients."""
         return bool(self.config.get("simulated"))
 
+    def is_simulated(self, stage: str) -> bool:
+        """True when the images that ``stage`` reads are simulated, be it for a real person's case."""
+        section = {"inspect": "simulated_print", "followup": "simulated_followup"}.get(stage, "simulated")
+        return self.simulated or bool(self.config.get(section))
+
+    @property
+    def has_truth(self) -> bool:
+        """True when anything in the case is simulated, so that a truth is known for it."""
+        return any(self.is_simulated(stage) for stage in ("ingest", "inspect", "followup"))
+
     def path(self, relative: str) -> Path:
         """Path of a file of the case."""
         return self.case_dir / relative

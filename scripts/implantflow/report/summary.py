@@ -12,6 +12,8 @@ Found = dict[str, Any] | None
 #: Stage of every rule, so that a failure is shown where it belongs.
 STAGE_OF_RULE = {
     "simulate_patient": "ingest",
+    "simulate_print": "inspect",
+    "simulate_followup": "followup",
     "ingest_series": "ingest",
     "agree_series": "ingest",
     "make_template": "segment",
@@ -31,6 +33,7 @@ STAGE_OF_RULE = {
     "gate_release": "release",
     "release_case": "release",
     "read_followup": "followup",
+    "agree_followup": "followup",
     "audit_case": "audit",
 }
 
@@ -296,16 +299,29 @@ def _build(files: CaseFiles) -> tuple[Found, bool]:
     return found, bool(revisions) and all(name in built for name in wanted)
 
 
-def _folders_with(parent: str, items: str, name: str) -> Callable[[CaseFiles], tuple[Found, bool]]:
-    def read(files: CaseFiles) -> tuple[Found, bool]:
-        entries = []
-        for folder in files.folders(parent):
-            data = files.json(f"{parent}/{folder}/{name}")
-            if data is not None:
-                entries.append({"id": folder, **{k: v for k, v in data.items() if k != "status"}})
-        return {items: entries}, bool(entries)
+def _inspect(files: CaseFiles) -> tuple[Found, bool]:
+    revisions = []
+    wanted = ids(files.config, "inspect", "revisions")
+    for name in _merged(wanted, files.folders("inspect")):
+        data = files.json(f"inspect/{name}/deviation.json")
+        if data is None:
+            continue
+        gate = files.json(f"inspect/{name}/gate.json")
+        entry = {"id": name, **{k: v for k, v in data.items() if k != "status"}}
+        revisions.append({**entry, "gate": None if gate is None else _gate(gate)})
+    measured = {r["id"] for r in revisions}
+    return {"revisions": revisions}, bool(revisions) and all(name in measured for name in wanted)
 
-    return read
+
+def _followup(files: CaseFiles) -> tuple[Found, bool]:
+    timepoints = []
+    wanted = [str(t["name"]) for t in dig(files.config, "followup.timepoints") or []]
+    for name in _merged(wanted, files.folders("followup")):
+        data = files.json(f"followup/{name}/followup.json")
+        if data is not None:
+            timepoints.append({"name": name, **{k: v for k, v in data.items() if k != "status"}})
+    read = {t["name"] for t in timepoints}
+    return {"timepoints": timepoints}, bool(timepoints) and all(name in read for name in wanted)
 
 
 def _release(files: CaseFiles) -> tuple[Found, bool]:
@@ -332,8 +348,8 @@ _READERS: dict[str, Callable[[CaseFiles], tuple[Found, bool]]] = {
     "lattice": _lattice,
     "strength": _strength,
     "build": _build,
-    "inspect": _folders_with("inspect", "revisions", "deviation.json"),
+    "inspect": _inspect,
     "release": _release,
-    "followup": _folders_with("followup", "timepoints", "followup.json"),
+    "followup": _followup,
     "audit": _audit,
 }

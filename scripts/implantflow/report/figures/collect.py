@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from implantflow.report.figures import anatomy, device, making, planning
+from implantflow.report.figures import anatomy, device, making, outcome, planning
 from implantflow.report.figures.base import Context, Figure
 
 logger = logging.getLogger("implantflow")
@@ -23,6 +23,8 @@ DRAWERS: dict[str, tuple[Drawer, ...]] = {
     "lattice": (making.lattice_sections, device.preview),
     "strength": (making.stress,),
     "build": (making.layers, making.layer_plots),
+    "inspect": (outcome.pictures_of("inspect", "revisions"),),
+    "followup": (outcome.pictures_of("followup", "timepoints"),),
 }
 
 
@@ -50,8 +52,8 @@ def collect(context: Context) -> dict[str, Pictures]:
                     f"The picture “{name}” could not be drawn: {type(error).__name__}: {error}"
                 )
                 continue
-            if isinstance(drawn, list):
-                pictures.plots.extend(drawn)
-            elif drawn is not None:
-                pictures.figures.append(drawn)
+            for figure in drawn if isinstance(drawn, list) else [drawn]:
+                if figure is not None:
+                    of_kind = pictures.plots if figure.mime == "image/svg+xml" else pictures.figures
+                    of_kind.append(figure)
     return found
