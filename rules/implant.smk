@@ -26,6 +26,7 @@ rule design_implant:
         "results/{case}/logs/design_implant.log",
     benchmark:
         "results/{case}/benchmarks/design_implant.tsv"
+    threads: 2
     params:
         case_dir=case_dir,
         settings=section("implant", "side", "purpose"),

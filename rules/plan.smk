@@ -25,6 +25,7 @@ rule plan_resection:
         "results/{case}/logs/plan_resection.{revision}.log",
     benchmark:
         "results/{case}/benchmarks/plan_resection.{revision}.tsv"
+    threads: 2
     params:
         case_dir=case_dir,
         settings=section(

@@ -36,6 +36,7 @@ rule make_prototype:
         "results/{case}/logs/make_prototype.{iteration}.log",
     benchmark:
         "results/{case}/benchmarks/make_prototype.{iteration}.tsv"
+    threads: 2
     params:
         case_dir=case_dir,
         settings=section(

@@ -45,6 +45,7 @@ for _case in CASES:
             "results/{case}/benchmarks/measure_tumour.tsv"
         wildcard_constraints:
             case=_case,
+        threads: 2
         params:
             case_dir=case_dir,
             settings=section("tumour", "side", "purpose", series_names=timepoint_series),

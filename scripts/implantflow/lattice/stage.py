@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -44,21 +45,26 @@ def make_lattice(job: Job) -> None:
     purpose = str(job.settings["purpose"])
     field, facts = _field(job, config, build)
     field.save(job.outputs["field"], job.outputs["field_data"], {**facts, "purpose": purpose})
-    progress("measuring the cell", done=0.3)
-    cell = measure_cell(config.cell, config.cell_mm, config.strut_mm)
-    progress("measuring the implant", done=0.5)
-    part = measure_part(field, config.measure_grid_mm, config.limits.closed_notch_mm)
+    progress("measuring and exporting", done=0.3)
+    # The implant's figures take as long as all the rest, so the rest shares the time with them.
+    with ThreadPoolExecutor(job.threads) as pool:
+        measured = pool.submit(
+            measure_part, field, config.measure_grid_mm, config.limits.closed_notch_mm, job.threads
+        )
+        cell = measure_cell(config.cell, config.cell_mm, config.strut_mm)
+        exported = _export(job, config, field, purpose)
+        part = measured.result()
     check_limits(config, build, field, cell, part)
-    summary = _summary(job, config, build, field, cell, part)
-    progress("exporting coupon, preview and beams", done=0.8)
-    summary["coupon"] = write_coupon(
-        job.outputs["coupon"], config.cell, config.cell_mm, config.strut_mm, config.coupon_cells
-    )
-    summary["preview"] = write_preview(
-        job.outputs["preview"], field, config.preview_mm, config.preview_slab_mm
-    )
-    summary["beams"] = write_beams(job.outputs["beams"], field, purpose)
-    write_json(job.outputs["lattice"], summary)
+    write_json(job.outputs["lattice"], _summary(job, config, build, field, cell, part) | exported)
+
+
+def _export(job: Job, config: LatticeConfig, field: Field, purpose: str) -> dict[str, Any]:
+    cell = config.cell, config.cell_mm, config.strut_mm
+    return {
+        "coupon": write_coupon(job.outputs["coupon"], *cell, config.coupon_cells),
+        "preview": write_preview(job.outputs["preview"], field, config.preview_mm, config.preview_slab_mm),
+        "beams": write_beams(job.outputs["beams"], field, purpose),
+    }
 
 
 def _field(job: Job, config: LatticeConfig, build: BuildSettings) -> tuple[Field, dict[str, Any]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +19,8 @@ _SLIVER_HEIGHT_MM = 1e-3
 _SAME_PLACE_MM = 1e-6
 #: Triangles per leaf of the box tree.
 _LEAF = 4
+#: Fewer points than this are answered sooner than threads are started.
+_WORTH_SHARING = 2000
 #: A face's normal has length 1, a flat edge's 2, a flat corner's 2 pi: below this the sides cancel.
 _WEAK_NORMAL = 0.6
 
@@ -64,12 +68,8 @@ class Surface:
         Beyond ``limit_mm`` the sign is not determined and the distance is ``+limit_mm``. With ``signed`` False all
         distances are positive: quicker, and the surface need not be closed.
         """
-        from implantflow.solids import kernels
-
         points = np.ascontiguousarray(points_mm, dtype=np.float64)
-        distance, triangle, feature, foot = kernels.nearest(
-            points, self._corners, self._order, self._boxes, _LEAF, float(limit_mm)
-        )
+        distance, triangle, feature, foot = self._search(points, float(limit_mm))
         if not signed:
             return Nearest(distance, triangle, foot)
         feature = _settled(feature, foot, self._corners[triangle])
@@ -79,6 +79,32 @@ class Surface:
         doubtful = np.flatnonzero(self._folded[triangle] & (triangle >= 0))
         inside[doubtful] = winding_number(points[doubtful], self._corners) > 0.5
         return Nearest(np.where(inside, -distance, distance), triangle, foot)
+
+    def _search(
+        self, points: FloatArray, limit_mm: float
+    ) -> tuple[FloatArray, IntArray, IntArray, FloatArray]:
+        """The kernel's answer; many points are shared between the threads that the job may use."""
+        from numba import get_num_threads
+
+        from implantflow.solids import kernels
+
+        def ask(part: FloatArray) -> tuple[FloatArray, IntArray, IntArray, FloatArray]:
+            found = kernels.nearest(part, self._corners, self._order, self._boxes, _LEAF, limit_mm)
+            return cast(tuple[FloatArray, IntArray, IntArray, FloatArray], found)
+
+        threads = get_num_threads()
+        if threads == 1 or len(points) < _WORTH_SHARING:
+            return ask(points)
+        with ThreadPoolExecutor(threads) as pool:
+            distance, triangle, feature, foot = zip(
+                *pool.map(ask, np.array_split(points, threads)), strict=True
+            )
+        return (
+            np.concatenate(distance),
+            np.concatenate(triangle),
+            np.concatenate(feature),
+            np.concatenate(foot),
+        )
 
     def signed_distance_mm(self, points_mm: ArrayLike, limit_mm: float = 1000.0) -> FloatArray:
         """Signed distance (N,) in mm, negative inside."""

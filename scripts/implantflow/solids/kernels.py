@@ -1,7 +1,7 @@
 """Compiled inner loops: closest point on a triangle mesh through a tree of boxes.
 
-In a module of their own so that numba's cache is keyed to little code. Plain loops, one thread: the same bytes
-on any machine.
+In a module of their own so that numba's cache is keyed to little code. Plain loops without a common sum: the
+same bytes on any machine and any number of threads.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _box_distance2(px: float, py: float, pz: float, box: Floats) -> float:
     return float(x * x + y * y + z * z)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def nearest(
     points: Floats, corners: Floats, order: Ints, boxes: Floats, leaf_size: int, limit_mm: float
 ) -> tuple[Floats, Ints, Ints, Floats]:
