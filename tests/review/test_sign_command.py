@@ -85,7 +85,7 @@ def test_file_that_no_job_wrote_is_not_signed(room: Room) -> None:
 def test_nothing_to_review_yet(room: Room) -> None:
     with pytest.raises(ReviewError, match="not there yet"):
         room.sign("anna", item="labels")
-    with pytest.raises(ReviewError, match="no release gate"):
+    with pytest.raises(ReviewError, match="which build revision is put forward"):
         room.sign("anna", item="release")
     with pytest.raises(ReviewError, match="which iteration"):
         room.sign("anna", item="design")

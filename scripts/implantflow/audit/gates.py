@@ -8,13 +8,15 @@ from typing import Any
 
 from implantflow.audit.files import Disk
 from implantflow.audit.findings import Findings
-from implantflow.audit.history import History, Record, Run, reviews
+from implantflow.audit.history import History, Record, Run, mapping, reviews
 from implantflow.config.site import MIN_CLINICAL_SIGNATURES, Reviewer
 from implantflow.errors import ImplantflowError, ReviewError
-from implantflow.review.gate import APPROVED, GateRecord, auto_decision, read_gate
+from implantflow.review.gate import APPROVED, REJECTED, SHUT, GateRecord, auto_decision, read_gate
+from implantflow.review.inspection import read_inspection
 from implantflow.review.statement import Statement, open_envelope, signing_key_id
 
 GATE_FUNCTION = "implantflow.review.gate:check_gate"
+RELEASE_FUNCTION = "implantflow.release.stage:release_case"
 
 #: Stages whose work may only be done behind a gate (design.md, Gates), whatever the pipeline's rules say.
 GATE_BEFORE: Mapping[str, str] = {
@@ -22,6 +24,7 @@ GATE_BEFORE: Mapping[str, str] = {
     "plan": "labels",
     "implant": "review",
     "build": "design",
+    "release": "release",
 }
 
 
@@ -66,9 +69,10 @@ def check_gates(
             for path in run.outputs:
                 if disk.sha256(path) is not None:
                     states.append(_check_gate(disk, records, path, registry, findings))
-    _check_gates_passed(history, in_force, findings)
     found = sorted((s for s in states if s is not None), key=lambda s: s.path)
-    if registry is None and any(not s.record.unsigned for s in found):
+    _check_gates_passed(history, in_force, findings)
+    _check_released(found, in_force, findings)
+    if registry is None and any(s.record.envelopes for s in found):
         findings.note(
             "signature", "gates", "signing keys were not compared with the registry of a site config"
         )
@@ -87,13 +91,18 @@ def _check_gate(
     except ImplantflowError as error:
         findings.problem("gate", path, error.what)
         return None
+    for name, sha256 in gate.subjects.items():
+        if disk.sha256(name) != sha256:
+            findings.problem("gate", path, f"{name} is not the file that was decided about")
+    if gate.gate == "release":
+        _check_inspection(disk, gate, path, findings)
+        if gate.decision in SHUT:
+            _check_shut(gate, path, findings)
+            return GateState(gate, path, 0)
     if gate.decision != (auto_decision(gate.purpose) if gate.unsigned else APPROVED):
         findings.problem("gate", path, f"the gate stands open with the decision '{gate.decision}'")
     if gate.unsigned and gate.purpose == "clinical":
         findings.problem("gate", path, "a gate of a clinical case was passed without a signature")
-    for name, sha256 in gate.subjects.items():
-        if disk.sha256(name) != sha256:
-            findings.problem("gate", path, f"{name} is not the file that was decided about")
     statements = [] if gate.unsigned else _opened(gate, path, findings)
     for statement in statements:
         _check_statement(statement, gate, path, findings)
@@ -104,6 +113,26 @@ def _check_gate(
         _check_registry(gate, registry, path, findings)
     _check_nothing_passed_over(records, gate, path, findings)
     return GateState(gate, path, len(statements))
+
+
+def _check_inspection(disk: Disk, gate: GateRecord, path: str, findings: Findings) -> None:
+    """The decision of a release gate against what its first subject, the inspection, says."""
+    name = next(iter(gate.subjects))
+    if disk.sha256(name) is None:
+        return
+    try:
+        rejected = read_inspection(disk.case_dir / name).rejected
+    except ImplantflowError as error:
+        findings.problem("gate", path, error.what)
+        return
+    if rejected != (gate.decision == REJECTED):
+        said = "rejected" if rejected else "accepted"
+        findings.problem("gate", path, f"says '{gate.decision}', though the inspection {said} the print")
+
+
+def _check_shut(gate: GateRecord, path: str, findings: Findings) -> None:
+    if gate.unsigned or gate.reviewers or gate.envelopes:
+        findings.problem("gate", path, f"says '{gate.decision}' and yet names approvals")
 
 
 def _opened(gate: GateRecord, path: str, findings: Findings) -> list[Statement]:
@@ -206,4 +235,20 @@ def _check_gates_passed(history: History, in_force: Mapping[str, Run], findings:
         if needed not in passed:
             findings.problem(
                 "gate", f"{run.key} (entry {run.sequence})", f"was not behind the gate '{needed}'"
+            )
+
+
+def _check_released(states: Sequence[GateState], in_force: Mapping[str, Run], findings: Findings) -> None:
+    """What was released must have passed the release gate of that very revision."""
+    opened = {s.path for s in states if s.record.gate == "release" and s.record.decision not in SHUT}
+    for run in in_force.values():
+        if run.function != RELEASE_FUNCTION:
+            continue
+        revision = mapping(run.settings.get("release")).get("revision")
+        gate = f"inspect/{revision}/gate.json"
+        if gate not in run.inputs or gate not in opened:
+            findings.problem(
+                "gate",
+                f"{run.key} (entry {run.sequence})",
+                f"released revision {revision}, whose release gate did not open",
             )

@@ -67,8 +67,13 @@ def dense_loops(
     chord: float,
     unit: float,
     area2_min: int,
+    factors: FloatArray,
+    centre: FloatArray,
 ) -> tuple[IntArray, IntArray, IntArray]:
-    """Contours of the dense region at height ``z`` in units: x, y, starts; metal on the left."""
+    """Contours of the dense region at height ``z`` of the grid in units: x, y, starts; metal on the left.
+
+    ``factors``, ``centre`` (3,): the contour is drawn larger by these about that place.
+    """
     values = layer_values(grid, origin, spacing, z, window, fine)
     follow = np.full(2 * values.size, -1, np.int64)
     heads = next_crossing(values, follow)
@@ -84,4 +89,9 @@ def dense_loops(
             few[filled, 1] = points[starts[c] + keep[a], 1] + origin[1] + window[2] * spacing
             filled += 1
         few_start[c + 1] = filled
+    for axis in range(2):
+        # Not "times one": an unscaled build must keep its last digit.
+        if factors[axis] != 1.0:
+            for p in range(filled):
+                few[p, axis] = centre[axis] + factors[axis] * (few[p, axis] - centre[axis])
     return quantise_loops(few[:filled], few_start, unit, area2_min)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from implantflow.build.crumbs import CrumbFilter, Crumbs
 from implantflow.build.islands import Rows, row_places
 from implantflow.build.pipeline import ordered
 from implantflow.build.regular import crosses_itself, simple_loops
+from implantflow.build.scale import Scale
 from implantflow.build.solid import Solid
 from implantflow.build.stamps import CHORD_MM, Stamps
 from implantflow.errors import GeometryError, QualityGateError
@@ -34,11 +35,15 @@ FIGURES = ("loops", "points", "area_mm2", "contour_mm", "hatch_mm", "net_mm", "h
 
 @dataclass(frozen=True)
 class DenseGrid:
-    """The dense region: stored distances (K, J, I) int16, place of node (0, 0, 0), spacing (mm)."""
+    """The dense region: stored distances (K, J, I) int16, place of node (0, 0, 0), spacing (mm).
+
+    The grid is the design's; ``scale`` says where the file draws its points.
+    """
 
     grid: NDArray[np.int16]
     origin_mm: FloatArray
     spacing_mm: float
+    scale: Scale = field(default_factory=Scale.none)
 
 
 @dataclass(frozen=True)
@@ -128,8 +133,8 @@ class Slicer:
         if plan.dense is None:
             return np.zeros(4, dtype=np.int64)
         dense = plan.dense
-        low = (plan.solid.vertices_mm.min(0) - dense.origin_mm) / dense.spacing_mm
-        high = (plan.solid.vertices_mm.max(0) - dense.origin_mm) / dense.spacing_mm
+        box = dense.scale.designed(np.array([plan.solid.vertices_mm.min(0), plan.solid.vertices_mm.max(0)]))
+        low, high = (box - dense.origin_mm) / dense.spacing_mm
         window = np.array(
             [math.floor(low[0]) - 1, math.ceil(high[0]) + 1, math.floor(low[1]) - 1, math.ceil(high[1]) + 1]
         )
@@ -218,12 +223,14 @@ class Slicer:
             dense.grid,
             dense.origin_mm,
             dense.spacing_mm,
-            z,
+            float(dense.scale.designed(np.array([[0.0, 0.0, z]]))[0, 2]),
             self.window,
             DENSE_FINE,
             CHORD_MM,
             self.plan.unit_mm,
             self.plan.area2_min,
+            dense.scale.factors,
+            dense.scale.centre_mm,
         )
 
     def hatches(self, index: int, outline: Outline) -> tuple[IntArray, float, IntArray, float]:

@@ -15,6 +15,7 @@ from implantflow.build import verdicts
 from implantflow.build.checks import Findings, examine_file
 from implantflow.build.cli_writer import HATCH_ID, NET_ID, CliHeader, CliWriter
 from implantflow.build.crumbs import Crumbs
+from implantflow.build.scale import Scale, drawn_distances
 from implantflow.build.slicer import FIGURES, DenseGrid, Plan, Slicer, slice_layers
 from implantflow.build.solid import Solid
 from implantflow.build.stamps import make_stamps
@@ -32,7 +33,7 @@ DEFAULT_LOOP_AREA_MM2 = 0.01
 
 @dataclass(frozen=True)
 class Part:
-    """What is to be built: outer solid in build_xyz, dense region, lattice (cell, cell_mm, strut_mm)."""
+    """What is to be built: outer solid as drawn in build_xyz, dense region, lattice (cell, cell_mm, strut_mm)."""
 
     vertices_mm: FloatArray
     faces: NDArray[np.int64]
@@ -46,7 +47,11 @@ class Part:
 
     def material_mm3(self) -> float:
         """Volume of metal by sampling the field itself, independent of the slicer."""
-        dense = None if self.dense is None else (self.dense.grid, self.dense.origin_mm, self.dense.spacing_mm)
+        dense = None
+        if self.dense is not None:
+            dense = (self.dense.grid, self.dense.origin_mm, self.dense.spacing_mm)
+            if not self.dense.scale.is_one:
+                dense = drawn_distances(*dense, self.dense.scale)
         solid_mm3 = mesh_volume_mm3(self.vertices_mm, self.faces)
         if self.lattice is None:
             return solid_mm3
@@ -180,16 +185,18 @@ def _write_layers(path: Path, sliced: Sliced, times: Effort) -> None:
     pq.write_table(table, path, compression="zstd", use_dictionary=False)
 
 
-def _field_part(field: Field) -> Part:
-    dense = DenseGrid(field.dense, field.origin_mm, field.spacing_mm)
-    return Part(field.vertices_mm, field.faces, dense, (field.cell, field.cell_mm, field.strut_mm))
+def _field_part(field: Field, scale: Scale) -> Part:
+    dense = DenseGrid(field.dense, field.origin_mm, field.spacing_mm, scale)
+    lattice = (field.cell, field.cell_mm, field.strut_mm)
+    return Part(scale.drawn(field.vertices_mm), field.faces, dense, lattice)
 
 
-def _starts_dense(field: Field, found: Findings, layer_mm: float) -> list[bool]:
+def _starts_dense(field: Field, scale: Scale, found: Findings, layer_mm: float) -> list[bool]:
     if not found.islands:
         return []
     places = [(*island.xy_mm, found.z_mm[island.layer] - layer_mm / 2) for island in found.islands]
-    return [bool(value < field.spacing_mm / 2) for value in field.dense_value(np.array(places))]
+    values = field.dense_value(scale.designed(np.array(places)))
+    return [bool(value < field.spacing_mm / 2) for value in values]
 
 
 def build_part(job: Job) -> None:
@@ -202,6 +209,8 @@ def build_part(job: Job) -> None:
     ------
     QualityGateError
         A theme outside its window, or a check that fails; the first places are named.
+    GeometryError
+        The scaled part leaves the machine.
     """
     data = dict(job.settings["build"])
     revision = Revision.model_validate(data.pop("revision"))
@@ -210,7 +219,9 @@ def build_part(job: Job) -> None:
     machine = config.machine
     themes = check_themes(machine)
     field = Field.load(job.input("field"), job.input("field_data"))
-    part = _field_part(field)
+    scale = Scale.about_foot(revision.scale_xyz, field.vertices_mm)
+    part = _field_part(field, scale)
+    scale.require_room(part.vertices_mm, machine.envelope_mm)
     purpose = str(job.settings["purpose"])
     facts = {
         "case": str(job.settings["case"]),
@@ -223,6 +234,7 @@ def build_part(job: Job) -> None:
         "field sha256": sha256_file(job.input("field")),
         "layer height": "upper surface",
     }
+    facts.update(scale.facts())
     sliced = write_build(
         job.outputs["cli"],
         part,
@@ -243,7 +255,7 @@ def build_part(job: Job) -> None:
         job.threads,
     )
     limits = verdicts.IslandLimits(config.limits.island_join_max_mm, config.limits.island_area_max_mm2)
-    dense_start = _starts_dense(field, found, machine.layer_mm)
+    dense_start = _starts_dense(field, scale, found, machine.layer_mm)
     checks = judge(sliced, found, part, machine, config.limits.volume_error_pct, limits, dense_start)
     verdicts.require(checks)
     times, _ = _efforts(sliced, found, machine, part.box_mm)
@@ -252,7 +264,10 @@ def build_part(job: Job) -> None:
     _write_layers(job.outputs["layers"], sliced, times)
     write_json(
         job.outputs["build"],
-        _build_json(revision, sliced, found, checks, times, machine, part, job.outputs["cli"]),
+        {
+            **_build_json(revision, sliced, found, checks, times, machine, part, job.outputs["cli"]),
+            **scale.as_json(field.cell_mm, machine.layer_mm),
+        },
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,6 +14,8 @@ from implantflow.config.presets import load_preset
 MACHINE_FOLDER = Path(__file__).resolve().parents[3] / "config" / "machines"
 
 Direction = tuple[float, float, float]
+#: Beyond these a factor is no thermal shrinkage any more: titanium from 600 C shrinks by about 1 percent.
+Factor = Annotated[float, Field(ge=0.97, le=1.05)]
 
 
 class Theme(Section):
@@ -169,6 +171,13 @@ class Revision(Section):
         default=None,
         description="Date written to the build file's header (ddmmyy); left out of the header when absent.",
         pattern=r"^(0[1-9]|[12]\d|3[01])(0[1-9]|1[0-2])\d\d$",
+    )
+    scale_xyz: tuple[Factor, Factor, Factor] = Field(
+        default=(1.0, 1.0, 1.0),
+        description="Factors by which the part is drawn larger along the build's x, y and z so that it is right when "
+        "it has cooled: 1 / (1 - shrinkage), as the inspection of the revision before proposes it. They apply to the "
+        "outer solid and the dense region, about the middle of the part's footprint at its lowest height; the lattice "
+        "keeps its cell, a whole number of layers. [1, 1, 1] draws the part at its nominal size.",
     )
     note: str = Field(default="", description="Why this revision was made.", max_length=500)
 

@@ -13,11 +13,12 @@ from pydantic import ValidationError
 
 from implantflow import artifacts
 from implantflow.audit import ledger
-from implantflow.audit.history import History, read_history
+from implantflow.audit.history import History, mapping, read_history
 from implantflow.config.load import load
 from implantflow.config.site import Reviewer, Role, SiteConfig
 from implantflow.errors import ProvenanceError, ReviewError
 from implantflow.review import keys
+from implantflow.review.inspection import REJECTED_FIX, read_inspection
 from implantflow.review.record import write_record
 from implantflow.review.statement import MEANINGS, Decision, LedgerHead, Review, make_statement, seal
 from implantflow.review.subjects import check_name, gate_of, subjects_of
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         description="Sign a decision about the files of ITEM as they are now. `review keygen` makes a key.",
     )
     parser.add_argument("case")
-    parser.add_argument("item", help="labels, design, or the id of a prototype iteration")
+    parser.add_argument("item", help="labels, design, release, or the id of a prototype iteration")
     parser.add_argument("--decision", required=True, choices=get_args(Decision))
     parser.add_argument("--reason", required=True, help="why; kept in the record for ever")
     parser.add_argument("--key", required=True, type=Path, help="your private key file")
@@ -102,13 +103,14 @@ def sign(
     Parameters
     ----------
     item : str
-        ``labels``, ``design`` or the id of a prototype iteration.
+        ``labels``, ``design``, ``release`` or the id of a prototype iteration.
     reason : str
         Why; becomes part of the record for ever.
     key : Path
         The person's private key file; the person is found in the site's registry by it.
     approved : str, optional
-        Approved iteration, for ``design``; read from the ledger when not given.
+        Approved iteration, for ``design``; read from the ledger when not given. Which revision ``release``
+        is about is read there as well.
     ask_passphrase : callable, optional
         Called when the key file is encrypted.
 
@@ -120,7 +122,8 @@ def sign(
     Raises
     ------
     ReviewError
-        A file to review does not exist yet, the key is not registered or not valid, or the reason is empty.
+        A file to review does not exist yet, the key is not registered or not valid, the reason is empty, or
+        a print that its inspection rejected would be approved.
     ProvenanceError
         A file is not what the job that made it wrote: nobody should sign that.
     """
@@ -133,7 +136,10 @@ def sign(
     private_key = keys.read_private_key(key, passphrase)
     reviewer = _registered(keys.public_hex(private_key), site, moment.date())
     history = read_history(ledger.read(case_dir))
-    subjects = _subjects(case_dir, item, approved or approved_iteration(history), history)
+    names = subjects_of(item, approved or approved_iteration(history), revision_put_forward(history))
+    subjects = _subjects(case_dir, names, history)
+    if gate == "release" and decision == "approve":
+        _refuse_rejected(case_dir / names[0])
     head = ledger.read_head(case_dir)
     try:
         review = Review(
@@ -195,6 +201,25 @@ def approved_iteration(history: History) -> str | None:
     return None
 
 
+def revision_put_forward(history: History) -> str | None:
+    """Build revision that the last release gate was asked about, opened or not; None before there was one."""
+    for run in reversed(history.runs):
+        gate = mapping(run.settings.get("gate"))
+        if gate.get("name") == "release" and gate.get("put_forward") and gate.get("revision"):
+            return str(gate["revision"])
+    return None
+
+
+def _refuse_rejected(deviation: Path) -> None:
+    inspection = read_inspection(deviation)
+    if inspection.rejected:
+        raise ReviewError(
+            f"the inspection rejected the print {inspection.id}: {'; '.join(inspection.reasons)}",
+            where=str(deviation),
+            fix=REJECTED_FIX,
+        )
+
+
 def _registered(public_key: str, site: SiteConfig, day: date) -> Reviewer:
     known = next((r for r in site.reviewers if r.public_key == public_key), None)
     if known is None:
@@ -214,9 +239,9 @@ def _registered(public_key: str, site: SiteConfig, day: date) -> Reviewer:
     return known
 
 
-def _subjects(case_dir: Path, item: str, approved: str | None, history: History) -> dict[str, str]:
+def _subjects(case_dir: Path, names: Sequence[str], history: History) -> dict[str, str]:
     found = {}
-    for name in subjects_of(item, approved):
+    for name in names:
         path = case_dir / name
         if not path.is_file():
             raise ReviewError(

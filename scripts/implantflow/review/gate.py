@@ -9,17 +9,23 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 
 from implantflow import artifacts
-from implantflow.config.base import Section
+from implantflow.config.base import Name, Section
 from implantflow.config.review import GateName, ReviewConfig
 from implantflow.config.site import MIN_CLINICAL_SIGNATURES, Purpose, RequiredRoles, Reviewer
 from implantflow.errors import ReviewError
 from implantflow.jobs import Job, progress
 from implantflow.review.decide import Heard, Question, Verdict, hear, require
+from implantflow.review.inspection import REJECTED_FIX, Inspection, read_inspection
 from implantflow.review.record import read_record
 from implantflow.review.statement import key_id
 from implantflow.review.subjects import check_name
 
 APPROVED = "approved"
+#: Decisions of a release gate that stays shut though its job succeeds: the normal course of a revision that
+#: was rejected, or that lies in tolerance but is not the one to be released.
+REJECTED = "rejected"
+NOT_PUT_FORWARD = "accepted, not put forward for release"
+SHUT = (REJECTED, NOT_PUT_FORWARD)
 
 
 class GateSettings(Section):
@@ -30,6 +36,10 @@ class GateSettings(Section):
 
         name: GateName
         item: str
+        revision: Name | None = Field(default=None, description="Release only: which build revision.")
+        put_forward: bool = Field(
+            default=True, description="Release only: whether it is the revision that the case releases."
+        )
 
     class Site(Section):
         """The part of the site config that a gate needs; it is given the whole."""
@@ -87,6 +97,9 @@ class GateRecord(Section):
         description="Digest of the main file reviewed, the first subject, as `sha256sum` prints it."
     )
     subjects: dict[str, str] = Field(description="Path relative to the case -> sha256.")
+    reasons: list[str] = Field(
+        default=[], description="Release only: why the inspection rejected the print, and how to go on."
+    )
     records: list[Considered]
     envelopes: list[dict[str, Any]] = Field(description="The DSSE envelopes that counted.")
     public_keys: dict[str, str] = Field(description="Key id -> Ed25519 public key (hex) of those who signed.")
@@ -94,6 +107,9 @@ class GateRecord(Section):
 
 def check_gate(job: Job) -> None:
     """Write ``gate.json`` if the gate may open (job of the rules ``gate_*``).
+
+    A release gate asks the inspection first: of a print that was rejected, or that nobody puts forward, it
+    records just that (:data:`SHUT`), whatever was signed.
 
     Inputs ``subjects`` (the files reviewed) and ``review`` (the records there are, possibly none); settings
     as in :class:`GateSettings`. The output depends on these alone: the same files and records give the same
@@ -120,6 +136,9 @@ def check_gate(job: Job) -> None:
         authors=frozenset(settings.review.authors),
         command=review_command(settings.case, item),
     )
+    if settings.gate.name == "release" and (shut := _shut(job, settings)):
+        artifacts.write_json(job.outputs["gate"], _shut_record(question, settings.purpose, *shut))
+        return
     files = [read_record(path) for path in job.input_list("review")]
     verdict = hear(question, files, settings.site.reviewers)
     unsigned = settings.review.policy_of(settings.gate.name) == "auto"
@@ -142,6 +161,48 @@ def review_command(case: str, item: str) -> str:
 def auto_decision(purpose: str) -> str:
     """How a gate record names a decision that nobody took."""
     return f"auto-approved ({purpose}, unsigned)"
+
+
+def _shut(job: Job, settings: GateSettings) -> tuple[str, list[str]] | None:
+    """Decision and reasons of a release gate that stays shut; None when persons are to decide."""
+    inspection = _inspection_of(job, settings.gate.revision)
+    if inspection.rejected:
+        progress(f"print {inspection.id} was rejected by its inspection: {'; '.join(inspection.reasons)}")
+        return REJECTED, [*inspection.reasons, f"to go on: {REJECTED_FIX}"]
+    if not settings.gate.put_forward:
+        progress(f"print {inspection.id} is in tolerance; another revision is to be released")
+        return NOT_PUT_FORWARD, []
+    return None
+
+
+def _inspection_of(job: Job, revision: str | None) -> Inspection:
+    path = job.input_list("subjects")[0]
+    inspection = read_inspection(path)
+    if inspection.id != revision:
+        raise ReviewError(
+            f"the inspection is of revision {inspection.id}, the gate of {revision}", where=str(path)
+        )
+    return inspection
+
+
+def _shut_record(question: Question, purpose: str, decision: str, reasons: list[str]) -> dict[str, Any]:
+    record = GateRecord(
+        gate=question.gate,
+        item=question.item,
+        case=question.case,
+        purpose=purpose,
+        decision=decision,
+        unsigned=False,
+        required_roles=[],
+        reviewers=[],
+        subject_sha256=next(iter(question.subjects.values())),
+        subjects=dict(question.subjects),
+        reasons=reasons,
+        records=[],
+        envelopes=[],
+        public_keys={},
+    )
+    return record.model_dump(mode="json")
 
 
 def _check_case(job: Job, case: str) -> None:

@@ -69,13 +69,37 @@ def design_subjects(approved: str) -> list[str]:
     ]
 
 
-def subjects_of(item: str, approved: str | None) -> list[str]:
+def release_subjects(revision: str) -> list[str]:
+    """The inspection of one print, and the build file it was printed from.
+
+    Parameters
+    ----------
+    revision : str
+        Id of the build revision that was printed and inspected.
+    """
+    check_name(revision, "build revision")
+    return [
+        f"inspect/{revision}/deviation.json",
+        f"build/{revision}/build.json",
+        f"build/{revision}/checks.json",
+        f"build/{revision}/build.cli",
+    ]
+
+
+def subjects_of(item: str, approved: str | None = None, revision: str | None = None) -> list[str]:
     """Files to sign for ``item``; the first one is the main thing reviewed.
+
+    Parameters
+    ----------
+    approved : str, optional
+        The approved prototype iteration, needed for ``design``.
+    revision : str, optional
+        The build revision put forward, needed for ``release``.
 
     Raises
     ------
     ReviewError
-        The gate does not exist yet, or ``approved`` is needed and unknown.
+        ``approved`` or ``revision`` is needed and unknown.
     """
     gate = gate_of(item)
     if gate == "labels":
@@ -89,6 +113,9 @@ def subjects_of(item: str, approved: str | None) -> list[str]:
                 fix="run the pipeline up to the implant first, or state the approved iteration",
             )
         return design_subjects(approved)
-    raise ReviewError(
-        "there is no release gate in this version", fix="the print is inspected and released in a later one"
-    )
+    if revision is None:
+        raise ReviewError(
+            "it is not known which build revision is put forward for release",
+            fix="name it in the case config (release.revision) and run the pipeline up to the release gate",
+        )
+    return release_subjects(revision)

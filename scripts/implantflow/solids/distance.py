@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -89,8 +88,7 @@ class Surface:
         from implantflow.solids import kernels
 
         def ask(part: FloatArray) -> tuple[FloatArray, IntArray, IntArray, FloatArray]:
-            found = kernels.nearest(part, self._corners, self._order, self._boxes, _LEAF, limit_mm)
-            return cast(tuple[FloatArray, IntArray, IntArray, FloatArray], found)
+            return kernels.nearest(part, self._corners, self._order, self._boxes, _LEAF, limit_mm)
 
         threads = get_num_threads()
         if threads == 1 or len(points) < _WORTH_SHARING:
