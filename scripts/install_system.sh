@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# System packages some tests need (a browser). Installed only where CI=true and we are root; a user's machine is
+# System packages some tests need (a browser, a validator of DICOM objects). Installed only where CI=true and we are root; a user's machine is
 # left alone, and the tests that need them skip with a reason.
 set -euo pipefail
 [ "${CI:-}" = true ] && [ "$(id -u)" = 0 ] || exit 0
-command -v chromium >/dev/null && exit 0
+missing=()
+command -v chromium >/dev/null || missing+=(chromium)
+command -v dciodvfy >/dev/null || missing+=(dicom3tools)
+[ ${#missing[@]} -eq 0 ] && exit 0
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
-apt-get install -y -qq --no-install-recommends chromium >/dev/null
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

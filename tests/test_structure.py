@@ -25,6 +25,7 @@ STAGES = {
     "lattice",
     "build",
     "inspect",
+    "release",
     "followup",
 }
 #: Height of each room; a module may import rooms that are lower, or its own.

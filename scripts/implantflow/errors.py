@@ -71,6 +71,13 @@ class AwaitingReview(ReviewError):
     status = "awaiting_review"
 
 
+class AwaitingInput(InputError):
+    """Nothing is wrong, something is not there yet: the pipeline stops here and says what to hand in."""
+
+    exit_code = 9
+    status = "awaiting_input"
+
+
 class ProvenanceError(ImplantflowError):
     """The ledger, a digest or a signature does not match what is on disk."""
 

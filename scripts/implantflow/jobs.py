@@ -266,7 +266,7 @@ def _failure(error: BaseException) -> dict[str, Any]:
 def fail_readably(error: BaseException, key: str, log: Path | None) -> int:
     """Print one clear error (no traceback) and return the exit code."""
     if isinstance(error, ImplantflowError):
-        head = "AWAITING REVIEW" if error.status == "awaiting_review" else "ERROR"
+        head = "ERROR" if error.status == "failed" else error.status.replace("_", " ").upper()
         print(f"\nimplantflow: {head} in {key}: {error}", file=sys.stderr)
         return error.exit_code
     where = f"; traceback in {log}" if log else ""

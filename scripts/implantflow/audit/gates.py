@@ -24,7 +24,6 @@ GATE_BEFORE: Mapping[str, str] = {
     "plan": "labels",
     "implant": "review",
     "build": "design",
-    "release": "release",
 }
 
 

@@ -82,7 +82,7 @@ class SiteConfig(Section):
         f"gates take at least {MIN_CLINICAL_SIGNATURES} different roles."
     )
     imaging_max_age: ImagingLimits = Field(
-        description="Limits for the age of images; older ones block the design gate."
+        description="Limits for the age of images; older ones block the release."
     )
 
     @model_validator(mode="after")

@@ -31,6 +31,7 @@ STAGE_OF_RULE = {
     "build_part": "build",
     "inspect_print": "inspect",
     "gate_release": "release",
+    "make_traveller": "release",
     "release_case": "release",
     "read_followup": "followup",
     "agree_followup": "followup",
@@ -140,7 +141,7 @@ def _clean(files: CaseFiles, failure: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "job": str(failure.get("job", "")),
         "rule": str(failure.get("rule", "")),
-        "status": status if status in {"failed", "awaiting_review"} else "failed",
+        "status": status if status in {"failed", "awaiting_review", "awaiting_input"} else "failed",
         "error": str(failure.get("error") or ""),
         "reason": files.without_machine_paths(str(failure.get("reason") or "no reason recorded")),
         "where": files.without_machine_paths(str(failure.get("where") or "")),
@@ -199,7 +200,10 @@ def _relevant(files: CaseFiles, stage: str, failures: list[dict[str, Any]]) -> l
 def _ingest(files: CaseFiles) -> tuple[Found, bool]:
     agreed = files.json("ingest/ingest.json")
     if agreed is not None:
-        return agreed, True
+        later = files.json("ingest/followup.json") or {}
+        known = {entry.get("name") for entry in agreed.get("series") or []}
+        series = [*agreed.get("series", []), *(s for s in later.get("series", []) if s["name"] not in known)]
+        return {**agreed, "series": series, "same_patient_followup": later.get("same_patient")}, True
     manifests = [files.json(f"ingest/{name}/manifest.json") for name in files.folders("ingest")]
     return {"series": [m for m in manifests if m]}, False
 

@@ -1,0 +1,1 @@
+"""What goes to the theatre: the package, its checks, its documents."""

@@ -1,0 +1,154 @@
+"""The device history: how this one implant came to be, from the scans to the gates it passed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from implantflow.release.sources import Sources
+
+#: Figures of an inspection that the history shows, where they are: key, words, unit.
+_FIGURES = (
+    ("rms_mm", "rms", "mm"),
+    ("p95_mm", "95th percentile", "mm"),
+    ("within_tolerance_pct", "within tolerance", "%"),
+    ("scale_error_pct", "scale error", "%"),
+)
+#: The gates in the order of a case.
+_ORDER = {"labels": 0, "review": 1, "design": 2, "release": 3}
+
+
+def make_history(
+    s: Sources, checks: list[dict[str, str]], imaging: dict[str, Any], traveller: dict[str, Any]
+) -> dict[str, Any]:
+    """The whole history as JSON (``device_history.json``)."""
+    return {
+        "case": s.settings.case,
+        "purpose": s.settings.purpose,
+        "side": s.settings.side,
+        "revision": s.revision,
+        "simulated": s.settings.simulated.text or None,
+        "date": s.settings.release.date.isoformat(),
+        "device": s.settings.release.device.model_dump(mode="json"),
+        "images": _images(s, imaging),
+        "design": _design(s),
+        "revisions": [_revision(s, revision) for revision in s.builds],
+        "gates": [_gate(path, s) for path in sorted(s.gates, key=lambda p: (_ORDER[s.gates[p].gate], p))],
+        "traveller": traveller,
+        "checks": checks,
+        "notes": _notes(s),
+    }
+
+
+def _images(s: Sources, imaging: dict[str, Any]) -> dict[str, Any]:
+    ages = {entry["name"]: entry for entry in imaging["images"]}
+    stated = {t.get("series"): t.get("acquired") for t in s.records["tumour"]["timepoints"]}
+    series = []
+    for entry in s.records["ingest"]["series"]:
+        age = ages.get(entry["name"], {})
+        series.append(
+            {
+                "name": entry["name"],
+                "modality": entry["modality"],
+                "series_uid": entry["series_uid"],
+                "n_slices": entry["n_slices"],
+                "planning": entry["name"] == s.records["manifest"]["name"],
+                "acquired": entry.get("acquired") or age.get("acquired") or stated.get(entry["name"]),
+                "decides": bool(age),
+                "age_days": age.get("age_days"),
+                "max_age_days": age.get("max_age_days"),
+                "reason": age.get("reason"),
+            }
+        )
+    return {"surgery_date": imaging["surgery_date"], "verdict": imaging["verdict"], "series": series}
+
+
+def _design(s: Sources) -> list[dict[str, str]]:
+    plan, prototype = s.records["plan"], s.records["prototype"]
+    implant, lattice, strength = s.records["implant_json"], s.records["lattice"], s.records["strength"]
+    lineage = " from ".join(entry["iteration"] for entry in reversed(prototype["history"]))
+    return [
+        _row(
+            s,
+            "plan",
+            "plan",
+            f"{plan['revision']}; bone margin {plan['osteotomy_margin_min_mm']:.1f} mm, at least "
+            f"{plan['margin_mm']:g} mm asked",
+        ),
+        _row(
+            s,
+            "approved prototype",
+            "approved",
+            f"{lineage}; {len(prototype['corrections'])} correction(s), marked {prototype['embossed']['text']}",
+        ),
+        _row(
+            s,
+            "implant",
+            "implant",
+            f"{implant['volume_mm3'] / 1000:.1f} cm³; {implant['vs_approved_mm']:.4f} mm from the approved shape "
+            f"outside its listed regions; gap to bone {implant['gap_p50_mm']:.2f} mm (median)",
+        ),
+        _row(
+            s,
+            "lattice",
+            "field",
+            f"{lattice['cell']} {lattice['cell_mm']:g} mm, struts {lattice['strut_mm']:g} mm; porosity "
+            f"{100 * lattice['porosity']:.1f} %, closed pores {lattice['closed_pores']}",
+        ),
+        _row(
+            s,
+            "strength",
+            "strength",
+            f"safety factor {strength['safety_factor']:.2f} ({strength['governing_load_case']}), at least "
+            f"{strength['safety_factor_min']:g} asked",
+        ),
+        _row(s, "build", "cli", f"{s.revision}; {s.build['machine']}, {s.build['layers']} layers"),
+    ]
+
+
+def _row(s: Sources, step: str, key: str, what: str) -> dict[str, str]:
+    return {"step": step, "what": what, "path": s.name(key), "sha256": s.sha256(key)}
+
+
+def _revision(s: Sources, revision: str) -> dict[str, Any]:
+    build, deviation = s.builds[revision], s.deviations.get(revision, {})
+    notes = {entry["id"]: entry.get("note") for entry in s.config["build"]["revisions"]}
+    figures = [
+        f"{words} {deviation[key]:.2f} {unit}"
+        for key, words, unit in _FIGURES
+        if isinstance(deviation.get(key), int | float)
+    ]
+    return {
+        "id": revision,
+        "parent": build.get("parent"),
+        "note": notes.get(revision) or "",
+        "machine": build["machine"],
+        "layers": build["layers"],
+        "layer_mm": build["layer_mm"],
+        "cli_sha256": build["cli_sha256"],
+        "decision": deviation.get("decision", "not inspected"),
+        "reasons": list(deviation.get("reasons", [])),
+        "figures": ", ".join(figures),
+    }
+
+
+def _gate(path: str, s: Sources) -> dict[str, Any]:
+    record = s.gates[path].model_dump(mode="json")
+    kept = ("gate", "item", "decision", "unsigned", "required_roles", "reasons", "subject_sha256")
+    item = path.split("/")[1] if record["gate"] == "release" else record["item"]
+    reviewers = [
+        {key: r[key] for key in ("name", "role", "time", "reason", "meaning", "record")}
+        for r in record["reviewers"]
+    ]
+    return {"path": path, **{key: record[key] for key in kept}, "item": item, "reviewers": reviewers}
+
+
+def _notes(s: Sources) -> list[str]:
+    """What a reader must not overlook: presets nobody confirmed on the machine, warnings of the build."""
+    notes = []
+    if not s.build["machine_verified"]:
+        notes.append(f"The machine preset {s.build['machine']} was not verified on the machine.")
+    if s.checks["warnings"]:
+        notes.append(f"Warnings of the build checks: {', '.join(s.checks['warnings']).replace('_', ' ')}.")
+    if any(not s.records["strength"][key]["verified"] for key in ("metal", "fatigue_dense", "fatigue_strut")):
+        notes.append("Material figures of the strength check are not verified.")
+    return notes

@@ -1,0 +1,98 @@
+"""The release folder: which output has which name in it, and what is copied as it is."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from implantflow.jobs import Job
+
+#: Output of the job -> name within ``release/``.
+NAMES: Mapping[str, str] = {
+    "implant": "implant.stl",
+    "dicom": "implant.dcm",
+    "cli": "build/build.cli",
+    "themes": "build/themes.json",
+    "checks": "build/checks.json",
+    "build": "build/build.json",
+    "deviation": "inspection/deviation.json",
+    "picture": "inspection/deviation.png",
+    "strength": "strength.json",
+    "lattice": "lattice.json",
+    "traveller": "traveller.json",
+    "label": "label.html",
+    "label_svg": "label.svg",
+    "history": "device_history.json",
+    "history_page": "device_history.html",
+    "signatures": "signatures",
+    "release": "release.json",
+    "manifest": "manifest.json",
+    "checksums": "SHA256SUMS",
+}
+
+#: The form, made by a job of its own: it goes with the part, long before the release.
+FORM_NAME = "traveller.html"
+
+#: Outputs that are copies, to the byte, of the input of the same name.
+_COPIES = ("implant", "cli", "themes", "checks")
+
+_STRENGTH_KEYS = (
+    "stage",
+    "safe",
+    "safety_factor",
+    "safety_factor_min",
+    "max_von_mises_mpa",
+    "governing_load_case",
+    "stiffness_n_per_mm",
+    "effective_modulus_gpa",
+    "load_cases",
+    "metal",
+    "fatigue_dense",
+    "fatigue_strut",
+    "supports",
+    "limitations",
+    "solver_agreement_pct",
+    "implant_stl_sha256",
+)
+
+_LATTICE_KEYS = (
+    "cell",
+    "cell_mm",
+    "strut_mm",
+    "relative_density",
+    "porosity",
+    "pore_um",
+    "throat_um",
+    "dense_fraction",
+    "closed_pores",
+    "loose_islands",
+    "modulus_gpa",
+    "modulus_source",
+    "solid_volume_mm3",
+    "material_volume_mm3",
+)
+
+
+def copy_files(job: Job, revision: str) -> None:
+    """Copy implant, build and inspection of the released revision as they are."""
+    for name in _COPIES:
+        shutil.copyfile(job.input(name), job.outputs[name])
+    for output, inputs in (("build", "builds"), ("deviation", "deviations"), ("picture", "pictures")):
+        shutil.copyfile(of_revision(job.input_list(inputs), revision), job.outputs[output])
+
+
+def of_revision(paths: list[Path], revision: str) -> Path:
+    """The path whose folder is named after the revision (``inspect/r2/deviation.png``)."""
+    return next(path for path in paths if path.parent.name == revision)
+
+
+def strength_summary(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the strength check a reader of the package needs."""
+    return {key: record[key] for key in _STRENGTH_KEYS}
+
+
+def lattice_summary(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the lattice a reader of the package needs."""
+    return {key: record[key] for key in _LATTICE_KEYS}

@@ -1,0 +1,150 @@
+"""The package: complete, byte-identical where it copies, the same twice, and saying what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+from release_room import Room
+
+from implantflow import artifacts
+from implantflow.release.package import NAMES
+from implantflow.review.statement import open_envelope
+
+RULE = Path(__file__).parents[2] / "rules" / "release.smk"
+
+
+def read(room: Room, name: str) -> str:
+    return (room.case / "release" / name).read_text(encoding="utf-8")
+
+
+def test_package_is_complete_and_its_list_true(room: Room) -> None:
+    record = room.release()
+    folder = room.case / "release"
+    on_disk = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    listed = json.loads(read(room, "manifest.json"))["files"]
+    assert {f["path"] for f in listed} == on_disk - {"manifest.json", "SHA256SUMS"}
+    for entry in listed:
+        data = (folder / entry["path"]).read_bytes()
+        assert (hashlib.sha256(data).hexdigest(), len(data)) == (entry["sha256"], entry["size_bytes"])
+    sums = [line.split("  ") for line in read(room, "SHA256SUMS").splitlines()]
+    assert [(d, n) for d, n in sums] == [(f["sha256"], f["path"]) for f in listed]
+    assert {f["path"] for f in record["files"]} == {f["path"] for f in listed} - {"release.json"}
+
+
+def test_copies_are_byte_identical_and_of_the_released_revision(room: Room) -> None:
+    room.release()
+    for copy, original in {
+        "implant.stl": "implant/implant.stl",
+        "build/build.cli": "build/r2/build.cli",
+        "build/build.json": "build/r2/build.json",
+        "build/checks.json": "build/r2/checks.json",
+        "build/themes.json": "build/r2/themes.json",
+        "inspection/deviation.json": "inspect/r2/deviation.json",
+        "inspection/deviation.png": "inspect/r2/deviation.png",
+    }.items():
+        assert (room.case / "release" / copy).read_bytes() == (room.case / original).read_bytes(), copy
+
+
+def test_record_says_what_was_released(room: Room) -> None:
+    record = room.release()
+    assert (record["status"], record["revision"], record["side"], record["purpose"]) == (
+        "done",
+        "r2",
+        "left",
+        "demo",
+    )
+    assert record["complete"] is False and record["traveller"]["status"] == "open"
+    assert (
+        "powder lot" in record["traveller"]["missing"]
+        and "Final inspection" in record["traveller"]["missing"]
+    )
+    assert [r["decision"] for r in record["revisions"]] == ["rejected", "accepted"]
+    assert record["imaging"]["verdict"] == "within the limits"
+    assert {i["name"]: i["age_days"] for i in record["imaging"]["images"]} == {
+        "ct_planning": 26, "mr_preoperative": 28,
+    }  # fmt: skip
+    assert record["signatures"] == "4 of 4 open gates passed unsigned, by policy; 0 envelopes"
+
+
+def test_same_case_gives_the_same_bytes(room: Room, tmp_path: Path) -> None:
+    room.release()
+    first = artifacts.sha256_path(room.case / "release")
+    room.release()
+    assert artifacts.sha256_path(room.case / "release") == first
+
+
+def test_rule_declares_exactly_the_package(room: Room) -> None:
+    body = RULE.read_text().split("rule release_case:")[1].split("log:")[0].split("output:")[1]
+    declared = dict(re.findall(r'(\w+)=(?:directory\()?"results/\{case\}/release/([^"]+)"', body))
+    assert declared == dict(NAMES)
+
+
+def test_history_tells_why_r1_was_rejected_and_who_signed(clinical: Room) -> None:
+    clinical.hand_in(clinical.filled())
+    record = clinical.release()
+    history = json.loads(read(clinical, "device_history.json"))
+    first, second = history["revisions"]
+    assert (first["id"], first["decision"], first["reasons"]) == (
+        "r1", "rejected", ["scale error -0.62 %, limit 0.30 %"],
+    )  # fmt: skip
+    assert (second["id"], second["parent"], second["decision"]) == ("r2", "r1", "accepted")
+    assert [g["gate"] for g in history["gates"]] == ["labels", "review", "design", "release", "release"]
+    assert [g["item"] for g in history["gates"]][-2:] == ["r1", "r2"]
+    assert history["gates"][-2]["decision"] == "rejected"
+    signers = {r["name"] for r in history["gates"][-1]["reviewers"]}
+    assert signers == {"Dr Surgeon", "Dr Quality"}
+    page = read(clinical, "device_history.html")
+    assert "scale error -0.62 %, limit 0.30 %" in page and "Dr Surgeon" in page and "scaled by 1.0063" in page
+    assert record["signatures"] == "all 4 open gates signed; 8 envelopes"
+
+
+def test_signatures_are_the_records_and_verify(clinical: Room) -> None:
+    clinical.hand_in(clinical.filled())
+    clinical.release()
+    folder = clinical.case / "release" / "signatures"
+    records = {p.name: p.read_bytes() for p in (clinical.case.parent / "reviews/demo").iterdir()}
+    copies = {p.name: p.read_bytes() for p in folder.iterdir() if p.name != "gates.json"}
+    assert {n: records[n] for n in copies} == copies and len(copies) == 8
+    gates = json.loads((folder / "gates.json").read_text())["gates"]
+    release = next(g for g in gates if g["path"] == "inspect/r2/gate.json")
+    for name in release["envelopes"]:
+        envelope = json.loads(copies[name])
+        key = release["public_keys"][envelope["signatures"][0]["keyid"]]
+        assert open_envelope(envelope, key).subjects == release["subjects"]
+
+
+@pytest.mark.parametrize("name", ["traveller.html", "label.html", "label.svg", "device_history.html"])
+def test_pages_say_side_purpose_and_simulated(room: Room, name: str) -> None:
+    room.release()
+    page = read(room, name)
+    assert "NOT FOR CLINICAL USE · simulated patient and print" in page
+    assert "patient’s left side" in page
+    assert re.search(r">\s*(LEFT|left)\b", page)
+    assert re.search(r"""(src|href)=["']?(https?:)?//""", page) is None
+
+
+def test_clinical_pages_carry_no_mark(clinical: Room) -> None:
+    clinical.hand_in(clinical.filled())
+    record = clinical.release()
+    assert record["complete"] is True and record["simulated"] is None
+    for name in ("traveller.html", "label.svg", "device_history.html"):
+        page = read(clinical, name)
+        assert "NOT FOR CLINICAL USE" not in page and "imulated" not in page
+    assert "Manufacturing record complete" in read(clinical, "label.svg")
+
+
+def test_label_of_an_open_record_must_not_be_used(room: Room) -> None:
+    room.release()
+    assert "Manufacturing record OPEN: not to be used." in read(room, "label.svg")
+    assert "UDI" not in read(room, "label.svg")
+    room.settings["release"]["device"] = {
+        **room.settings["release"]["device"], "udi": "(01)04012345000016(10)L-1", "name": "Implant <b>&</b>",
+    }  # fmt: skip
+    room.release()
+    assert "(01)04012345000016(10)L-1" in read(room, "label.svg")
+    assert "Implant &lt;b&gt;&amp;&lt;/b&gt;" in read(room, "label.svg")
+    assert "<b>&</b>" not in read(room, "device_history.html")
