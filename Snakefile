@@ -8,6 +8,8 @@ min_version("9.14")
 
 include: "rules/common.smk"
 include: "rules/simulate.smk"
+include: "rules/simulate_print.smk"
+include: "rules/simulate_followup.smk"
 include: "rules/ingest.smk"
 include: "rules/segment.smk"
 include: "rules/tumour.smk"
@@ -17,6 +19,8 @@ include: "rules/implant.smk"
 include: "rules/strength.smk"
 include: "rules/lattice.smk"
 include: "rules/build.smk"
+include: "rules/inspect.smk"
+include: "rules/release.smk"
 include: "rules/audit.smk"
 include: "rules/report.smk"
 
@@ -83,6 +87,21 @@ rule build:
                 for r in CASES[c].build.revisions
             ]
         ),
+
+
+rule inspect:
+    input:
+        per_case(inspection_files),
+
+
+rule release:
+    input:
+        per_case(release_files),
+
+
+rule followup:
+    input:
+        per_case(followup_files),
 
 
 rule audit:

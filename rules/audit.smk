@@ -1,4 +1,4 @@
-# What was done, with what, by whom: the ledger walked and exported once the case is built.
+# What was done, with what, by whom: the ledger walked and exported once the case is as far as its config goes.
 
 
 rule audit_case:
@@ -12,6 +12,9 @@ rule audit_case:
             f"results/{w.case}/prototype/{i}/prototype.json"
             for i in iterations(w.case)
         ],
+        inspection=lambda w: inspection_files(w.case),
+        release=lambda w: release_files(w.case),
+        followup=lambda w: followup_files(w.case),
         resolved="results/{case}/config.resolved.yaml",
     output:
         verify="results/{case}/audit/verify.json",

@@ -13,6 +13,7 @@ from implantflow.review.subjects import (
     design_subjects,
     labels_subjects,
     prototype_subjects,
+    release_subjects,
 )
 
 
@@ -90,16 +91,41 @@ def operated_hip(wildcards):
     return f"results/{wildcards.case}/segment/hip_{CASES[wildcards.case].side}.stl"
 
 
+def approved_file(name):
+    """Input function: a file of the approved iteration."""
+    return (
+        lambda w: f"results/{w.case}/prototype/{CASES[w.case].prototype.approved}/{name}"
+    )
+
+
 def planning_ct(wildcards):
     return f"results/{wildcards.case}/ingest/{CASES[wildcards.case].ingest.planning_ct}/volume.nii.gz"
 
 
+def printed_revision(name, series):
+    """The inspected revision whose print was scanned as ``series``, or None."""
+    inspect = CASES[name].inspect
+    revisions = [] if inspect is None else inspect.revisions
+    return next((r for r in revisions if r.series == series), None)
+
+
 def dicom_folder(name, series):
     """Where the DICOM files of one series lie: simulated beside the project, or below the site's data_root."""
-    case = CASES[name]
-    if case.simulated is not None:
+    case, printed = CASES[name], printed_revision(name, series)
+    if printed is not None:
+        if case.simulated_print is not None:
+            return f"data/simulated/{name}/print/{printed.id}"
+        return str(Path(SITE.data_root) / printed.dicom)
+    if case.is_simulated(series):
         return f"data/simulated/{name}/dicom/{series}"
     return str(Path(SITE.data_root) / case.ingest.series[series].dicom)
+
+
+def series_settings(wildcards):
+    """Settings of one series; the CT of a print is not among the patient's own."""
+    if printed_revision(wildcards.case, wildcards.series) is not None:
+        return {"modality": "CT"}
+    return CASES[wildcards.case].ingest.series[wildcards.series].model_dump(mode="json")
 
 
 def section(*names, **extra):
@@ -152,6 +178,25 @@ def gate_settings(name, item=None):
         }
 
     return settings
+
+
+def inspection_files(name):
+    """What inspection leaves of a case: the decision on every print."""
+    inspect = CASES[name].inspect
+    revisions = [] if inspect is None else inspect.revisions
+    return [f"results/{name}/inspect/{r.id}/gate.json" for r in revisions]
+
+
+def release_files(name):
+    return (
+        [] if CASES[name].release is None else [f"results/{name}/release/manifest.json"]
+    )
+
+
+def followup_files(name):
+    followup = CASES[name].followup
+    timepoints = [] if followup is None else followup.timepoints
+    return [f"results/{name}/followup/{t.name}/followup.json" for t in timepoints]
 
 
 def run_cli(*arguments):

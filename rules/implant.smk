@@ -1,12 +1,6 @@
 # The final implant: what was approved, plus what makes it an implant.
 
 
-def approved_file(name):
-    return (
-        lambda w: f"results/{w.case}/prototype/{CASES[w.case].prototype.approved}/{name}"
-    )
-
-
 rule design_implant:
     """Screw hole, cable passages, contact faces and dense strut in the approved shape; fit figures."""
     input:

@@ -1,6 +1,33 @@
 # DICOM -> volumes in patient space, right or refused.
 
 
+def manifests(wildcards, names):
+    return [f"results/{wildcards.case}/ingest/{s}/manifest.json" for s in names]
+
+
+def agree_settings(names):
+    """Params function: only the series that are compared, so that adding a later scan re-runs nothing earlier."""
+
+    def settings(wildcards):
+        case = CASES[wildcards.case]
+        found = section("ingest", "case")(wildcards)
+        kept = names(case)
+        found["ingest"]["series"] = {
+            name: entry
+            for name, entry in found["ingest"]["series"].items()
+            if name in kept
+        }
+        return found
+
+    return settings
+
+
+def with_planning_ct(wildcards):
+    """The planning CT and the follow-up scans, which must be of the same patient."""
+    case = CASES[wildcards.case]
+    return [case.ingest.planning_ct, *case.followup_series]
+
+
 rule ingest_series:
     """Read one series by its positions, check it, and write it with its manifest."""
     input:
@@ -16,9 +43,7 @@ rule ingest_series:
         case_dir=case_dir,
         settings=section(
             "purpose",
-            series=lambda w: CASES[w.case]
-            .ingest.series[w.series]
-            .model_dump(mode="json"),
+            series=series_settings,
         ),
         code=code("ingest.stage"),
     script:
@@ -28,11 +53,10 @@ rule ingest_series:
 rule agree_series:
     """Stop the case when its series belong to different patients."""
     input:
-        dicom=lambda w: [dicom_folder(w.case, s) for s in CASES[w.case].ingest.series],
-        manifests=lambda w: [
-            f"results/{w.case}/ingest/{s}/manifest.json"
-            for s in CASES[w.case].ingest.series
+        dicom=lambda w: [
+            dicom_folder(w.case, s) for s in CASES[w.case].preoperative_series
         ],
+        manifests=lambda w: manifests(w, CASES[w.case].preoperative_series),
         resolved="results/{case}/config.resolved.yaml",
     output:
         ingest="results/{case}/ingest/ingest.json",
@@ -42,7 +66,28 @@ rule agree_series:
         "results/{case}/benchmarks/agree_series.tsv"
     params:
         case_dir=case_dir,
-        settings=section("ingest", "case"),
+        settings=agree_settings(lambda case: case.preoperative_series),
+        code=code("ingest.stage"),
+    script:
+        "../scripts/agree_series.py"
+
+
+rule agree_followup:
+    """Stop the follow-up when its scans are not of the patient who was planned."""
+    input:
+        dicom=lambda w: [dicom_folder(w.case, s) for s in with_planning_ct(w)],
+        manifests=lambda w: manifests(w, with_planning_ct(w)),
+    output:
+        ingest="results/{case}/ingest/followup.json",
+    log:
+        "results/{case}/logs/agree_followup.log",
+    benchmark:
+        "results/{case}/benchmarks/agree_followup.tsv"
+    params:
+        case_dir=case_dir,
+        settings=agree_settings(
+            lambda case: [case.ingest.planning_ct, *case.followup_series]
+        ),
         code=code("ingest.stage"),
     script:
         "../scripts/agree_series.py"

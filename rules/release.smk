@@ -24,7 +24,7 @@ def release_gate_settings(wildcards):
     return found
 
 
-def inspected(name):
+def of_each_print(name):
     """Input function: a file of each revision whose print was inspected."""
     return lambda w: [
         f"results/{w.case}/inspect/{r.id}/{name}"
@@ -100,13 +100,13 @@ rule release_case:
             f"results/{w.case}/build/{r.id}/build.json"
             for r in CASES[w.case].build.revisions
         ],
-        deviations=inspected("deviation.json"),
-        pictures=inspected("deviation.png"),
+        deviations=of_each_print("deviation.json"),
+        pictures=of_each_print("deviation.png"),
         gates=lambda w: [
             f"results/{w.case}/segment/gate.json",
             f"results/{w.case}/prototype/{CASES[w.case].prototype.approved}/gate.json",
             f"results/{w.case}/design/gate.json",
-            *inspected("gate.json")(w),
+            *of_each_print("gate.json")(w),
         ],
         form="results/{case}/release/traveller.html",
         traveller=lambda w: CASES[w.case].release.traveller or [],

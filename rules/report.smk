@@ -3,7 +3,8 @@
 
 def report_files(name):
     files = [f"results/{name}/report/index.html", f"results/{name}/report/case.json"]
-    if CASES[name].simulated is not None:
+    case = CASES[name]
+    if case.simulated or case.simulated_print or case.simulated_followup:
         files.append(f"results/{name}/report/comparison.json")
     return files
 

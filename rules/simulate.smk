@@ -1,16 +1,13 @@
 # The project's own phantom patients. No stage reads the truth folder, so it is no tracked output.
 
 
-def simulated_series(name):
-    return {series: dicom_folder(name, series) for series in CASES[name].ingest.series}
-
-
 rule simulate_patient:
-    """Simulate one patient's CT and MR scans as DICOM, with the truth in a folder that no stage reads."""
+    """Simulate one patient's CT and MR scans as DICOM; the truth goes to a folder that no stage reads."""
     output:
         ct_planning=directory("data/simulated/{case}/dicom/ct_planning"),
         mr_diagnosis=directory("data/simulated/{case}/dicom/mr_diagnosis"),
         mr_preoperative=directory("data/simulated/{case}/dicom/mr_preoperative"),
+        anatomy="data/simulated/{case}/anatomy/ct.nii.gz",
     log:
         "results/{case}/logs/simulate_patient.log",
     benchmark:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from implantflow.errors import GeometryError
-from implantflow.field.field import DISTANCE_STEP_MM
 from implantflow.field.make import nodes
 from implantflow.geometry import FloatArray
 

@@ -15,47 +15,20 @@ from implantflow.build import verdicts
 from implantflow.build.checks import Findings, examine_file
 from implantflow.build.cli_writer import HATCH_ID, NET_ID, CliHeader, CliWriter
 from implantflow.build.crumbs import Crumbs
-from implantflow.build.scale import Scale, drawn_distances
-from implantflow.build.slicer import FIGURES, DenseGrid, Plan, Slicer, slice_layers
+from implantflow.build.part import Part
+from implantflow.build.scale import Scale
+from implantflow.build.slicer import FIGURES, Plan, Slicer, slice_layers
 from implantflow.build.solid import Solid
 from implantflow.build.stamps import make_stamps
 from implantflow.build.themes import Effort, check_themes, effort
 from implantflow.config.build import BuildSettings, Machine, Revision
 from implantflow.errors import GeometryError
 from implantflow.field.field import Field
-from implantflow.field.volume import mesh_volume_mm3, volumes_of
 from implantflow.geometry import FloatArray
 from implantflow.jobs import Job, progress
 
 #: Loops below this are not written when the slice command has no case that says otherwise (mm2).
 DEFAULT_LOOP_AREA_MM2 = 0.01
-
-
-@dataclass(frozen=True)
-class Part:
-    """What is to be built: outer solid as drawn in build_xyz, dense region, lattice (cell, cell_mm, strut_mm)."""
-
-    vertices_mm: FloatArray
-    faces: NDArray[np.int64]
-    dense: DenseGrid | None
-    lattice: tuple[str, float, float] | None
-
-    @property
-    def box_mm(self) -> FloatArray:
-        """(2, 3) lowest and highest corner."""
-        return np.array([self.vertices_mm.min(0), self.vertices_mm.max(0)])
-
-    def material_mm3(self) -> float:
-        """Volume of metal by sampling the field itself, independent of the slicer."""
-        dense = None
-        if self.dense is not None:
-            dense = (self.dense.grid, self.dense.origin_mm, self.dense.spacing_mm)
-            if not self.dense.scale.is_one:
-                dense = drawn_distances(*dense, self.dense.scale)
-        solid_mm3 = mesh_volume_mm3(self.vertices_mm, self.faces)
-        if self.lattice is None:
-            return solid_mm3
-        return volumes_of(self.vertices_mm, self.faces, solid_mm3, dense, self.lattice).material_mm3
 
 
 def plan_of(part: Part, machine: Machine, loop_area_min_mm2: float) -> Plan:
@@ -185,12 +158,6 @@ def _write_layers(path: Path, sliced: Sliced, times: Effort) -> None:
     pq.write_table(table, path, compression="zstd", use_dictionary=False)
 
 
-def _field_part(field: Field, scale: Scale) -> Part:
-    dense = DenseGrid(field.dense, field.origin_mm, field.spacing_mm, scale)
-    lattice = (field.cell, field.cell_mm, field.strut_mm)
-    return Part(scale.drawn(field.vertices_mm), field.faces, dense, lattice)
-
-
 def _starts_dense(field: Field, scale: Scale, found: Findings, layer_mm: float) -> list[bool]:
     if not found.islands:
         return []
@@ -220,7 +187,7 @@ def build_part(job: Job) -> None:
     themes = check_themes(machine)
     field = Field.load(job.input("field"), job.input("field_data"))
     scale = Scale.about_foot(revision.scale_xyz, field.vertices_mm)
-    part = _field_part(field, scale)
+    part = Part.of_field(field, scale)
     scale.require_room(part.vertices_mm, machine.envelope_mm)
     purpose = str(job.settings["purpose"])
     facts = {

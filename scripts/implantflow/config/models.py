@@ -8,14 +8,19 @@ from pydantic import Field, model_validator
 
 from implantflow.config.base import Name, Section
 from implantflow.config.build import BuildConfig
+from implantflow.config.followup import FollowupConfig
 from implantflow.config.implant import ImplantConfig
 from implantflow.config.ingest import IngestConfig
+from implantflow.config.inspect import InspectConfig
 from implantflow.config.lattice import LatticeConfig
 from implantflow.config.plan import PlanConfig
 from implantflow.config.prototype import PrototypeConfig
+from implantflow.config.release import ReleaseConfig
 from implantflow.config.review import ReviewConfig
 from implantflow.config.segment import SegmentConfig
 from implantflow.config.simulated import SimulatedConfig
+from implantflow.config.simulated_followup import SimulatedFollowupConfig
+from implantflow.config.simulated_print import SimulatedPrintConfig
 from implantflow.config.strength import StrengthConfig
 from implantflow.config.tumour import TumourConfig
 
@@ -38,6 +43,15 @@ class CaseConfig(Section):
         description="Only for the project's own phantom patients: how the scans are simulated. "
         "Leave it out for scans of a person.",
     )
+    simulated_print: SimulatedPrintConfig | None = Field(
+        default=None,
+        description="How the prints and their scans are simulated, where no machine has printed the implant. "
+        "Leave it out for real prints.",
+    )
+    simulated_followup: SimulatedFollowupConfig | None = Field(
+        default=None,
+        description="How the CT scans after the operation are simulated. Leave it out for scans of a person.",
+    )
     ingest: IngestConfig = Field(description="The image series of the case.")
     segment: SegmentConfig = Field(description="Bones from the planning CT.")
     tumour: TumourConfig = Field(description="Tumour extent over time.")
@@ -47,6 +61,15 @@ class CaseConfig(Section):
     strength: StrengthConfig = Field(description="Material, loads and limits of the strength check.")
     lattice: LatticeConfig = Field(description="Porous architecture.")
     build: BuildConfig = Field(description="Machine, orientation and build revisions.")
+    inspect: InspectConfig | None = Field(
+        default=None, description="Scans of the printed parts, and when a print is accepted."
+    )
+    release: ReleaseConfig | None = Field(
+        default=None, description="What goes to the theatre, of which build revision."
+    )
+    followup: FollowupConfig | None = Field(
+        default=None, description="CT scans after the operation: migration, fusion of each face, ingrowth."
+    )
     review: ReviewConfig = Field(description="How the gates are passed.")
 
     @model_validator(mode="after")
@@ -74,22 +97,88 @@ class CaseConfig(Section):
             known.add(iteration.id)
         if self.prototype.approved not in known:
             problems.append(f"prototype.approved names '{self.prototype.approved}'")
-        for name, entry in self.ingest.series.items():
-            if (entry.dicom is None) != (self.simulated is not None):
-                problems.append(
-                    f"ingest.series.{name}.dicom must be "
-                    + ("left out in a simulated case" if self.simulated else "the folder of its DICOM files")
-                )
+        problems += self._source_problems() + self._later_problems()
         if self.purpose == "clinical":
             problems += self._clinical_problems()
         if problems:
             raise ValueError("; ".join(problems))
         return self
 
+    @property
+    def followup_series(self) -> list[str]:
+        """Names of the series of the follow-up, in the order of its time points."""
+        return [] if self.followup is None else [t.series for t in self.followup.timepoints]
+
+    @property
+    def preoperative_series(self) -> list[str]:
+        """Names of the series that the plan is made from."""
+        later = set(self.followup_series)
+        return [name for name in self.ingest.series if name not in later]
+
+    def is_simulated(self, series: str) -> bool:
+        """True when the scan of this name is made by the project itself."""
+        if series in self.followup_series:
+            return self.simulated_followup is not None
+        return self.simulated is not None
+
+    def _source_problems(self) -> list[str]:
+        """Scans come from DICOM files or from the simulator, never from both or neither."""
+        found = []
+        for name, entry in self.ingest.series.items():
+            simulated = self.is_simulated(name)
+            if (entry.dicom is None) != simulated:
+                found.append(
+                    f"ingest.series.{name}.dicom must be "
+                    + ("left out: this scan is simulated" if simulated else "the folder of its DICOM files")
+                )
+        for revision in () if self.inspect is None else self.inspect.revisions:
+            given = revision.file or revision.dicom
+            if (given is None) != (self.simulated_print is not None):
+                found.append(
+                    f"inspect.revisions.{revision.id} must "
+                    + (
+                        "name no file or folder: the prints are simulated"
+                        if self.simulated_print is not None
+                        else "name the scan: file (surface) or dicom (ct)"
+                    )
+                )
+        return found
+
+    def _later_problems(self) -> list[str]:
+        """What the stages after the build name must exist."""
+        found = []
+        built = {revision.id for revision in self.build.revisions}
+        inspected = set() if self.inspect is None else {revision.id for revision in self.inspect.revisions}
+        found += [
+            f"inspect.revisions names '{name}', not among build.revisions"
+            for name in sorted(inspected - built)
+        ]
+        if self.inspect is not None:
+            prints = {revision.series for revision in self.inspect.revisions if revision.series}
+            found += [
+                f"inspect.revisions and ingest.series both name a series '{name}'"
+                for name in sorted(prints & set(self.ingest.series))
+            ]
+        if self.release is not None and self.release.revision not in inspected:
+            found.append(
+                f"release.revision is '{self.release.revision}', whose print is not among inspect.revisions"
+            )
+        found += [
+            f"followup names series '{name}', which is not among ingest.series"
+            for name in self.followup_series
+            if name not in self.ingest.series
+        ]
+        if self.ingest.planning_ct in self.followup_series:
+            found.append("ingest.planning_ct is also a series of the follow-up")
+        if self.simulated_followup is not None:
+            made, wanted = set(self.simulated_followup.scans), set(self.followup_series)
+            found += [f"simulated_followup.scans lacks '{name}'" for name in sorted(wanted - made)]
+        return found
+
     def _clinical_problems(self) -> list[str]:
         problems = self.review.clinical_problems()
-        if self.simulated is not None:
-            problems.append("a clinical case cannot be simulated")
+        if self.simulated or self.simulated_print or self.simulated_followup:
+            problems.append("a clinical case cannot be simulated, nor its print or its follow-up")
         if self.segment.prior.kind == "atlas":
             problems.append(
                 "a clinical case may not use the atlas (its own licence says not for clinical use)"

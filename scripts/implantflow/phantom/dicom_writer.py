@@ -46,11 +46,11 @@ class Series:
 
 @dataclass(frozen=True)
 class Person:
-    """An invented patient; the name must begin with SIMULATED."""
+    """Whose a simulated series is; the name must begin with SIMULATED. Without a birth date the field is empty."""
 
     name: str
     patient_id: str
-    birth_date: date
+    birth_date: date | None
     sex: str
 
 
@@ -103,7 +103,7 @@ def _describe(ds: Any, person: Person, series: Series, series_uid: str) -> None:
     ds.SeriesDescription = series.description
     ds.PatientName = person.name
     ds.PatientID = person.patient_id
-    ds.PatientBirthDate = person.birth_date.strftime("%Y%m%d")
+    ds.PatientBirthDate = person.birth_date.strftime("%Y%m%d") if person.birth_date else ""
     ds.PatientSex = person.sex
     ds.PatientPosition = "HFS"
     ds.BodyPartExamined = "PELVIS"

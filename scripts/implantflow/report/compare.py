@@ -14,13 +14,12 @@ from typing import Any
 from implantflow.artifacts import plain, read_json, temporary, write_json
 from implantflow.geometry import Plane
 from implantflow.jobs import Job, progress
-from implantflow.report import compare_geometry
+from implantflow.report import compare_geometry, compare_outcome
+from implantflow.report.compare_entry import Entries, entry_of
 from implantflow.report.figure_spec import Row
 from implantflow.report.figures_shown import LISTINGS, ROWS
 from implantflow.report.rows import MISSING, dig_named, shown
 from implantflow.volumes import read_volume
-
-Entries = dict[str, dict[str, Any]]
 
 #: Codes of the bones in both label maps.
 _CODES = {"sacrum": 1, "hip_left": 2, "hip_right": 3, "l5": 4}
@@ -50,12 +49,25 @@ def compare(case_dir: Path, summary: Mapping[str, Any], truth_dir: Path) -> dict
         ``available``, ``note``, and ``figures``: dotted key of the result -> value, truth, error_abs, error_pct or
         what fits the figure, and the same as text (``shown_value``, ``shown_truth``, ``shown_error``, ``text``).
     """
-    if not (truth_dir / "truth.json").is_file():
+    figures: Entries = {}
+    if (truth_dir / "truth.json").is_file():
+        figures |= _of_patient(case_dir, summary, truth_dir)
+    figures |= compare_outcome.prints(summary, truth_dir)
+    figures |= compare_outcome.followups(summary, truth_dir)
+    if not figures:
         return {
             "available": False,
             "note": "truth not available: the truth folder of this simulated case is not there",
             "figures": {},
         }
+    return {
+        "available": True,
+        "note": "computed from the results and the truth of what was simulated",
+        "figures": figures,
+    }
+
+
+def _of_patient(case_dir: Path, summary: Mapping[str, Any], truth_dir: Path) -> Entries:
     truth = read_json(truth_dir / "truth.json")
     figures = _figures(summary, truth)
     progress("comparison: registrations")
@@ -64,12 +76,7 @@ def compare(case_dir: Path, summary: Mapping[str, Any], truth_dir: Path) -> dict
     figures |= _labels(case_dir, truth_dir)
     figures |= _tumour_masks(case_dir, truth_dir, summary)
     figures |= _surfaces(case_dir, truth_dir)
-    figures |= _midline(summary, truth, truth_dir)
-    return {
-        "available": True,
-        "note": "computed from the results and the truth of the phantom",
-        "figures": figures,
-    }
+    return figures | _midline(summary, truth, truth_dir)
 
 
 def _figures(summary: Mapping[str, Any], truth: Mapping[str, Any]) -> Entries:
@@ -80,14 +87,14 @@ def _figures(summary: Mapping[str, Any], truth: Mapping[str, Any]) -> Entries:
             continue
         row = _row_of(key)
         if value is None:
-            found[key] = _entry(None, true_value, MISSING, shown_in(row, true_value), "no result")
+            found[key] = entry_of(None, true_value, MISSING, shown_in(row, true_value), "no result")
         elif isinstance(true_value, int | float) and not isinstance(true_value, bool):
             found[key] = _number(row, float(value), float(true_value))
         elif isinstance(true_value, Sequence) and not isinstance(true_value, str):
             found[key] = _numbers(row, value, true_value)
         else:
             same = value == true_value
-            found[key] = _entry(
+            found[key] = entry_of(
                 value, true_value, str(value), str(true_value), "agrees" if same else "differs"
             )
     return found
@@ -112,24 +119,12 @@ def shown_in(row: Row, value: Any) -> str:
     return f"{shown(value, row.digits, row.factor)} {row.unit}".rstrip()
 
 
-def _entry(value: Any, truth: Any, told: str, true: str, error: str, **more: Any) -> dict[str, Any]:
-    return {
-        "value": value,
-        "truth": truth,
-        **more,
-        "shown_value": told,
-        "shown_truth": true,
-        "shown_error": error,
-        "text": f"{true} ({error})",
-    }
-
-
 def _number(row: Row, value: float, truth: float) -> dict[str, Any]:
     difference = value - truth
     percent = 100.0 * difference / abs(truth) if truth else None
     told = f"{percent:+.1f} %" if percent is not None else f"{difference:+.3g}"
     told = told.replace("-", "−")
-    return _entry(
+    return entry_of(
         value,
         truth,
         shown_in(row, value),
@@ -146,7 +141,7 @@ def _numbers(row: Row, value: Any, truth: Sequence[Any]) -> dict[str, Any]:
     errors = [a - b for a, b in zip(mine, true, strict=False)]
     worst = max(errors, key=abs, default=0.0)
     told = f"largest error {worst:+.1f} {row.unit}".replace("-", "−").rstrip()
-    return _entry(mine, true, shown_in(row, mine), shown_in(row, true), told, error_abs=errors)
+    return entry_of(mine, true, shown_in(row, mine), shown_in(row, true), told, error_abs=errors)
 
 
 def _midline(summary: Mapping[str, Any], truth: Mapping[str, Any], truth_dir: Path) -> Entries:
@@ -161,7 +156,7 @@ def _midline(summary: Mapping[str, Any], truth: Mapping[str, Any], truth_dir: Pa
     )
     told = f"angle {error['angle_deg']:.2f}°, at most {error['max_mm']:.2f} mm over the sacrum"
     return {
-        "plan.midline_plane": _entry(
+        "plan.midline_plane": entry_of(
             plan["midline_plane"],
             true_plane,
             shown(plan["midline_plane"], 2),
@@ -184,7 +179,7 @@ def _registrations(summary: Mapping[str, Any], truth: Mapping[str, Any]) -> Entr
         error = compare_geometry.registration_error(
             matrix, true, place["centre_lps_mm"], max(map(float, place["axes_mm"]))
         )
-        found[f"tumour.timepoints.{name}.registration"] = _entry(
+        found[f"tumour.timepoints.{name}.registration"] = entry_of(
             "rigid transform", "rigid transform", "rigid", "rigid", f"at most {error:.2f} mm over the tumour's box",
             target_error_max_mm=error,
         )  # fmt: skip
@@ -201,7 +196,7 @@ def _labels(case_dir: Path, truth_dir: Path) -> Entries:
     for name, code in _CODES.items():
         value = compare_geometry.dice(found == code, truth.array == code)
         if value is not None:
-            entries[f"segment.labels.{name}.dice"] = _entry(
+            entries[f"segment.labels.{name}.dice"] = entry_of(
                 value,
                 1.0,
                 f"Dice {value:.3f}",
@@ -223,7 +218,7 @@ def _tumour_masks(case_dir: Path, truth_dir: Path, summary: Mapping[str, Any]) -
         found = compare_geometry.on_grid(read_volume(paths[0]), truth)
         value = compare_geometry.dice(found > 0, truth.array > 0)
         if value is not None:
-            entries[f"tumour.timepoints.{name}.dice"] = _entry(
+            entries[f"tumour.timepoints.{name}.dice"] = entry_of(
                 value,
                 1.0,
                 f"Dice {value:.3f}",
@@ -242,7 +237,7 @@ def _surfaces(case_dir: Path, truth_dir: Path) -> Entries:
             continue
         error = compare_geometry.surface_distances(*paths)
         told = f"mean {error['mean_mm']:.2f} mm, p95 {error['p95_mm']:.2f} mm"
-        entries[f"segment.labels.{name}.surface"] = _entry(
+        entries[f"segment.labels.{name}.surface"] = entry_of(
             "surface", "surface", "surface", "surface", told, **error
         )
     return entries

@@ -43,5 +43,20 @@ HEADLINES: dict[str, tuple[Row, ...]] = {
         Row("revisions.-1.time_h", "time", "h", 1),
         Row("revisions.-1.solid_volume_mm3", "metal", "cm³", 2, 1e-3),
     ),
+    "inspect": (
+        Row("revisions.-1.id", "revision"),
+        Row("revisions.-1.decision", ""),
+        Row("revisions.-1.scale_error_pct", "scale error", "%", 2),
+    ),
+    "release": (
+        Row("revision", "revision"),
+        Row("traveller.status", "manufacturing record"),
+        Row("side", "side"),
+    ),
+    "followup": (
+        Row("timepoints.-1.migration_mm", "migration", "mm", 2),
+        Row("timepoints.-1.rotation_deg", "rotation", "°", 2),
+        Row("timepoints.-1.lattice.delta_bone_fraction", "bone in the pores", "", 2),
+    ),
     "audit": (Row("verified", "verified:"), Row("entries", "entries", "", 0)),
 }

@@ -53,6 +53,17 @@ _TEXTS: dict[str, str] = {
     "(Common Layer Interface 2.0); beam settings go beside it as themes, since CLI carries geometry only. The file is "
     "read back by a reader that shares no code with the writer. The vendor's software makes the machine's own file "
     "from this one.",
+    "inspect": "The scan is laid on the design by a rigid alignment from several starts that must agree; the deviation "
+    "of the outer surface is signed, too much metal is positive. Size is a separate fit with one scale per axis of the "
+    "build. Walls of holes and passages are not judged, since no scanner sees into them. The proposed compensation is "
+    "what was drawn divided by what was measured.",
+    "release": "Every file of the package is compared once more with what was approved: sides, digests, gates, checks. "
+    "The STL travels as a DICOM Encapsulated STL object in the frame of the planning CT. The manufacturing record is a "
+    "form for the people who make the device; until it is filled the release says so.",
+    "followup": "The pelvis is found by bone that was not operated on, the implant by its own metal; migration is the "
+    "motion of one in the other since the baseline. Faces are read along their normals, each with the least gap that "
+    "would have been seen. Bone in the pores is a change against the baseline only: one per cent of metal more or less "
+    "outweighs ten of bone, so a single scan cannot tell.",
     "audit": "Every job appends its inputs, outputs and code by SHA-256 to a hash-chained ledger; verification walks "
     "the chain and hashes every file again. These are technical controls; no regulatory compliance is claimed.",
 }

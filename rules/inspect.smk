@@ -1,0 +1,59 @@
+# Every printed revision against the design: deviation, size, verdict.
+
+
+def inspected(wildcards):
+    """What the case says about the scan of one printed revision."""
+    return next(
+        r for r in CASES[wildcards.case].inspect.revisions if r.id == wildcards.revision
+    )
+
+
+def scan_of_print(wildcards):
+    """The scan as this rule reads it: an STL, the folder of a simulated one, or the ingested CT of the print."""
+    case, scanned = CASES[wildcards.case], inspected(wildcards)
+    if scanned.kind == "ct":
+        return {
+            "volume": f"results/{wildcards.case}/ingest/{scanned.series}/volume.nii.gz"
+        }
+    if case.simulated_print is not None:
+        return {"scan": f"data/simulated/{wildcards.case}/print/{wildcards.revision}"}
+    return {"scan": str(Path(SITE.data_root) / scanned.file)}
+
+
+rule inspect_print:
+    """Lay the scan of a print on the design, judge its deviation and size, propose the next scale."""
+    input:
+        unpack(scan_of_print),
+        field="results/{case}/lattice/field.json",
+        field_data="results/{case}/lattice/field.npz",
+        build="results/{case}/build/{revision}/build.json",
+        regions="results/{case}/implant/regions.json",
+        implant="results/{case}/implant/implant.stl",
+    output:
+        deviation="results/{case}/inspect/{revision}/deviation.json",
+        map="results/{case}/inspect/{revision}/deviation.ply",
+        picture="results/{case}/inspect/{revision}/deviation.png",
+    log:
+        "results/{case}/logs/inspect_print.{revision}.log",
+    benchmark:
+        "results/{case}/benchmarks/inspect_print.{revision}.tsv"
+    threads: 2
+    params:
+        case_dir=case_dir,
+        settings=section(
+            "purpose",
+            inspect=lambda w: inspect_settings(w),
+            simulated=lambda w: CASES[w.case].simulated_print is not None,
+        ),
+        code=code("inspect.stage"),
+    script:
+        "../scripts/inspect_print.py"
+
+
+def inspect_settings(wildcards):
+    """The inspect section with the one revision of this job in place of the list."""
+    settings = CASES[wildcards.case].inspect.model_dump(
+        mode="json", exclude={"revisions"}
+    )
+    settings["revision"] = inspected(wildcards).model_dump(mode="json")
+    return settings

@@ -1,0 +1,27 @@
+# The prints of a case without a real machine: what the build file says, with a known error, and its scan.
+
+
+rule simulate_print:
+    """Print a build revision in simulation and scan it, with the truth in a file that no stage reads."""
+    input:
+        cli="results/{case}/build/{revision}/build.cli",
+    output:
+        scan=directory("data/simulated/{case}/print/{revision}"),
+    log:
+        "results/{case}/logs/simulate_print.{revision}.log",
+    benchmark:
+        "results/{case}/benchmarks/simulate_print.{revision}.tsv"
+    threads: 2
+    params:
+        case_dir=case_dir,
+        settings=section(
+            "simulated_print",
+            revision=lambda w: w.revision,
+            kind=lambda w: inspected(w).kind,
+        ),
+        side=lambda w: {
+            "truth": f"data/simulated/{w.case}/truth/print_{w.revision}.json"
+        },
+        code=code("phantom.print_scan"),
+    script:
+        "../scripts/simulate_print.py"

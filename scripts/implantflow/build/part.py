@@ -1,0 +1,48 @@
+"""What is to be built: an outer solid, what of it is dense, and the lattice that fills the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.build.scale import Scale, drawn_distances
+from implantflow.build.slicer import DenseGrid
+from implantflow.field.field import Field
+from implantflow.field.volume import mesh_volume_mm3, volumes_of
+from implantflow.geometry import FloatArray
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is to be built: outer solid as drawn in build_xyz, dense region, lattice (cell, cell_mm, strut_mm)."""
+
+    vertices_mm: FloatArray
+    faces: NDArray[np.int64]
+    dense: DenseGrid | None
+    lattice: tuple[str, float, float] | None
+
+    @classmethod
+    def of_field(cls, field: Field, scale: Scale) -> Part:
+        """The field's part as a build draws it; the lattice keeps its cell whatever the scale."""
+        dense = DenseGrid(field.dense, field.origin_mm, field.spacing_mm, scale)
+        lattice = (field.cell, field.cell_mm, field.strut_mm)
+        return cls(scale.drawn(field.vertices_mm), field.faces, dense, lattice)
+
+    @property
+    def box_mm(self) -> FloatArray:
+        """(2, 3) lowest and highest corner."""
+        return np.array([self.vertices_mm.min(0), self.vertices_mm.max(0)])
+
+    def material_mm3(self) -> float:
+        """Volume of metal by sampling the field itself, independent of the slicer."""
+        dense = None
+        if self.dense is not None:
+            dense = (self.dense.grid, self.dense.origin_mm, self.dense.spacing_mm)
+            if not self.dense.scale.is_one:
+                dense = drawn_distances(*dense, self.dense.scale)
+        solid_mm3 = mesh_volume_mm3(self.vertices_mm, self.faces)
+        if self.lattice is None:
+            return solid_mm3
+        return volumes_of(self.vertices_mm, self.faces, solid_mm3, dense, self.lattice).material_mm3

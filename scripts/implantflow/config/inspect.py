@@ -1,0 +1,104 @@
+"""Config of the inspection of printed parts: what was scanned, and when a print is accepted."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from implantflow.config.base import Name, Section
+
+
+class InspectLimits(Section):
+    """Limits of the inspection; what lies outside is rejected, what was not seen cannot be judged."""
+
+    tolerance_mm: float = Field(
+        gt=0.0,
+        le=2.0,
+        description="Greatest allowed deviation of the printed outer surface from the design, either way (mm). It is "
+        "the surgeon's and the engineer's figure for the fit; electron-beam melting as built reaches 0.2 to 0.4.",
+    )
+    within_tolerance_min_pct: float = Field(
+        ge=50.0,
+        le=100.0,
+        description="Least share of the scanned outer surface inside the tolerance (percent).",
+    )
+    p95_max_mm: float = Field(
+        gt=0.0,
+        le=2.0,
+        description="95 of 100 parts of the scanned outer surface must deviate by no more than this (mm).",
+    )
+    scale_error_max_pct: float = Field(
+        gt=0.0,
+        le=2.0,
+        description="Greatest allowed error of the printed size along any axis of the build (percent). Not known "
+        "twice as well as this (standard error), it cannot be judged.",
+    )
+    coverage_min_pct: float = Field(
+        ge=50.0,
+        le=100.0,
+        description="Least share of the designed outer surface, and of every contact face, that the scan must show "
+        "(percent). The walls of holes and passages are not counted: no scanner sees into them.",
+    )
+
+
+class InspectRevision(Section):
+    """The scan of one printed build revision."""
+
+    id: Name = Field(description="Build revision that was printed and scanned.")
+    kind: Literal["surface", "ct"] = Field(
+        description="surface: a mesh of an optical scanner (STL, mm). ct: an industrial CT (DICOM)."
+    )
+    file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Kind surface: the scan's STL below the site's data_root. Left out where prints are simulated.",
+    )
+    series: Name | None = Field(
+        default=None, description="Kind ct: neutral name under which the CT of the print is ingested."
+    )
+    dicom: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Kind ct: folder of its DICOM files below the site's data_root. Left out where prints are "
+        "simulated.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> InspectRevision:
+        if self.kind == "surface" and (self.series or self.dicom):
+            raise ValueError(
+                f"revision {self.id!r} is of kind surface: leave series and dicom out, give file"
+            )
+        if self.kind == "ct" and self.file:
+            raise ValueError(f"revision {self.id!r} is of kind ct: leave file out, give series and dicom")
+        if self.kind == "ct" and self.series is None:
+            raise ValueError(
+                f"revision {self.id!r} is of kind ct: name its series, for example print_{self.id}"
+            )
+        return self
+
+
+class InspectSettings(InspectLimits):
+    """The limits and the one revision of a job."""
+
+    revision: InspectRevision = Field(description="The revision that this job inspects.")
+
+
+class InspectConfig(InspectLimits):
+    """The inspection of the prints."""
+
+    revisions: tuple[InspectRevision, ...] = Field(
+        min_length=1, description="Printed revisions, oldest first; the last is the one that can be released."
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> InspectConfig:
+        for what, names in (
+            ("revision", [r.id for r in self.revisions]),
+            ("series", [r.series for r in self.revisions if r.series]),
+        ):
+            twice = {name for name in names if names.count(name) > 1}
+            if twice:
+                raise ValueError(f"inspected {what} listed twice: {', '.join(sorted(map(str, twice)))}")
+        return self

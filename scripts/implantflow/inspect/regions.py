@@ -1,0 +1,93 @@
+"""Which part of the designed surface a triangle belongs to, by the names of regions.json."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.errors import InputError
+from implantflow.field.field import Field
+from implantflow.geometry import FloatArray, transform_points
+
+#: The wall of a hole lies no further from its radius than this (mm).
+_WALL_MM = 0.35
+#: Names of what is no contact face.
+HOLES, DENSE, POROUS = "holes_and_passages", "other_dense_surface", "other_porous_surface"
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Regions of the designed outer surface.
+
+    Attributes
+    ----------
+    names : of all regions; contact faces first, then :data:`DENSE`, :data:`POROUS`, :data:`HOLES`.
+    of_triangle : (M,) index into ``names`` of every triangle of the implant.
+    faces : how many of the names are contact faces.
+    """
+
+    names: list[str]
+    of_triangle: NDArray[np.int64]
+    faces: int
+
+    def triangles(self, name: str) -> NDArray[np.bool_]:
+        """(M,) mask of a region's triangles."""
+        return np.asarray(self.of_triangle == self.names.index(name))
+
+
+def regions_of(field: Field, regions: Mapping[str, Any]) -> Regions:
+    """Divide the designed surface (triangles of ``field``) by ``regions`` (content of regions.json).
+
+    Raises
+    ------
+    InputError
+        The regions name triangles that the field does not have.
+    """
+    corners = field.vertices_mm[field.faces]
+    centres = corners.mean(axis=1)
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    names = [str(face["name"]) for face in regions["contact_faces"]] + [DENSE, POROUS, HOLES]
+    below = field.dense_value(centres - 0.1 * normal)
+    found = np.where(below < 0, names.index(DENSE), names.index(POROUS))
+    for number, face in enumerate(regions["contact_faces"]):
+        ids = np.asarray(face["triangles"], dtype=np.int64)
+        if len(ids) and (ids.min() < 0 or ids.max() >= len(found)):
+            raise InputError(
+                f"contact face {face['name']!r} names triangles that the field does not have",
+                where="regions.json",
+                fix="run the implant and lattice stages again: their files belong together",
+            )
+        found[ids] = number
+    for line, radius in _holes(regions):
+        path = transform_points(field.build_from_patient, line)
+        on_wall = _distance_to_line(centres, path) < radius + _WALL_MM
+        found[on_wall & (found >= len(names) - 3)] = names.index(HOLES)
+    return Regions(names, found, len(names) - 3)
+
+
+def _holes(regions: Mapping[str, Any]) -> list[tuple[FloatArray, float]]:
+    """Axes (P, 3) in patient LPS and radii of everything drilled or bent through the part."""
+    found = [
+        (np.array([hole["start_lps_mm"], hole["end_lps_mm"]], dtype=float), hole["diameter_mm"] / 2.0)
+        for hole in regions.get("screw_holes", [])
+    ]
+    found += [
+        (np.array(passage["polyline_lps_mm"], dtype=float), passage["diameter_mm"] / 2.0)
+        for passage in regions.get("cable_passages", [])
+    ]
+    return found
+
+
+def _distance_to_line(points: FloatArray, path: FloatArray) -> FloatArray:
+    nearest = np.full(len(points), np.inf)
+    for start, end in itertools.pairwise(path):
+        along = end - start
+        t = np.clip((points - start) @ along / max(float(along @ along), 1e-12), 0.0, 1.0)
+        nearest = np.minimum(nearest, np.linalg.norm(points - start - t[:, None] * along, axis=1))
+    return nearest
