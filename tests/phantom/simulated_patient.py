@@ -46,7 +46,7 @@ def simulate(folder: Path, threads: int, **changes: Any) -> Simulated:
         case_dir=folder,
         wildcards={"case": "tiny"},
         inputs={},
-        outputs={name: found.dicom / name for name in SERIES},
+        outputs={name: found.dicom / name for name in SERIES} | {"anatomy": folder / "anatomy" / "ct.nii.gz"},
         settings={"simulated": SETTINGS | changes},
         function="implantflow.phantom.simulate:simulate_patient",
         code_digest="",

@@ -111,7 +111,9 @@ class SimulatedFollowupConfig(Section):
         description="Reconstruction kernel: soft is ramp with Hann (1.4 mm wide), sharp is Shepp-Logan (0.8 mm)."
     )
     spacing_mm: tuple[
-        Annotated[float, Field(ge=0.3, le=2)], Annotated[float, Field(ge=0.3, le=2)], Literal[1.0, 2.0]
+        Annotated[float, Field(ge=0.3, le=2)],
+        Annotated[float, Field(ge=0.3, le=2)],
+        Annotated[float, Field(ge=1, le=2)],
     ] = Field(description="Pixel size, twice the same, and slice thickness (1 or 2), mm.")
     views: int = Field(
         ge=96,
@@ -156,7 +158,9 @@ class SimulatedFollowupConfig(Section):
     )
 
     @model_validator(mode="after")
-    def _square_pixels(self) -> Self:
+    def _whole_rows_and_square_pixels(self) -> Self:
         if self.spacing_mm[0] != self.spacing_mm[1]:
             raise ValueError("spacing_mm: pixels must be square")
+        if self.spacing_mm[2] not in (1.0, 2.0):
+            raise ValueError("spacing_mm: slices are 1 or 2 mm thick (whole detector rows)")
         return self

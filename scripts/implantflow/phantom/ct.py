@@ -48,12 +48,23 @@ def ct_contrast(shape: Shape) -> Contrast:
     )
 
 
-def simulate_ct(scene: Scene, noise_hu: float, threads: int = 1) -> NDArray[np.int16]:
-    """The CT (K, J, I) int16 HU on the scene's grid: rendered, blurred by the point spread, with noise."""
+def render_ct(scene: Scene, threads: int = 1) -> Field:
+    """The planning anatomy (K, J, I) in HU on the scene's grid, as it is before any scanner: no blur, no noise."""
     hu = render(scene, ct_contrast(scene.patient.shape), threads)
     add_marrow_features(hu, scene, endplate=330.0, vein=-140.0, threads=threads)
     add_tumour(hu, scene, scene.tumours["diagnosis"], _BED, 11.0)
     add_tumour(hu, scene, scene.tumours["preoperative"], _TREATED, 3.0)
+    return hu
+
+
+def simulate_ct(
+    scene: Scene, noise_hu: float, threads: int = 1, anatomy: Field | None = None
+) -> NDArray[np.int16]:
+    """The CT (K, J, I) int16 HU on the scene's grid: rendered, blurred by the point spread, with noise.
+
+    ``anatomy`` is what :func:`render_ct` gives, where it is there already.
+    """
+    hu = render_ct(scene, threads) if anatomy is None else anatomy
     hu = blurred(hu, np.array(_PSF_MM) / scene.grid.spacing_mm, threads)
     out = np.empty(hu.shape, np.int16)
     over_slabs(lambda a, b: _digitise(hu, out, noise_hu, scene.patient.shape.seed, a, b), len(hu), threads)

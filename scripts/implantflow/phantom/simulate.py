@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from implantflow.config.simulated import SimulatedConfig
 from implantflow.geometry import FloatArray
 from implantflow.jobs import Job, progress
 from implantflow.phantom.anatomy import Pose
-from implantflow.phantom.ct import simulate_ct
+from implantflow.phantom.ct import render_ct, simulate_ct
 from implantflow.phantom.dicom_writer import Series, write_series
-from implantflow.phantom.grids import Grid
+from implantflow.phantom.grids import Field, Grid
 from implantflow.phantom.identity import invented_person
 from implantflow.phantom.mr import mr_background, simulate_mr
 from implantflow.phantom.population import draw_in_range
 from implantflow.phantom.poses import poses
 from implantflow.phantom.scene import Scene, build_scene
 from implantflow.phantom.truth import write_truth
+from implantflow.volumes import Volume, write_volume
 
 #: What the CT covers across the body around the S1 endplate, mm: |x|, front, back.
 _ACROSS_MM = (172.8, -128.0, 116.0)
@@ -25,14 +27,19 @@ _ACROSS_MM = (172.8, -128.0, 116.0)
 def simulate_patient(job: Job) -> None:
     """Write the outputs ``ct_planning``, ``mr_diagnosis``, ``mr_preoperative`` (folders of DICOM files).
 
-    The side output ``truth`` is a folder that no stage reads. Settings: ``simulated`` (SimulatedConfig).
+    The output ``anatomy`` holds the patient before any scanner, for the scans that are simulated after the
+    operation: HU without blur or noise, on the planning CT's grid. The side output ``truth`` is a folder that no
+    stage reads. Settings: ``simulated`` (SimulatedConfig).
     """
     cfg = SimulatedConfig.model_validate(job.settings["simulated"])
     progress("simulate: drawing the anatomy")
     scene, placed = make_scene(cfg, job.threads)
     person = invented_person(cfg)
     progress("simulate: CT")
-    write_series(job.outputs["ct_planning"], person, _ct_series(cfg, scene, job.threads))
+    anatomy = render_ct(scene, job.threads)
+    write_volume(job.outputs["anatomy"], Volume(_whole_hu(anatomy), scene.grid.affine))
+    write_series(job.outputs["ct_planning"], person, _ct_series(cfg, scene, anatomy, job.threads))
+    del anatomy
     background = mr_background(scene, job.threads)
     registrations: dict[str, FloatArray] = {}
     for number, timepoint in enumerate(("diagnosis", "preoperative"), 2):
@@ -91,11 +98,15 @@ def make_scene(cfg: SimulatedConfig, threads: int) -> tuple[Scene, dict[str, Flo
     return build_scene(patient, Grid(grid.shape, np.round(grid.affine, 6)), pose, threads), placed
 
 
-def _ct_series(cfg: SimulatedConfig, scene: Scene, threads: int) -> Series:
+def _whole_hu(anatomy: Field) -> NDArray[np.int16]:
+    return np.clip(np.rint(anatomy), -1024, 3071).astype(np.int16)
+
+
+def _ct_series(cfg: SimulatedConfig, scene: Scene, anatomy: Field, threads: int) -> Series:
     columns = scene.grid.shape[2] * scene.grid.spacing_mm[0]
     return Series(
         modality="CT",
-        array=simulate_ct(scene, cfg.ct_noise_hu, threads),
+        array=simulate_ct(scene, cfg.ct_noise_hu, threads, anatomy),
         affine_lps=scene.grid.affine,
         frame="ct_planning",
         number=1,
