@@ -21,6 +21,7 @@ include: "rules/lattice.smk"
 include: "rules/build.smk"
 include: "rules/inspect.smk"
 include: "rules/release.smk"
+include: "rules/followup.smk"
 include: "rules/audit.smk"
 include: "rules/report.smk"
 

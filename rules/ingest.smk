@@ -57,7 +57,6 @@ rule agree_series:
             dicom_folder(w.case, s) for s in CASES[w.case].preoperative_series
         ],
         manifests=lambda w: manifests(w, CASES[w.case].preoperative_series),
-        resolved="results/{case}/config.resolved.yaml",
     output:
         ingest="results/{case}/ingest/ingest.json",
     log:

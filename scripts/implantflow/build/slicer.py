@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,13 +69,13 @@ class Plan:
     net_pitch_mm: float
     area_min_mm2: float
 
-    @property
+    @cached_property
     def first_layer(self) -> int:
         """Number of the layer, counted from the plate, that holds the lowest point."""
         lowest = float(self.solid.vertices_mm[:, 2].min())
         return math.floor(lowest / self.layer_mm + 1e-6)
 
-    @property
+    @cached_property
     def layers(self) -> int:
         """How many layers the part has: those whose middle plane lies below the highest point."""
         top = float(self.solid.vertices_mm[:, 2].max()) / self.layer_mm

@@ -1,0 +1,249 @@
+"""Bone in the pores: change of HU against the baseline in the same places of the lattice.
+
+An absolute bone share cannot be had: one per cent of metal more or less outweighs ten of bone. In the difference of
+two scans of one protocol the metal is the same and cancels, and what is left is what has come into the pores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.errors import GeometryError
+from implantflow.followup.attenuation import Sensitivity, sensitivity
+from implantflow.followup.design import Depths
+from implantflow.followup.faces import Face
+from implantflow.followup.profile import Scan
+from implantflow.followup.rigid import blocks, motion
+from implantflow.geometry import FloatArray, transform_points
+
+#: Places are this far apart, mm; no divisor of the usual cells.
+_STEP_MM = 0.9
+_BLOCK_MM = 10.0
+_CEILING_HU = 2950.0
+_SURE = 1.96
+_MIN_PLACES = 200
+BANDS_MM = ((0.0, 2.0), (2.0, 4.0), (4.0, 8.0))
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """What the interval has to cover besides noise.
+
+    Attributes
+    ----------
+    fluid_hu, fat_hu : what may fill pores without bone, at the baseline and later.
+    drift_hu : how much two scans of one protocol may differ in HU inside metal.
+    metal_share_error : by how much the printed share of metal may differ from the designed one.
+    """
+
+    fluid_hu: float
+    fat_hu: float
+    drift_hu: float
+    metal_share_error: float
+
+
+@dataclass(frozen=True)
+class Region:
+    """Places in the porous part, planned patient LPS.
+
+    Attributes
+    ----------
+    places : (N, 3) mm.
+    core : (N,) True far from dense metal, screws and the surface.
+    face : (N,) number of the nearest contact face within the deepest band, -1: none.
+    depth_mm : (N,) distance to it; where the wall is dense, pores begin only behind the wall.
+    """
+
+    places: FloatArray
+    core: NDArray[np.bool_]
+    face: NDArray[np.int64]
+    depth_mm: FloatArray
+
+
+def porous_region(
+    places: FloatArray,
+    depths: Depths,
+    faces: list[Face],
+    near_hardware: NDArray[np.bool_],
+    margins_mm: tuple[float, float],
+) -> Region:
+    """Sort ``places`` (N, 3) of the porous part; ``margins_mm`` of the core from dense metal and from the surface.
+
+    Places ``near_hardware`` (N,) belong to nothing: they are dropped.
+    """
+    from scipy.spatial import cKDTree
+
+    places = places[~near_hardware]
+    core = (depths.to_dense(places) >= margins_mm[0]) & (depths.below_surface(places) >= margins_mm[1])
+    number = np.full(len(places), -1, dtype=np.int64)
+    depth = np.full(len(places), np.inf)
+    deepest = BANDS_MM[-1][1]
+    for index, face in enumerate(faces):
+        way, _ = cKDTree(face.lines.points).query(places, distance_upper_bound=deepest)
+        nearer = (way < depth) & (way < deepest)
+        number[nearer], depth[nearer] = index, way[nearer]
+    return Region(places, core, number, depth)
+
+
+def porous_places(depths: Depths, bounds_mm: FloatArray) -> FloatArray:
+    """(N, 3) regular places inside the porous part, planned patient LPS; ``bounds_mm`` (2, 3) of the implant."""
+    low, high = bounds_mm
+    axes = [np.arange(low[a] + 0.37 * _STEP_MM, high[a], _STEP_MM) for a in range(3)]
+    z, y, x = np.meshgrid(axes[2], axes[1], axes[0], indexing="ij")
+    places = np.stack([x.ravel(), y.ravel(), z.ravel()], axis=1)
+    places = places[depths.near_surface(places) < 0]
+    return places[~depths.is_dense(places)]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """HU at the region's places: (N,) arrays, NaN where the scan ends or is at its ceiling."""
+
+    now: FloatArray
+    base: FloatArray | None
+    share: FloatArray
+
+    @classmethod
+    def of(cls, region: Region, now: Scan, base: Scan | None) -> Sampled:
+        """Read both scans at the same places of the implant."""
+        first = _capped(now, region.places)
+        second = None if base is None else _capped(base, region.places)
+        share = now.model.values(region.places)
+        return cls(first, second, share)
+
+
+def _capped(scan: Scan, places: FloatArray) -> FloatArray:
+    value = scan.smooth.values(transform_points(scan.scan_from_design, places))
+    with np.errstate(invalid="ignore"):
+        value[value > _CEILING_HU] = np.nan
+    return value
+
+
+def change(
+    region: Region,
+    sampled: Sampled,
+    chosen: NDArray[np.bool_],
+    doubts: Doubts,
+    gauge: Sensitivity,
+    pose_hu: float,
+    tissue_drift_hu: float,
+) -> dict[str, Any]:
+    """Change of HU and of the share of bone over ``chosen`` (N,) places, with its interval.
+
+    The interval adds up, at 95 %: noise and unevenness (blocks of 10 mm), error of the poses, drift between the
+    scans; then the range of the sensitivity; and, to one side or both, that what fills the pores without bone may
+    have changed between fluid and fat.
+    """
+    if sampled.base is None:
+        raise ValueError("change needs a baseline")
+    both = chosen & np.isfinite(sampled.now) & np.isfinite(sampled.base)
+    share_used = float(both.sum()) / max(int(chosen.sum()), 1)
+    if both.sum() < _MIN_PLACES or share_used < 0.5:
+        return not_determinable(
+            f"only {int(both.sum())} of {int(chosen.sum())} places in the lattice are inside both scans and below "
+            "the scanner's ceiling"
+        )
+    delta = sampled.now[both] - sampled.base[both]
+    mean = float(delta.mean())
+    noise = _block_error(delta, region.places[both])
+    drift = float(np.hypot(doubts.drift_hu, tissue_drift_hu))
+    error = float(np.sqrt((_SURE * noise) ** 2 + (_SURE * pose_hu) ** 2 + drift**2))
+    fraction = mean / gauge.hu_per_share
+    corners = [(mean + e) / s for e in (-error, error) for s in (gauge.low, gauge.high)]
+    pores = 1.0 - gauge.metal_share
+    filler = pores * (doubts.fluid_hu - doubts.fat_hu) / gauge.hu_per_share
+    low, high = min(corners), max(corners)
+    free = max(1.0 - max(high, 0.0), 0.0)
+    return {
+        "status": "determined",
+        "delta_hu": mean,
+        "delta_bone_fraction": fraction,
+        "interval": [low, high + free * filler],
+        "interval_same_filler": [low, high],
+        "filler_doubt_fraction": free * filler,
+        "error_hu": {
+            "noise": _SURE * noise,
+            "pose": _SURE * pose_hu,
+            "drift": drift,
+            "all": error,
+        },
+        "places": int(both.sum()),
+        "clipped_or_outside_fraction": 1.0 - share_used,
+        "mean_hu": float(sampled.now[both].mean()),
+        "baseline_mean_hu": float(sampled.base[both].mean()),
+    }
+
+
+def not_determinable(reason: str) -> dict[str, Any]:
+    """The answer that there is none, with the contract's keys."""
+    return {
+        "status": "not determinable",
+        "reason": reason,
+        "delta_hu": None,
+        "delta_bone_fraction": None,
+        "interval": None,
+    }
+
+
+def _block_error(values: FloatArray, places: FloatArray) -> float:
+    """Standard error of the mean of (N,) ``values`` that are alike within cubes of 10 mm."""
+    _, number = np.unique(blocks(places, _BLOCK_MM), return_inverse=True)
+    number = number.reshape(-1)
+    rest = np.bincount(number, values - values.mean())
+    count = len(rest)
+    return float(np.sqrt((rest**2).sum() * count / max(count - 1, 1)) / len(values))
+
+
+def pose_error_hu(
+    region: Region, chosen: NDArray[np.bool_], now: Scan, covariance: FloatArray, metal_hu: float
+) -> float:
+    """Standard error of the mean HU over ``chosen`` from the error of the implant's pose (both scans' together)."""
+    places = region.places[chosen]
+    centre = places.mean(0)
+    start = float(now.model.values(places).mean())
+    values, vectors = np.linalg.eigh(covariance)
+    total = 0.0
+    for value, vector in zip(values, vectors.T, strict=True):
+        moved = transform_points(motion(np.sqrt(max(value, 0.0)) * vector, centre), places)
+        total += (float(now.model.values(moved).mean()) - start) ** 2
+    return metal_hu * float(np.sqrt(total))
+
+
+def gauge_of(sampled: Sampled, region: Region, doubts: Doubts) -> Sensitivity:
+    """Sensitivity from the baseline's HU in the core of the lattice."""
+    source = sampled.now if sampled.base is None else sampled.base
+    good = region.core & np.isfinite(source)
+    if good.sum() < _MIN_PLACES:
+        raise GeometryError(
+            "the scan shows too little of the lattice's core below the scanner's ceiling",
+            where="lattice region",
+            fix="use a scan that holds the whole implant",
+        )
+    return sensitivity(
+        float(source[good].mean()),
+        float(sampled.share[good].mean()),
+        doubts.fluid_hu,
+        doubts.metal_share_error,
+    )
+
+
+def bands(
+    region: Region, faces: list[Face], make: Callable[[NDArray[np.bool_]], dict[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """``make(chosen)`` for every face and depth band, by the face's name."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for number, face in enumerate(faces):
+        found[face.name] = [
+            {
+                "from_mm": low,
+                "to_mm": high,
+                **make((region.face == number) & (region.depth_mm >= low) & (region.depth_mm < high)),
+            }
+            for low, high in BANDS_MM
+        ]
+    return found
