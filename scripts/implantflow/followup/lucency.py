@@ -35,6 +35,9 @@ _FAR_MM, _SHADING_MM = 4.5, 3.0
 #: Parameters that a best model is free in, and the range in which the face's own misfit is believed. In a scan read
 #: alone shading is alike over a whole face and fits a gap as well as bone: a small misfit proves nothing there.
 _FREE, _UNIT_ALONE, _UNIT_COMPARED = 3, (1.0, 10.0), (0.3, 10.0)
+#: Just beyond the bloom of the metal, mm: where less than half of the host's excess over soft tissue is left, a patch
+#: is not called bone, whatever fits best.
+_BESIDE_MM, _HALF = (0.9, 2.5), 0.5
 #: A profile with fewer known steps is not read.
 _MIN_STEPS = 8
 
@@ -188,8 +191,18 @@ def read_patches(
             np.linalg.inv((covariance + _host_doubt(level))[np.ix_(use, use)]), dtype=np.float64
         )
         cut = Models(models.profiles[:, :, use], models.fills)
-        judged[patch] = _judge(profile[use], cut, inverse, max(near, least), gap)
+        hollow = _is_hollow(profile, level, soft_hu)
+        judged[patch] = _judge(profile[use], cut, inverse, max(near, least), gap, hollow)
     return _verdicts(judged, bone_hu, evidence_min, _UNIT_ALONE if base is None else _UNIT_COMPARED)
+
+
+def _is_hollow(profile: FloatArray, level: FloatArray, soft_hu: float) -> bool:
+    """True where the tissue next to the metal has the HU of soft tissue though bone was planned there."""
+    beside = (
+        (STEPS_MM >= _BESIDE_MM[0]) & (STEPS_MM <= _BESIDE_MM[1]) & np.isfinite(profile) & np.isfinite(level)
+    )
+    planned = float((level[beside] - soft_hu).sum())
+    return planned > 0.0 and float((profile[beside] - soft_hu).sum()) < _HALF * planned
 
 
 def _far_doubt(seen: FloatArray, host: Host) -> FloatArray:
@@ -226,7 +239,9 @@ def _before(base: Profiles, host: Host, patch: int, soft_hu: float) -> FloatArra
 @dataclass(frozen=True)
 class _Judged:
     """Chi-squares of one patch: ``fused`` and ``best`` of all, per degree of freedom ``typical``, ``whole`` of soft
-    tissue up to the host, and ``hidden`` (W,) by which gaps of each width would show."""
+    tissue up to the host, and ``hidden`` (W,) by which gaps of each width would show. ``hollow``: no bone is seen beside
+    the metal, so that without a gap that fits the patch says nothing.
+    """
 
     width_mm: float
     fill_hu: float
@@ -235,9 +250,12 @@ class _Judged:
     typical: float
     whole: float
     hidden: FloatArray
+    hollow: bool
 
 
-def _judge(seen: FloatArray, models: Models, inverse: FloatArray, near_hu: float, gap_mm: float) -> _Judged:
+def _judge(
+    seen: FloatArray, models: Models, inverse: FloatArray, near_hu: float, gap_mm: float, hollow: bool
+) -> _Judged:
     """Lay all models of one patch against what is seen."""
     chi = _chi(seen, models.profiles, inverse)
     best = np.unravel_index(int(np.argmin(chi)), chi.shape)
@@ -253,6 +271,7 @@ def _judge(seen: FloatArray, models: Models, inverse: FloatArray, near_hu: float
         float(chi.min()) / max(len(seen) - _FREE, 1),
         float(chi[whole].min()) if whole.any() else np.inf,
         hidden,
+        hollow,
     )
 
 
@@ -274,6 +293,10 @@ def _verdicts(
         limit = float(WIDTHS_MM[shown[0]]) if len(shown) else np.nan
         # A width below the limit is no finding: the limit says that it cannot be told from contact.
         lucent = evidence >= evidence_min and one.width_mm >= limit
+        if one.hollow and not lucent:
+            # Neither family of models explains this patch: it cannot be told, and must not count as contact.
+            found[1:4, patch] = evidence, np.nan, one.fill_hu
+            continue
         found[:, patch] = (
             one.width_mm if lucent else 0.0,
             evidence,

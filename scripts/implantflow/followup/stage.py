@@ -40,12 +40,13 @@ def read_followup(job: Job) -> None:
     """
     settings = FollowupJob.model_validate(job.settings["followup"])
     inputs = Inputs.of(job)
+    earlier = _baseline_file(job, settings, inputs)
     volume = read_volume(job.input("ct"))
     protocol = Protocol.of(read_json(job.input("manifest")))
     coverage = Coverage.of(inputs.field, float(np.cbrt(volume.voxel_volume_mm3)))
     located = locate(inputs, volume, coverage, settings, str(job.settings["side"]))
     place = Place.of(located.pelvis, located.implant, inputs.centroid_mm)
-    baseline = _baseline(job, settings, inputs, coverage, protocol)
+    baseline = _baseline(job, earlier, inputs, coverage, protocol)
     since = None if baseline is None else displacement(place, baseline.place)
     progress("faces")
     faces = read_faces(inputs, located.scan, baseline, settings, since)
@@ -93,10 +94,8 @@ def read_followup(job: Job) -> None:
     )
 
 
-def _baseline(
-    job: Job, settings: FollowupJob, inputs: Inputs, coverage: Coverage, protocol: Protocol
-) -> Baseline | None:
-    """The baseline as it was read, or None where the case has none."""
+def _baseline_file(job: Job, settings: FollowupJob, inputs: Inputs) -> dict[str, Any] | None:
+    """The baseline's followup.json, checked before any work is done; None where the case has none."""
     path = job.optional_input("baseline")
     if (path is None) != (settings.timepoint.baseline is None):
         raise ConfigError(
@@ -105,21 +104,29 @@ def _baseline(
         )
     if path is None:
         return None
-    data = read_json(path)
+    data: dict[str, Any] = read_json(path)
     if data.get("name") != settings.timepoint.baseline or data.get("implant_stl_sha256") != inputs.digest:
         raise ProvenanceError(
             f"the baseline's file is of time point {data.get('name')} or of another implant",
             where=str(path),
             fix="run the follow-up of the baseline time point again",
         )
+    return data
+
+
+def _baseline(
+    job: Job, data: dict[str, Any] | None, inputs: Inputs, coverage: Coverage, protocol: Protocol
+) -> Baseline | None:
+    """The baseline as it was read, with its scan."""
+    if data is None:
+        return None
     found = Found.from_json(data["poses"])
-    volume = read_volume(job.input("baseline_ct"))
     theirs = Protocol.of(read_json(job.input("baseline_manifest")))
     return Baseline(
         str(data["name"]),
         float(data["months"]),
         Place.from_json(data["place"]),
-        scan_of(inputs, volume, found, coverage),
+        scan_of(inputs, read_volume(job.input("baseline_ct")), found, coverage),
         protocol.differences(theirs),
     )
 

@@ -1,0 +1,79 @@
+"""Sensitivity and interval of bone in the pores, against figures that can be worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from implantflow.errors import GeometryError
+from implantflow.followup.attenuation import sensitivity
+from implantflow.followup.found import Protocol
+from implantflow.followup.ingrowth import Doubts, Region, Sampled, change, not_determinable
+
+DOUBTS = Doubts(fluid_hu=30.0, fat_hu=-90.0, drift_hu=10.0, metal_share_error=0.01)
+
+
+def _region(count: int = 4000) -> Region:
+    places = np.random.default_rng(1).uniform(0, 60, (count, 3))
+    return Region(places, np.ones(count, bool), np.full(count, -1), np.full(count, np.inf))
+
+
+def _change(delta: float, noise: float = 50.0, drift: float = 0.0) -> dict:
+    region, rng = _region(), np.random.default_rng(2)
+    base = 2000.0 + rng.normal(0, 300, len(region.places))
+    now = base + delta + rng.normal(0, noise, len(base))
+    gauge = sensitivity(2000.0, 0.30, 30.0, 0.01)
+    sampled = Sampled(now, base, np.full(len(base), 0.3))
+    return change(region, sampled, np.ones(len(base), bool), DOUBTS, gauge, 1.0, drift)
+
+
+def test_sensitivity_lies_where_simulations_put_it() -> None:
+    # Two simulated scanners: 35 % titanium showing 2182 HU gave 62 HU per 0.10 bone; 25 % showing 1818 gave 86.
+    dense, loose = sensitivity(2182.0, 0.35, 30.0, 0.01), sensitivity(1818.0, 0.25, 0.0, 0.01)
+    assert dense.low < 620.0 < dense.high and 600 < dense.hu_per_share < 760
+    assert loose.low < 860.0 < loose.high
+    assert 55.0 < dense.metal_hu / 100.0 < 70.0
+    assert dense.energy_kev > loose.energy_kev
+
+
+def test_lattice_that_is_none_is_refused() -> None:
+    with pytest.raises(GeometryError, match="no X-ray energy"):
+        sensitivity(300.0, 0.30, 30.0, 0.01)
+
+
+def test_interval_holds_the_estimate_and_what_fat_would_hide() -> None:
+    found = _change(80.0)
+    low, high = found["interval"]
+    same_low, same_high = found["interval_same_filler"]
+    assert low == same_low < found["delta_bone_fraction"] < same_high < high
+    # 70 % pores, fluid to fat is 84 HU; about a tenth of the pore space in bone.
+    assert found["filler_doubt_fraction"] == pytest.approx(84.0 / 780.0, abs=0.03)
+    assert found["delta_hu"] == pytest.approx(80.0, abs=4.0)
+
+
+def test_interval_grows_with_what_is_not_known() -> None:
+    def width(found: dict) -> float:
+        return found["interval_same_filler"][1] - found["interval_same_filler"][0]
+
+    assert width(_change(80.0, drift=40.0)) > width(_change(80.0))
+    assert width(_change(200.0)) > width(_change(20.0))
+
+
+def test_clipped_places_make_it_not_determinable() -> None:
+    region = _region()
+    base = np.full(len(region.places), 2000.0)
+    now = np.where(np.arange(len(base)) % 5 == 0, 2000.0, np.nan)
+    gauge = sensitivity(2000.0, 0.30, 30.0, 0.01)
+    found = change(region, Sampled(now, base, base), np.ones(len(base), bool), DOUBTS, gauge, 0.0, 0.0)
+    assert found["status"] == "not determinable" and found["delta_bone_fraction"] is None
+    assert not_determinable("why")["reason"] == "why"
+
+
+def test_protocols_must_agree() -> None:
+    one = Protocol(120.0, "SOFT", 1.0, "A b")
+    assert one.differences(one) == []
+    assert len(one.differences(Protocol(100.0, None, 2.0, "C d"))) == 4
+    manifest = {"spacing_mm": [0.7, 0.7, 1.0], "header": {"kvp": 120.0, "kernel": "SOFT"}}
+    read = Protocol.of(manifest)
+    assert read == Protocol(120.0, "SOFT", 1.0, None) and one.differences(read) == []
+    assert "kVp unknown" in Protocol.of({"spacing_mm": [1, 1, 1], "header": {}}).differences(one)
