@@ -10,9 +10,10 @@ import pytest
 import yaml
 from tests.e2e.conftest import Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long_e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
+@pytest.mark.long_e2e
 def test_waits_for_review_then_goes_on(tiny_run: Workspace, tmp_path: Path) -> None:
     work = tiny_run.copy(tmp_path / "w")
     key = tmp_path / "surgeon.key"
@@ -39,7 +40,18 @@ def test_waits_for_review_then_goes_on(tiny_run: Workspace, tmp_path: Path) -> N
     work.write_case("tiny", config)
 
     # As if the case had never come past this gate: nothing deletes what a finished case made after it.
-    for folder in ("implant", "strength", "lattice", "design", "build", "audit", "report"):
+    for folder in (
+        "implant",
+        "strength",
+        "lattice",
+        "design",
+        "build",
+        "inspect",
+        "release",
+        "followup",
+        "audit",
+        "report",
+    ):
         shutil.rmtree(work.path / "results/tiny" / folder)
 
     waiting = work.snakemake("report")
@@ -65,3 +77,22 @@ def test_waits_for_review_then_goes_on(tiny_run: Workspace, tmp_path: Path) -> N
     decided = {i["id"]: i for i in case["prototype"]["iterations"]}
     assert decided["rp2"]["decision"] == "approved"
     assert case["build"]["status"] == "done"
+
+
+def test_print_outside_its_limits_is_never_released(tiny_run: Workspace, tmp_path: Path) -> None:
+    work = tiny_run.copy(tmp_path / "w")
+    config = work.read_case("tiny")
+    # Drawn at nominal size, the simulated machine's shrinkage of 0.9 % stays in the part.
+    config["build"]["revisions"] = [{"id": "r1"}]
+    work.write_case("tiny", config)
+    done = work.snakemake("release")
+    assert done.returncode != 0
+    assert "rejected" in done.stderr
+    results = work.path / "results/tiny"
+    deviation = json.loads((results / "inspect/r1/deviation.json").read_text())
+    assert deviation["decision"] == "rejected"
+    assert any("size along build x" in reason for reason in deviation["reasons"])
+    assert all(abs(s - 1.009) < 0.002 for s in deviation["compensation"]["scale_xyz"])
+    gate = json.loads((results / "inspect/r1/gate.json").read_text())
+    assert gate["decision"] == "rejected"
+    assert not (results / "release/manifest.json").exists()

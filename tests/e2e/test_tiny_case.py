@@ -34,6 +34,10 @@ CONTRACT = {
     "strength": "load_cases max_von_mises_mpa safety_factor stiffness_n_per_mm elements solver_agreement_pct",
     "build.revisions[]": "id layers layer_mm open_loops winding_errors unsupported_islands contour_m hatch_m "
     "solid_volume_mm3 time_h energy_kwh within_envelope",
+    "inspect.revisions[]": "id rms_mm p95_mm within_tolerance_pct scale_error_pct decision",
+    "followup.timepoints[]": "months baseline migration_mm rotation_deg repeatability_mm faces lattice",
+    "followup.timepoints[].faces.midline": "bridged_pct lucency_mm detection_limit_mm grade",
+    "followup.timepoints[].lattice": "delta_hu delta_bone_fraction interval",
     "audit": "entries verified unsigned_gates",
 }
 
@@ -75,11 +79,29 @@ def test_case_json_has_every_key_of_the_contract(tiny_run: Workspace) -> None:
         "lattice",
         "strength",
         "build",
+        "inspect",
+        "release",
+        "followup",
     ):
         assert case[stage]["status"] == "done", (stage, case[stage])
     assert case["segment"]["labels"]["sacrum"]["watertight"] is True
     assert case["build"]["revisions"][0]["open_loops"] == 0
     assert case["audit"]["verified"] is True
+    assert case["inspect"]["revisions"][0]["decision"] == "accepted"
+    assert case["release"]["revision"] == "r1"
+
+
+def test_later_stages_agree_with_the_simulated_truth(tiny_run: Workspace) -> None:
+    """At 2 mm slices; the demo's own figures stand in its report."""
+    figures = json.loads((tiny_run.path / "results/tiny/report/comparison.json").read_text())["figures"]
+    assert abs(figures["inspect.revisions.r1.scale_error_xyz_pct"]["error_abs"]) < 0.1
+    assert figures["followup.timepoints.m12.migration_mm"]["error_abs"] < 0.3
+    assert figures["followup.timepoints.m12.rotation_deg"]["error_abs"] < 0.3
+    bone = figures["followup.timepoints.m12.lattice.delta_bone_fraction"]
+    assert bone["inside_interval"] and abs(bone["error_abs"]) < 0.05
+    for face in ("midline", "si_joint"):
+        grade = figures[f"followup.timepoints.m12.faces.{face}.grade"]
+        assert grade["truth"] == "fused" and grade["value"] not in ("III", "IV"), grade
 
 
 @pytest.mark.long_e2e
