@@ -17,7 +17,6 @@ rule build_part:
         "results/{case}/logs/build_part.{revision}.log",
     benchmark:
         "results/{case}/benchmarks/build_part.{revision}.tsv"
-    threads: 2
     params:
         case_dir=case_dir,
         settings=section(

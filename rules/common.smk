@@ -1,4 +1,6 @@
 # Wiring only: the cases of this run, the names of their files, and the params every rule carries.
+# Threads: up to the lattice one job waits for the next, so each takes two cores; after it builds, prints and follow-up
+# scans go side by side, one core each.
 
 import subprocess
 import sys

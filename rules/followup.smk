@@ -31,10 +31,8 @@ def baseline_input(pattern):
 def followup_settings(wildcards):
     """The followup section with the one time point of this job in place of the list."""
     followup = CASES[wildcards.case].followup
-    base = baseline_of(wildcards)
     settings = followup.model_dump(mode="json", exclude={"timepoints"})
     settings["timepoint"] = timepoint_of(wildcards).model_dump(mode="json")
-    settings["baseline_months"] = None if base is None else base.months
     return settings
 
 
@@ -75,7 +73,6 @@ rule read_followup:
         "results/{case}/logs/read_followup.{timepoint}.log",
     benchmark:
         "results/{case}/benchmarks/read_followup.{timepoint}.tsv"
-    threads: 2
     params:
         case_dir=case_dir,
         settings=section(

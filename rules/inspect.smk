@@ -37,7 +37,6 @@ rule inspect_print:
         "results/{case}/logs/inspect_print.{revision}.log",
     benchmark:
         "results/{case}/benchmarks/inspect_print.{revision}.tsv"
-    threads: 2
     params:
         case_dir=case_dir,
         settings=section(

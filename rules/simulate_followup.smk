@@ -49,7 +49,6 @@ rule simulate_followup:
         "results/{case}/benchmarks/simulate_followup.{series}.tsv"
     wildcard_constraints:
         series=simulated_followups(),
-    threads: 2
     params:
         case_dir=case_dir,
         settings=section(

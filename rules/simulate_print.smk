@@ -11,7 +11,6 @@ rule simulate_print:
         "results/{case}/logs/simulate_print.{revision}.log",
     benchmark:
         "results/{case}/benchmarks/simulate_print.{revision}.tsv"
-    threads: 2
     params:
         case_dir=case_dir,
         settings=section(

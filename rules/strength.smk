@@ -38,7 +38,6 @@ rule check_strength:
         "results/{case}/logs/check_strength.log",
     benchmark:
         "results/{case}/benchmarks/check_strength.tsv"
-    threads: 2
     params:
         case_dir=case_dir,
         settings=section("strength", "lattice"),

@@ -312,7 +312,7 @@ class World:
 def settings() -> dict[str, Any]:
     """The followup section as a job gets it, without the time point."""
     return json.loads(
-        """{"baseline_months": null, "agreement_max_mm": 0.5, "outcomes": null,
+        """{"agreement_max_mm": 0.5, "outcomes": null,
         "metal": {"threshold_hu": 2200, "margin_mm": 6, "source": "tests"},
         "faces": {"patch_mm": 6, "reach_mm": 4, "soft_hu": 40, "bone_hu": 226, "evidence": 6.63,
                   "baseline_months_max": 1.5, "source": "tests"},

@@ -83,9 +83,7 @@ def test_weighted_median() -> None:
 
 
 def _config(timepoints: list[dict]) -> FollowupConfig:
-    data = settings()
-    del data["baseline_months"]
-    return FollowupConfig.model_validate({**data, "timepoints": timepoints})
+    return FollowupConfig.model_validate({**settings(), "timepoints": timepoints})
 
 
 def test_baseline_must_be_an_earlier_time_point() -> None:

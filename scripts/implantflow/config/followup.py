@@ -177,7 +177,6 @@ class FollowupJob(Section):
     """What one job of the follow-up gets: the section with its one time point in place of the list."""
 
     timepoint: FollowupTimepoint = Field(description="The time point to read.")
-    baseline_months: float | None = Field(description="Months of its baseline; null where it has none.")
     agreement_max_mm: float = Field(gt=0, le=1.0, description="As in the case config.")
     metal: MetalRules = Field(description="As in the case config.")
     faces: FaceRules = Field(description="As in the case config.")
