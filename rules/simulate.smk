@@ -16,7 +16,7 @@ rule simulate_patient:
     params:
         case_dir=case_dir,
         settings=section("simulated"),
-        side=lambda w: {"truth": f"data/simulated/{w.case}/truth"},
+        side=lambda w: {"truth": f"data/simulated/{w.case}/truth/patient"},
         code=code("phantom.simulate"),
     script:
         "../scripts/simulate_patient.py"

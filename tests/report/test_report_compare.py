@@ -27,6 +27,8 @@ def write_truth(case_dir: Path, folder: Path) -> None:
         "plan.side": "left",
     }
     plane = Plane.of((1.0, 30.0, -40.0), (1.0, 0.0, 0.0)).as_json()
+    folder = folder / "patient"
+    folder.mkdir(exist_ok=True)
     write_json(folder / "truth.json", {"figures": figures, "midline_plane": plane})
     labels = read_volume(case_dir / "segment/labels.nii.gz")
     write_volume(folder / "labels.nii.gz", labels)

@@ -198,9 +198,9 @@ def read_patches(
 
 def _is_hollow(profile: FloatArray, level: FloatArray, soft_hu: float) -> bool:
     """True where the tissue next to the metal has the HU of soft tissue though bone was planned there."""
-    beside = (
-        (STEPS_MM >= _BESIDE_MM[0]) & (STEPS_MM <= _BESIDE_MM[1]) & np.isfinite(profile) & np.isfinite(level)
-    )
+    low, high = _BESIDE_MM
+    known = np.isfinite(profile) & np.isfinite(level)
+    beside = (low <= STEPS_MM) & (high >= STEPS_MM) & known
     planned = float((level[beside] - soft_hu).sum())
     return planned > 0.0 and float((profile[beside] - soft_hu).sum()) < _HALF * planned
 
@@ -239,8 +239,8 @@ def _before(base: Profiles, host: Host, patch: int, soft_hu: float) -> FloatArra
 @dataclass(frozen=True)
 class _Judged:
     """Chi-squares of one patch: ``fused`` and ``best`` of all, per degree of freedom ``typical``, ``whole`` of soft
-    tissue up to the host, and ``hidden`` (W,) by which gaps of each width would show. ``hollow``: no bone is seen beside
-    the metal, so that without a gap that fits the patch says nothing.
+    tissue up to the host, and ``hidden`` (W,) by which gaps of each width would show. ``hollow``: no bone is seen
+    beside the metal, so that without a gap that fits the patch says nothing.
     """
 
     width_mm: float

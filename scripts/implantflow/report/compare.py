@@ -50,8 +50,8 @@ def compare(case_dir: Path, summary: Mapping[str, Any], truth_dir: Path) -> dict
         what fits the figure, and the same as text (``shown_value``, ``shown_truth``, ``shown_error``, ``text``).
     """
     figures: Entries = {}
-    if (truth_dir / "truth.json").is_file():
-        figures |= _of_patient(case_dir, summary, truth_dir)
+    if (truth_dir / "patient/truth.json").is_file():
+        figures |= _of_patient(case_dir, summary, truth_dir / "patient")
     figures |= compare_outcome.prints(summary, truth_dir)
     figures |= compare_outcome.followups(summary, truth_dir)
     if not figures:
