@@ -32,6 +32,7 @@ STAGES = {
 HEIGHT = {
     "errors": 0,
     "codedigest": 1,
+    "kernelcache": 1,
     "geometry": 1,
     "artifacts": 1,
     "config": 2,

@@ -85,6 +85,10 @@ def _look(layer: CliLayer, rows: FloatArray) -> _Seen:
     stray = len(kernels.stray_hatches(layer.hatches, layer.points, layer.starts, SLACK_UNITS))
     begin, where, turn, owner = kernels.row_crossings(layer.points, layer.starts, 1, rows)
     votes, overlaps = kernels.nesting(begin, where, turn, owner, len(area), SLACK_UNITS)
+    if overlaps:
+        # Where two edges all but coincide, rounding to whole units lets them cross over a length of several units but
+        # a height of less than one. Metal that lies twice shows one unit higher or lower as well.
+        overlaps = min(overlaps, max(_overlaps_at(layer, rows + step, len(area)) for step in (-1.0, 1.0)))
     return _Seen(
         layer,
         area,
@@ -95,6 +99,14 @@ def _look(layer: CliLayer, rows: FloatArray) -> _Seen:
         stray,
         Rows(layer.points, layer.starts, area, begin, where, owner),
     )
+
+
+def _overlaps_at(layer: CliLayer, rows: FloatArray, loops: int) -> int:
+    """Rows on which metal lies twice."""
+    from implantflow.build import check_kernels as kernels
+
+    begin, where, turn, owner = kernels.row_crossings(layer.points, layer.starts, 1, rows)
+    return int(kernels.nesting(begin, where, turn, owner, loops, SLACK_UNITS)[1])
 
 
 def _enter(found: Findings, number: int, seen: _Seen, area_min_mm2: float) -> None:
