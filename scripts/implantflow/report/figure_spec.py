@@ -27,6 +27,7 @@ class Row:
     factor : from the stored unit to the shown one.
     limit : what the figure must keep, or None.
     must : a yes-or-no figure that has to be yes.
+    join : what stands between several numbers.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Row:
     factor: float = 1.0
     limit: Limit | None = None
     must: bool = False
+    join: str = " × "
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         Row("timepoints.-1.name", "Last time point"),
         Row("timepoints.-1.lattice.delta_hu", "Change in the lattice since the baseline", "HU", 0),
         Row("timepoints.-1.lattice.delta_bone_fraction", "Change of the bone share of the pores", "", 3),
-        Row("timepoints.-1.lattice.interval", "Its interval (95 %)", "", 2),
+        Row("timepoints.-1.lattice.interval", "Its interval (95 %)", "", 2, join=" to "),
     ),
     "audit": (
         Row("verified", "Every file as its job left it, ledger unbroken", must=True),
@@ -348,7 +348,7 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
                     Limit(">=", config="inspect.within_tolerance_min_pct"),
                 ),
                 Row("scale_error_pct", "Scale error, mean", "%", 2),
-                Row("scale_error_xyz_pct", "Scale error along build x, y, z", "%", 2),
+                Row("scale_error_xyz_pct", "Scale error along build x, y, z", "%", 2, join=", "),
                 Row("bow.mm", "Bow", "mm", 2),
                 Row(
                     "coverage_pct",
@@ -358,9 +358,8 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
                     1.0,
                     Limit(">=", config="inspect.coverage_min_pct"),
                 ),
-                Row("compensation.scale_xyz", "Scale proposed for the next revision", "", 4),
+                Row("compensation.scale_xyz", "Scale proposed for the next revision", "", 4, join=", "),
                 Row("decision", "Decision"),
-                Row("reasons", "Why"),
             ),
         ),
     ),
@@ -403,6 +402,7 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
                 Row("lucency_mm", "Lucency", "mm", 1),
                 Row("detection_limit_mm", "Least gap that would be seen", "mm", 1),
                 Row("grade", "Grade"),
+                Row("reading", "What it rests on"),
             ),
         ),
         Listing(

@@ -217,6 +217,13 @@ def _flags(stage: str, data: Mapping[str, Any]) -> list[str]:
         ]
         if unsigned:
             flags.append(f"Passed without a signature: {', '.join(unsigned)}. Nobody has confirmed this.")
+    if stage == "inspect":
+        for print_ in data.get("revisions") or []:
+            reasons = print_.get("reasons") or []
+            if reasons:
+                flags.append(
+                    f"{print_.get('id')} was {print_.get('decision')}: {'; '.join(map(str, reasons))}."
+                )
     response = data.get("response")
     if stage == "tumour" and isinstance(response, Mapping):
         flags += [str(flag) for flag in response.get("flags") or []]

@@ -76,7 +76,7 @@ def entries_of(value: Any) -> list[tuple[str, Mapping[str, Any]]]:
 
 def _cell(row: Row, value: Any, key: str, data: Mapping[str, Any], config: Mapping[str, Any]) -> Cell:
     is_place = row.key.endswith(("_lps", "_lps_mm")) and isinstance(value, list)
-    text = _place(value, row.digits) if is_place else shown(value, row.digits, row.factor)
+    text = _place(value, row.digits) if is_place else shown(value, row.digits, row.factor, row.join)
     if row.unit and text != MISSING:
         text = f"{text} {row.unit}"
     if row.limit is None or isinstance(value, bool) or not isinstance(value, int | float):
@@ -122,7 +122,7 @@ def _without_unit(text: str, column: Row) -> str:
     return text.removesuffix(f" {column.unit}") if column.unit else text
 
 
-def shown(value: Any, digits: int = 1, factor: float = 1.0) -> str:
+def shown(value: Any, digits: int = 1, factor: float = 1.0, join: str = " × ") -> str:
     """A value as text: numbers rounded, lists joined, yes and no, a dash for nothing, digests shortened."""
     if value is None or value == []:
         return MISSING if value is None else "none"
@@ -143,7 +143,7 @@ def shown(value: Any, digits: int = 1, factor: float = 1.0) -> str:
         )
     if isinstance(value, Sequence):
         numbers = all(isinstance(v, int | float) for v in value)
-        return (" × " if numbers else ", ").join(shown(v, digits, factor) for v in value)
+        return (join if numbers else ", ").join(shown(v, digits, factor) for v in value)
     return str(value)
 
 
