@@ -319,11 +319,13 @@ def _inspect(files: CaseFiles) -> tuple[Found, bool]:
 
 def _followup(files: CaseFiles) -> tuple[Found, bool]:
     timepoints = []
-    wanted = [str(t["name"]) for t in dig(files.config, "followup.timepoints") or []]
+    series = {str(t["name"]): t.get("series") for t in dig(files.config, "followup.timepoints") or []}
+    wanted = list(series)
     for name in _merged(wanted, files.folders("followup")):
         data = files.json(f"followup/{name}/followup.json")
         if data is not None:
-            timepoints.append({"name": name, **{k: v for k, v in data.items() if k != "status"}})
+            entry = {"name": name, "series": series.get(name)}
+            timepoints.append({**entry, **{k: v for k, v in data.items() if k != "status"}})
     read = {t["name"] for t in timepoints}
     return {"timepoints": timepoints}, bool(timepoints) and all(name in read for name in wanted)
 
