@@ -16,7 +16,11 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 def as_scanned(work: Workspace, name: str, folder: str) -> dict:
     """The tiny patient's config as a case read from DICOM folders instead of simulated."""
     config = work.read_case("tiny")
-    config.pop("simulated")
+    # Before the operation only: nothing that is simulated is left.
+    for section in ("simulated", "simulated_print", "simulated_followup", "inspect", "release", "followup"):
+        config.pop(section)
+    for later in ("ct_m0", "ct_m12"):
+        config["ingest"]["series"].pop(later)
     config["purpose"] = "research"
     for series, entry in config["ingest"]["series"].items():
         entry["dicom"] = f"{folder}/{series}"
