@@ -21,7 +21,14 @@ rule make_lattice:
     threads: 2
     params:
         case_dir=case_dir,
-        settings=section("lattice", "build", "purpose"),
+        # Without the revisions: a further build re-makes no lattice.
+        settings=section(
+            "lattice",
+            "purpose",
+            build=lambda w: CASES[w.case].build.model_dump(
+                mode="json", exclude={"revisions"}
+            ),
+        ),
         code=code("lattice.stage"),
     script:
         "../scripts/make_lattice.py"
