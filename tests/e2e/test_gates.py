@@ -49,7 +49,6 @@ def test_waits_for_review_then_goes_on(tiny_run: Workspace, tmp_path: Path) -> N
         "inspect",
         "release",
         "followup",
-        "audit",
         "report",
     ):
         shutil.rmtree(work.path / "results/tiny" / folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,9 +52,7 @@ def measure_tumour(job: Job) -> None:
         raise GeometryError("the bone labels are not on the grid of the planning CT", where="segment/labels")
     paths = dict(zip(job.settings["series_names"], job.input_list("volumes"), strict=True))
     ring = planning.pelvic_ring(labels)
-    # Each registration stays on one thread (its sums depend on their order); the time points share the cores.
-    with ThreadPoolExecutor(job.threads) as pool:
-        extents = list(pool.map(lambda t: _extent(t, paths, ct, ring), settings.timepoints))
+    extents = [_extent(timepoint, paths, ct, ring) for timepoint in settings.timepoints]
     masks = _in_planning_space(extents)
     union = masks[0].like(np.logical_or.reduce([mask.array for mask in masks]))
     planning.refuse_outside(union, ct)
