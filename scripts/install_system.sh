@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# System packages some tests need (a browser, a validator of DICOM objects). Installed only where CI=true and we are root; a user's machine is
-# left alone, and the tests that need them skip with a reason.
+# System packages some tests need (a browser, a validator of DICOM objects). Installed only where CI=true and we are
+# root; a user's machine is left alone, and the tests that need them skip with a reason.
 set -euo pipefail
 [ "${CI:-}" = true ] && [ "$(id -u)" = 0 ] || exit 0
 missing=()

@@ -36,7 +36,6 @@ BUILD = {
         "island_area_max_mm2": 2.0,
         "crumb_max_mm3": 2.0,
     },
-    "revisions": [{"id": "r1"}],
 }
 NAMES = {
     "field": "field.json",

@@ -27,7 +27,7 @@ def make_lattice(job: Job) -> None:
     """Make the field of the implant, measure it and export views of it.
 
     Inputs: ``implant``, ``regions``, ``strength`` (solid). Outputs: ``field``, ``field_data``, ``lattice``,
-    ``coupon``, ``preview``, ``beams``. Settings: ``lattice``, ``build``, ``purpose``.
+    ``coupon``, ``preview``, ``beams``. Settings: ``lattice``, ``build`` without its revisions, ``purpose``.
 
     Raises
     ------
@@ -39,9 +39,7 @@ def make_lattice(job: Job) -> None:
         A measured figure lies outside the case's limits; the place is named.
     """
     config = LatticeConfig.model_validate(job.settings["lattice"])
-    build = BuildSettings.model_validate(
-        {k: v for k, v in job.settings["build"].items() if k not in ("revision", "revisions")}
-    )
+    build = BuildSettings.model_validate(job.settings["build"])
     purpose = str(job.settings["purpose"])
     field, facts = _field(job, config, build)
     field.save(job.outputs["field"], job.outputs["field_data"], {**facts, "purpose": purpose})
