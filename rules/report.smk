@@ -34,6 +34,7 @@ rule report_case:
         "results/{case}/logs/report_case.log",
     benchmark:
         "results/{case}/benchmarks/report_case.tsv"
+    threads: 2
     params:
         case_dir=case_dir,
         settings=lambda w: {"config": CASES[w.case].model_dump(mode="json")},

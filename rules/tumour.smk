@@ -45,8 +45,8 @@ for _case in CASES:
             "results/{case}/benchmarks/measure_tumour.tsv"
         wildcard_constraints:
             case=_case,
-        # One thread: ITK's bias correction sums in the order in which threads finish.
-        threads: 1
+        # A process a time point; ITK itself stays on one thread.
+        threads: 2
         params:
             case_dir=case_dir,
             settings=section("tumour", "side", "purpose", series_names=timepoint_series),

@@ -45,6 +45,7 @@ HEIGHT = {
     "registration": 3,
     "field": 3,
     "benchmarks": 3,
+    "parallel": 1,
     "jobs": 4,
     **dict.fromkeys(STAGES, 5),
     "phantom": 5,

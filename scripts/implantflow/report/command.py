@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from implantflow import benchmarks
 from implantflow.artifacts import read_json, write_json
 from implantflow.config.load import load, read_yaml
 from implantflow.config.models import CaseConfig
+from implantflow.config.sources import with_neutral_paths
 from implantflow.errors import ConfigError, ImplantflowError, InputError
 from implantflow.report.stage import write_report
 
@@ -41,7 +43,7 @@ def render_case(case_dir: Path, out: Path) -> Path:
     """Write ``index.html``, ``case.json`` and ``run.json`` into ``out``; return the page's path."""
     index = out / "index.html"
     out.mkdir(parents=True, exist_ok=True)
-    write_report(case_dir, resolved_config(case_dir), index, out / "case.json")
+    write_report(case_dir, resolved_config(case_dir), index, out / "case.json", os.cpu_count() or 1)
     write_json(out / "run.json", run_record(case_dir))
     return index
 
@@ -56,7 +58,8 @@ def resolved_config(case_dir: Path) -> dict[str, Any]:
         if isinstance(config, dict):
             return config
     with contextlib.suppress(ConfigError):
-        return load(CaseConfig, CASES / f"{case_dir.name}.yaml").model_dump(mode="json")
+        case = load(CaseConfig, CASES / f"{case_dir.name}.yaml")
+        return with_neutral_paths(case, Path("sealed")).model_dump(mode="json")
     return {"case": case_dir.name}
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,15 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 import implantflow
+from implantflow.parallel import side_by_side
 from implantflow.report.figures.base import Context, Figure
-from implantflow.report.figures.collect import Pictures, collect
+from implantflow.report.figures.collect import Attempt, Pictures, attempt, by_stage, drawings
 from implantflow.report.figures_shown import LISTINGS
 from implantflow.report.methods import TITLES, methods_text
 from implantflow.report.rows import Cell, figure_rows, flatten, headline, listing_rows
 from implantflow.report.scene import Scene, build_scene
 from implantflow.report.sources import CaseFiles
 from implantflow.report.summary import STAGES
-
-logger = logging.getLogger("implantflow")
 
 _HERE = Path(__file__).parent
 
@@ -80,13 +79,14 @@ def banner_of(purpose: str, simulated: bool, virtual_tumour: bool = False) -> st
     return " · ".join(words)
 
 
-def render_page(files: CaseFiles, summary: Mapping[str, Any]) -> str:
+def render_page(files: CaseFiles, summary: Mapping[str, Any], processes: int = 1) -> str:
     """HTML of a case.
 
     Parameters
     ----------
     files : the case folder.
     summary : what :func:`implantflow.report.summary.build_summary` returned.
+    processes : how many draw side by side.
 
     Returns
     -------
@@ -95,8 +95,12 @@ def render_page(files: CaseFiles, summary: Mapping[str, Any]) -> str:
     """
     banner = banner_of(files.purpose, files.simulated, bool(summary["tumour"].get("virtual")))
     context = Context(files, summary, banner)
-    pictures = collect(context)
-    scene, scene_problem = _scene(context)
+    tasks: list[Callable[[], Attempt]] = [partial(attempt, build_scene, "The 3-D scene", context)]
+    scene_tried, *drawn = side_by_side(tasks + drawings(context), processes)
+    for tried in (scene_tried, *drawn):
+        files.note(*tried.unreadable)
+    pictures = by_stage(drawn)
+    scene: Scene | None = scene_tried.drawn
     sections = [_section(stage, summary[stage], files, pictures.get(stage, Pictures())) for stage in STAGES]
     return (
         _environment()
@@ -115,7 +119,7 @@ def render_page(files: CaseFiles, summary: Mapping[str, Any]) -> str:
             todo=[s for s in sections if s.status in {"failed", "awaiting_review"}],
             warnings=[f"Unreadable file: {p}" for p in sorted(files.problems)],
             scene=scene,
-            scene_problem=scene_problem,
+            scene_problem=scene_tried.problem,
             # Inside a script element only "<" can end it; as \u003c it is the same JSON.
             scene_source=Markup(json.dumps(scene.html).replace("<", "\\u003c")) if scene else "",
             version=implantflow.__version__,
@@ -149,14 +153,6 @@ def _mark(cell: Cell) -> Markup:
     if cell.within:
         return Markup('<span class="ok" title="within the limit">✓ </span>')
     return Markup('<span class="notok" title="outside the limit">✕ outside </span>')
-
-
-def _scene(context: Context) -> tuple[Scene | None, str]:
-    try:
-        return build_scene(context), ""
-    except Exception as error:
-        logger.warning("the 3-D scene could not be made: %s", error)
-        return None, f"The 3-D scene could not be made: {type(error).__name__}: {error}"
 
 
 def _section(stage: str, data: Mapping[str, Any], files: CaseFiles, pictures: Pictures) -> Section:

@@ -81,10 +81,10 @@ class CaseFiles:
         try:
             value = artifacts.read_json(self.path(relative))
         except ImplantflowError as error:
-            self._note(f"{relative}: {error.what}")
+            self.note(f"{relative}: {error.what}")
             return None
         if not isinstance(value, dict):
-            self._note(f"{relative}: holds no JSON object")
+            self.note(f"{relative}: holds no JSON object")
             return None
         return value
 
@@ -100,7 +100,7 @@ class CaseFiles:
         try:
             mesh = load_mesh(self.path(relative))
         except (ImplantflowError, ValueError) as error:
-            self._note(f"{relative}: {error.what if isinstance(error, ImplantflowError) else error}")
+            self.note(f"{relative}: {error.what if isinstance(error, ImplantflowError) else error}")
             return None
         return mesh if len(mesh.faces) else None
 
@@ -112,7 +112,7 @@ class CaseFiles:
         try:
             return read_volume(self.path(relative))
         except ImplantflowError as error:
-            self._note(f"{relative}: {error.what}")
+            self.note(f"{relative}: {error.what}")
             return None
 
     def folders(self, parent: str) -> list[str]:
@@ -137,9 +137,9 @@ class CaseFiles:
             text = text.replace(base.as_posix() + "/", "")
         return text
 
-    def _note(self, message: str) -> None:
-        if message not in self.problems:
-            self.problems.append(message)
+    def note(self, *messages: str) -> None:
+        """Add to ``problems`` what is not in it yet."""
+        self.problems += [message for message in messages if message not in self.problems]
 
 
 def natural(name: str) -> list[tuple[int, int | str]]:

@@ -18,16 +18,20 @@ def report_case(job: Job) -> None:
 
     ``settings["config"]`` is the resolved case config. No stage's file needs to exist.
     """
-    write_report(job.case_dir, job.settings.get("config"), job.outputs["index"], job.outputs["case_json"])
+    write_report(
+        job.case_dir, job.settings.get("config"), job.outputs["index"], job.outputs["case_json"], job.threads
+    )
 
 
-def write_report(case_dir: Path, config: Mapping[str, Any] | None, index: Path, case_json: Path) -> None:
+def write_report(
+    case_dir: Path, config: Mapping[str, Any] | None, index: Path, case_json: Path, processes: int
+) -> None:
     """Render a case folder into ``index`` (HTML) and ``case_json``."""
     files = CaseFiles(case_dir, config)
     progress("summary of the stages")
     summary = build_summary(files)
     progress("pictures and page", done=0.1)
-    page = render_page(files, summary)
+    page = render_page(files, summary, processes)
     # Drawing reads files that the summary did not: what was unreadable among them is told as well.
     summary = build_summary(files)
     with temporary(index) as tmp:

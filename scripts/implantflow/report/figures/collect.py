@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from implantflow.report.figures import anatomy, device, making, outcome, planning
 from implantflow.report.figures.base import Context, Figure
@@ -37,23 +39,45 @@ class Pictures:
     problems: list[str] = field(default_factory=list)
 
 
-def collect(context: Context) -> dict[str, Pictures]:
-    """Draw what can be drawn; a damaged file must not cost the reader the rest of the report."""
-    found: dict[str, Pictures] = {}
-    for stage, drawers in DRAWERS.items():
-        pictures = found.setdefault(stage, Pictures())
-        for drawer in drawers:
-            try:
-                drawn = drawer(context)
-            except Exception as error:
-                name = drawer.__name__.replace("_", " ")
-                logger.warning("picture '%s' could not be drawn: %s", name, error)
-                pictures.problems.append(
-                    f"The picture “{name}” could not be drawn: {type(error).__name__}: {error}"
-                )
-                continue
-            for figure in drawn if isinstance(drawn, list) else [drawn]:
-                if figure is not None:
-                    of_kind = pictures.plots if figure.mime == "image/svg+xml" else pictures.figures
-                    of_kind.append(figure)
+@dataclass(frozen=True)
+class Attempt:
+    """What came of one drawing: it, or why not; and the files that could not be read by then."""
+
+    drawn: Any
+    problem: str
+    unreadable: list[str]
+
+
+def attempt(draw: Callable[[Context], Any], name: str, context: Context) -> Attempt:
+    """Draw one thing; a damaged file must not cost the reader the rest of the report."""
+    drawn, problem = None, ""
+    try:
+        drawn = draw(context)
+    except Exception as error:
+        logger.warning("%s could not be drawn: %s", name, error)
+        problem = f"{name} could not be drawn: {type(error).__name__}: {error}"
+    return Attempt(drawn, problem, list(context.files.problems))
+
+
+def drawings(context: Context) -> list[Callable[[], Attempt]]:
+    """One task per entry of :data:`DRAWERS`, in their order; they do not depend on each other."""
+    return [
+        partial(attempt, drawer, f"The picture “{drawer.__name__.replace('_', ' ')}”", context)
+        for drawers in DRAWERS.values()
+        for drawer in drawers
+    ]
+
+
+def by_stage(attempts: Sequence[Attempt]) -> dict[str, Pictures]:
+    """Sort what :func:`drawings` gave into the stages of the page."""
+    found: dict[str, Pictures] = {stage: Pictures() for stage in DRAWERS}
+    stages = [stage for stage, drawers in DRAWERS.items() for _ in drawers]
+    for stage, tried in zip(stages, attempts, strict=True):
+        pictures = found[stage]
+        if tried.problem:
+            pictures.problems.append(tried.problem)
+        for figure in tried.drawn if isinstance(tried.drawn, list) else [tried.drawn]:
+            if figure is not None:
+                of_kind = pictures.plots if figure.mime == "image/svg+xml" else pictures.figures
+                of_kind.append(figure)
     return found
