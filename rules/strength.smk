@@ -1,9 +1,28 @@
-# Strength before the lattice exists (solid: sizes the strut) and with it (final: judges the result).
+# Strength of the cell alone, before the lattice exists (solid: sizes the strut) and with it (final: judges the result).
+
+
+rule homogenise_cell:
+    """Effective stiffness of the lattice cell and the stress in its struts."""
+    output:
+        cell="results/{case}/strength/cell.json",
+        cell_data="results/{case}/strength/cell.npz",
+    log:
+        "results/{case}/logs/homogenise_cell.log",
+    benchmark:
+        "results/{case}/benchmarks/homogenise_cell.tsv"
+    params:
+        case_dir=case_dir,
+        settings=section("strength", "lattice"),
+        code=code("strength.stage"),
+    script:
+        "../scripts/homogenise_cell.py"
 
 
 rule size_strut:
-    """Effective stiffness of the cell, and the implant under load with it as a homogeneous medium."""
+    """The implant under load, its lattice as a homogeneous medium."""
     input:
+        cell="results/{case}/strength/cell.json",
+        cell_data="results/{case}/strength/cell.npz",
         implant="results/{case}/implant/implant.stl",
         regions="results/{case}/implant/regions.json",
         implant_json="results/{case}/implant/implant.json",
@@ -28,6 +47,8 @@ rule check_strength:
     input:
         field="results/{case}/lattice/field.json",
         field_data="results/{case}/lattice/field.npz",
+        cell="results/{case}/strength/cell.json",
+        cell_data="results/{case}/strength/cell.npz",
         regions="results/{case}/implant/regions.json",
         implant="results/{case}/implant/implant.stl",
         strength_solid="results/{case}/strength/solid/strength.json",

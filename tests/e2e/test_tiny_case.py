@@ -123,7 +123,15 @@ def test_deleting_the_truth_changes_the_comparison_only(tiny_run: Workspace, tmp
     assert done.returncode == 0, done.stderr[-4000:]
     after = digests(other.path / "results/tiny")
     changed = {name for name in before if after.get(name) != before[name]}
-    assert changed == {"report/comparison.json", "report/comparison.js"}
+    # The summary and its page also tell how long the ledger has become.
+    assert changed == {
+        f"report/{name}" for name in ("comparison.json", "comparison.js", "case.json", "index.html")
+    }
+    first, second = (
+        json.loads((w.path / "results/tiny/report/case.json").read_text()) for w in (tiny_run, other)
+    )
+    assert first.pop("audit")["entries"] < second.pop("audit")["entries"]
+    assert first == second
 
 
 def test_second_run_has_nothing_to_do(tiny_run: Workspace) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from implantflow.artifacts import read_stl, sha256_file, write_json, write_stl
 from implantflow.field.make import make_field
 from implantflow.jobs import Job
+from implantflow.strength.stage import homogenise_cell
 
 BLOCK_MM = np.array([20.0, 20.0, 30.0])
 
@@ -106,7 +107,9 @@ class Room:
 
     def job(self, stage: str, threads: int = 1) -> Job:
         write_json(self.path("regions.json"), self.regions)
+        homogenise_cell(self.cell_job(threads))
         inputs = {"regions": self.path("regions.json"), "implant": self.path("implant.stl")}
+        inputs |= {"cell": self.path("cell.json"), "cell_data": self.path("cell.npz")}
         if stage == "solid":
             inputs |= {"implant_json": self.path("implant.json")}
         else:
@@ -120,6 +123,19 @@ class Room:
             outputs={"strength": self.path(f"{stage}.json"), "view": self.path(f"{stage}.npz")},
             settings={"strength": self.settings, "lattice": self.lattice},
             function=f"implantflow.strength.stage:strength_{stage}",
+            code_digest="test",
+            threads=threads,
+        )
+
+    def cell_job(self, threads: int) -> Job:
+        return Job(
+            rule="homogenise_cell",
+            case_dir=self.folder,
+            wildcards={"case": "block"},
+            inputs={},
+            outputs={"cell": self.path("cell.json"), "cell_data": self.path("cell.npz")},
+            settings={"strength": self.settings, "lattice": self.lattice},
+            function="implantflow.strength.stage:homogenise_cell",
             code_digest="test",
             threads=threads,
         )

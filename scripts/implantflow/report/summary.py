@@ -24,6 +24,7 @@ STAGE_OF_RULE = {
     "make_prototype": "prototype",
     "gate_review": "prototype",
     "design_implant": "implant",
+    "homogenise_cell": "strength",
     "size_strut": "strength",
     "check_strength": "strength",
     "make_lattice": "lattice",

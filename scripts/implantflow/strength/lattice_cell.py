@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from implantflow.artifacts import read_json, write_json, write_npz
 from implantflow.config.strength import StrengthConfig
 from implantflow.field.cells import occupancy
 from implantflow.geometry import FloatArray
@@ -48,6 +50,29 @@ class LatticeCell:
         most = float(self.metal[2, 2] / self.elasticity[2, 2])
         factor = (np.maximum(density, 0.0) / self.relative_density) ** self.exponent
         return np.asarray(np.minimum(factor, most))
+
+    def save(self, facts: Path, data: Path) -> None:
+        """Write the facts (JSON) and the arrays (npz) for :meth:`load`."""
+        write_json(facts, self.facts)
+        write_npz(
+            data,
+            {
+                "metal": self.metal,
+                "elasticity": self.elasticity,
+                "scalars": np.array([self.relative_density, self.exponent, self.struts.quantile]),
+                "response": self.struts.response,
+                "weight": self.struts.weight,
+                "mean_square": self.struts.mean_square,
+            },
+        )
+
+    @classmethod
+    def load(cls, facts: Path, data: Path) -> LatticeCell:
+        """Read what :meth:`save` wrote."""
+        with np.load(data) as stored:
+            density, exponent, quantile = (float(v) for v in stored["scalars"])
+            struts = StrutStress(stored["response"], stored["weight"], quantile, stored["mean_square"])
+            return cls(stored["metal"], stored["elasticity"], density, exponent, struts, read_json(facts))
 
 
 def characterise(config: StrengthConfig, cell: str, cell_mm: float, strut_mm: float) -> LatticeCell:

@@ -1,4 +1,4 @@
-"""The two strength jobs: with the solid implant (may size the strut), and with the finished field (judges)."""
+"""The strength jobs: the cell alone, the solid implant (may size the strut), the finished field (judges)."""
 
 from __future__ import annotations
 
@@ -25,10 +25,24 @@ from implantflow.strength.sizing import size_strut, strut_rods, without_strut
 GRID_SHARE = 0.4
 
 
+def homogenise_cell(job: Job) -> None:
+    """Stiffness and strut stress of the case's lattice cell, which no implant is needed for.
+
+    Writes ``cell`` (JSON) and ``cell_data`` (npz).
+    """
+    config = StrengthConfig.model_validate(job.settings["strength"])
+    lattice = job.settings["lattice"]
+    _use_threads(job.threads)
+    progress("homogenising the lattice cell")
+    cell = characterise(config, lattice["cell"], lattice["cell_mm"], lattice["strut_mm"])
+    cell.save(job.outputs["cell"], job.outputs["cell_data"])
+
+
 def strength_solid(job: Job) -> None:
     """Stress in the implant as designed, with a lattice of nominal density, and the strut it would need.
 
-    Reads ``implant`` (STL), ``regions`` and ``implant_json``; writes ``strength`` (JSON) and ``view`` (npz).
+    Reads ``cell``, ``cell_data``, ``implant`` (STL), ``regions`` and ``implant_json``; writes ``strength`` (JSON)
+    and ``view`` (npz).
     The build orientation is not chosen yet, so the cell's axes are taken along the patient's.
 
     Raises
@@ -42,9 +56,8 @@ def strength_solid(job: Job) -> None:
     lattice = job.settings["lattice"]
     _use_threads(job.threads)
     regions, digest = _regions(job)
-    progress("homogenising the lattice cell", done=0.0)
-    cell = characterise(config, lattice["cell"], lattice["cell_mm"], lattice["strut_mm"])
-    progress("cutting the implant into voxels", done=0.3)
+    cell = _cell(job, lattice)
+    progress("cutting the implant into voxels", done=0.0)
     vertices, faces = read_stl(job.input("implant"))
     field = make_field(
         vertices.astype(np.float64),
@@ -78,8 +91,8 @@ def strength_solid(job: Job) -> None:
 def strength_final(job: Job) -> None:
     """Judge the implant with the field that will be built.
 
-    Reads ``field``, ``field_data``, ``implant`` (STL), ``regions`` and ``strength_solid``; writes ``strength``
-    (JSON) and ``view`` (npz).
+    Reads ``field``, ``field_data``, ``cell``, ``cell_data``, ``implant`` (STL), ``regions`` and
+    ``strength_solid``; writes ``strength`` (JSON) and ``view`` (npz).
     The lattice's density is measured in the field, voxel by voxel, and the cell lies along the build axes.
 
     Raises
@@ -94,17 +107,17 @@ def strength_final(job: Job) -> None:
     regions, digest = _regions(job)
     solid = read_json(job.input("strength_solid"))
     field = Field.load(job.input("field"), job.input("field_data"))
-    _same_lattice(field, job.settings["lattice"], "lattice settings of the case")
-    _same_lattice(field, solid["homogenised"], str(job.input("strength_solid")))
+    ours = {"cell": field.cell, "cell_mm": field.cell_mm, "strut_mm": field.strut_mm}
+    _same_lattice(ours, job.settings["lattice"], "lattice settings of the case")
+    _same_lattice(ours, solid["homogenised"], str(job.input("strength_solid")))
     if digest != solid["implant_stl_sha256"]:
         raise ProvenanceError(
             "the implant is not the one that strength/solid used",
             where=str(job.input("regions")),
             fix="run the strength stage again from solid",
         )
-    progress("homogenising the lattice cell", done=0.0)
-    cell = characterise(config, field.cell, field.cell_mm, field.strut_mm)
-    progress("measuring the field voxel by voxel", done=0.3)
+    cell = _cell(job, job.settings["lattice"])
+    progress("measuring the field voxel by voxel", done=0.0)
     parts = voxelise(field, config.voxel_mm)
     progress("solving the load cases", done=0.6)
     setup = build_model(field, regions, parts, cell, config)
@@ -151,14 +164,19 @@ def _use_threads(threads: int) -> None:
     numba.set_num_threads(max(1, min(threads, available)))
 
 
-def _same_lattice(field: Field, other: Mapping[str, Any], where: str) -> None:
-    ours = (field.cell, field.cell_mm, field.strut_mm)
-    theirs = (other["cell"], other["cell_mm"], other["strut_mm"])
+def _cell(job: Job, lattice: Mapping[str, Any]) -> LatticeCell:
+    cell = LatticeCell.load(job.input("cell"), job.input("cell_data"))
+    _same_lattice(cell.facts, lattice, str(job.input("cell")))
+    return cell
+
+
+def _same_lattice(one: Mapping[str, Any], other: Mapping[str, Any], where: str) -> None:
+    ours, theirs = ([lattice[key] for key in ("cell", "cell_mm", "strut_mm")] for lattice in (one, other))
     if plain(ours) != plain(theirs):
         raise ProvenanceError(
-            f"the field's lattice {ours} is not {theirs}",
+            f"the lattice {ours} is not {theirs}",
             where=where,
-            fix="run strength/solid and lattice again with the present config",
+            fix="run strength and lattice again with the present config",
         )
 
 
