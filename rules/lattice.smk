@@ -6,7 +6,7 @@ rule make_lattice:
     input:
         implant="results/{case}/implant/implant.stl",
         regions="results/{case}/implant/regions.json",
-        strength="results/{case}/strength/solid/strength.json",
+        cell="results/{case}/strength/cell.json",
     output:
         field="results/{case}/lattice/field.json",
         field_data="results/{case}/lattice/field.npz",

@@ -33,7 +33,6 @@ rule size_strut:
         "results/{case}/logs/size_strut.log",
     benchmark:
         "results/{case}/benchmarks/size_strut.tsv"
-    threads: 2
     params:
         case_dir=case_dir,
         settings=section("strength", "lattice"),

@@ -61,13 +61,14 @@ def _job(folder: Path, cell: str = "diamond", strut: float = 0.67, **limits: Any
         },
     }
     (folder / "regions.json").write_text(json.dumps(regions))
-    (folder / "strength.json").write_text(json.dumps({"effective_modulus_gpa": 3.2}))
+    homogenised = {"cell": cell, "cell_mm": 2.5, "strut_mm": strut, "effective_modulus_gpa": 3.2}
+    (folder / "cell.json").write_text(json.dumps(homogenised))
     return Job(
         rule="make_lattice",
         case_dir=folder,
         wildcards={"case": "x"},
         inputs={
-            n: folder / f"{n}.{e}" for n, e in (("implant", "stl"), ("regions", "json"), ("strength", "json"))
+            n: folder / f"{n}.{e}" for n, e in (("implant", "stl"), ("regions", "json"), ("cell", "json"))
         },
         outputs={key: folder / name for key, name in NAMES.items()},
         settings={

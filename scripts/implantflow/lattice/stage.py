@@ -26,7 +26,7 @@ TRADEOFF_STRUTS_MM = (0.35, 0.4, 0.5, 0.6, 0.67, 0.7, 0.8)
 def make_lattice(job: Job) -> None:
     """Make the field of the implant, measure it and export views of it.
 
-    Inputs: ``implant``, ``regions``, ``strength`` (solid). Outputs: ``field``, ``field_data``, ``lattice``,
+    Inputs: ``implant``, ``regions``, ``cell`` (homogenised). Outputs: ``field``, ``field_data``, ``lattice``,
     ``coupon``, ``preview``, ``beams``. Settings: ``lattice``, ``build`` without its revisions, ``purpose``.
 
     Raises
@@ -114,8 +114,7 @@ def _summary(
     cell: CellFigures,
     part: PartFigures,
 ) -> dict[str, Any]:
-    strength = read_json(job.input("strength"))
-    modulus = strength.get("effective_modulus_gpa")
+    homogenised = _homogenised(job, config)
     volumes = part.volumes
     crumbs, loose = split_loose(part, build.limits.crumb_max_mm3)
     density = volumes.relative_density if volumes.porous_mm3 > 0 else cell.relative_density
@@ -131,10 +130,8 @@ def _summary(
         "closed_pores": len(part.closed_pores),
         "closed_notches": len(part.closed_notches),
         "closed_notches_mm3": sum(s.volume_mm3 for s in part.closed_notches),
-        "modulus_gpa": modulus,
-        "modulus_source": "strength/solid: homogenised cell, effective_modulus_gpa"
-        if modulus is not None
-        else "strength/solid gives no effective_modulus_gpa",
+        "modulus_gpa": homogenised["effective_modulus_gpa"],
+        "modulus_source": "strength/cell: homogenised cell, effective_modulus_gpa",
         "loose_islands": len(loose),
         "crumbs": len(crumbs),
         "crumbs_mm3": sum(s.volume_mm3 for s in crumbs),
@@ -160,6 +157,20 @@ def _summary(
             f"those that hold no sphere of {config.limits.closed_notch_mm:g} mm are notches",
         },
     }
+
+
+def _homogenised(job: Job, config: LatticeConfig) -> dict[str, Any]:
+    """Figures of the homogenised cell, which must be the one of the config."""
+    figures: dict[str, Any] = read_json(job.input("cell"))
+    ours = [config.cell, config.cell_mm, config.strut_mm]
+    theirs = [figures["cell"], figures["cell_mm"], figures["strut_mm"]]
+    if ours != theirs:
+        raise ProvenanceError(
+            f"the homogenised cell {theirs} is not the lattice of the config {ours}",
+            where=str(job.input("cell")),
+            fix="run the strength stage again",
+        )
+    return figures
 
 
 def split_loose(part: PartFigures, crumb_max_mm3: float) -> tuple[list[Any], list[Any]]:
