@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from implantflow.config.plan import PlanRevision
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, Plane
 from implantflow.jobs import Job, progress
+from implantflow.parallel import side_by_side
 from implantflow.plan import osteotomy
 from implantflow.plan.axis import SacralAxis, find_axis, find_foramina
 from implantflow.plan.joints import JointPlane, fit_disc, fit_si_joint
@@ -75,7 +77,8 @@ def plan_resection(job: Job) -> None:
 
     progress("screw corridors", done=0.6)
     anatomy = Anatomy(specimen, remaining, {"implant": hip, "healthy": healthy}, axis, foramina, sign)
-    corridors = [plan_screw(config, anatomy) for config in revision.corridors]
+    tasks = [partial(plan_screw, config, anatomy) for config in revision.corridors]
+    corridors = side_by_side(tasks, job.threads)
     soft = _soft_tissue(tumour, remaining, room)
     artifacts.write_json(
         job.outputs["plan"],
