@@ -187,5 +187,6 @@ class PieceFollower:
 
 def _distinct(pairs: IntArray, count: int) -> IntArray:
     """Each pair once, sorted (the numbers of the second column are below ``count``)."""
-    keys = np.unique(pairs[:, 0] * max(count, 1) + pairs[:, 1])
+    keys = np.sort(pairs[:, 0] * max(count, 1) + pairs[:, 1])
+    keys = keys[np.diff(keys, prepend=-1) > 0]
     return np.column_stack([keys // max(count, 1), keys % max(count, 1)])

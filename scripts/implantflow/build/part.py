@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.build.scale import Scale, drawn_distances
+from implantflow.build.scale import Scale
 from implantflow.build.slicer import DenseGrid
 from implantflow.field.field import Field
 from implantflow.field.volume import mesh_volume_mm3, volumes_of
@@ -39,9 +39,10 @@ class Part:
         """Volume of metal by sampling the field itself, independent of the slicer."""
         dense = None
         if self.dense is not None:
-            dense = (self.dense.grid, self.dense.origin_mm, self.dense.spacing_mm)
-            if not self.dense.scale.is_one:
-                dense = drawn_distances(*dense, self.dense.scale)
+            scale = self.dense.scale
+            # A scaled grid is a grid again; its values stay the design's distances, but their sign is right.
+            origin = scale.drawn(self.dense.origin_mm[None])[0]
+            dense = (self.dense.grid, origin, self.dense.spacing_mm * scale.factors)
         solid_mm3 = mesh_volume_mm3(self.vertices_mm, self.faces)
         if self.lattice is None:
             return solid_mm3

@@ -7,14 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from implantflow.errors import GeometryError
-from implantflow.field.make import nodes
 from implantflow.geometry import FloatArray
-
-#: Nodes of the grid on which a scaled dense region is measured, per node of the design's.
-_FINER = 2
 
 
 @dataclass(frozen=True)
@@ -92,30 +88,3 @@ class Scale:
                 where="build.revisions: scale_xyz",
                 fix="turn the part (build.orientation), reduce support_gap_mm or choose a larger machine",
             )
-
-
-def drawn_distances(
-    grid: NDArray[np.int16], origin_mm: FloatArray, spacing_mm: float, scale: Scale
-) -> tuple[NDArray[np.int16], FloatArray, float]:
-    """A scaled region as a grid of its own, for measuring its volume: stored values, origin, spacing.
-
-    Only the sign of the values is right: they are the design's distances, read at the design's places.
-    """
-    from implantflow.field import grid_kernels
-
-    last = origin_mm + spacing_mm * (np.array(grid.shape[::-1]) - 1)
-    low, high = scale.drawn(np.array([origin_mm, last]))
-    fine = spacing_mm / _FINER
-    start, shape = nodes(low, high, fine, 0.0)
-    out = np.empty(shape, dtype=np.int16)
-    y, x = np.meshgrid(
-        start[1] + fine * np.arange(shape[1]), start[0] + fine * np.arange(shape[2]), indexing="ij"
-    )
-    value = np.empty(x.size)
-    for k in range(shape[0]):
-        points = np.column_stack([x.ravel(), y.ravel(), np.full(x.size, start[2] + fine * k)])
-        grid_kernels.trilinear(
-            grid, origin_mm, spacing_mm, 1.0, np.ascontiguousarray(scale.designed(points)), value
-        )
-        out[k] = np.round(value).reshape(shape[1:])
-    return out, start, fine

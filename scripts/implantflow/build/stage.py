@@ -154,7 +154,13 @@ def _write_layers(path: Path, sliced: Sliced, times: Effort) -> None:
         columns[name] = values.astype(np.int32) if whole else np.round(values, 6)
     for name in ("preheat_s", "melt_s", "rake_s", "preheat_j", "melt_j"):
         columns[name] = np.round(getattr(times, name), 6)
-    table = pa.table({name: pa.array(values) for name, values in columns.items()})
+
+    def column(values: NDArray[Any]) -> Any:
+        # Not pa.array(): it imports pandas, which takes longer than all the layers' figures.
+        buffer = pa.py_buffer(np.ascontiguousarray(values))
+        return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, buffer])
+
+    table = pa.table({name: column(values) for name, values in columns.items()})
     pq.write_table(table, path, compression="zstd", use_dictionary=False)
 
 

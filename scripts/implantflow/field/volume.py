@@ -21,7 +21,8 @@ FINEST_MM = 0.02
 #: Turn of the sampling columns about z (rad): no face of an implant runs along them.
 TURN_RAD = 0.5537
 
-DenseData = tuple[NDArray[np.int16], FloatArray, float]
+#: Grid (K, J, I) of distances, of which the sign counts; place of node (0, 0, 0); spacing along x, y, z.
+DenseData = tuple[NDArray[np.int16], FloatArray, FloatArray]
 Lattice = tuple[str, float, float]
 
 
@@ -50,7 +51,7 @@ def _kernel_arguments(dense: DenseData | None, lattice: Lattice) -> tuple[Any, .
     strut = cell in STRUT_CELLS
     table = strut_table(cell if strut else STRUT_CELLS[0])
     level = strut_mm / 2.0 if strut else gyroid_iso(cell_mm, strut_mm)
-    nothing = (np.zeros((0, 1, 1), dtype=np.int16), np.zeros(3), 1.0)
+    nothing = (np.zeros((0, 1, 1), dtype=np.int16), np.zeros(3), np.ones(3))
     return (*(dense or nothing), strut, *table, cell_mm, level)
 
 
@@ -66,7 +67,7 @@ def volumes_of(
     Parameters
     ----------
     vertices_mm, faces : closed solid in build_xyz. solid_mm3 : its exact volume, which the samples share out.
-    dense : grid of distances, place of its node (0, 0, 0), spacing; None where nothing is dense.
+    dense : None where nothing is dense.
     lattice : cell, cell_mm, strut_mm.
     """
     from implantflow.field import volume_kernels

@@ -16,13 +16,13 @@ IntArray = NDArray[np.int64]
 
 @kernel
 def grid_value(
-    grid: NDArray[np.int16], origin: FloatArray, spacing: float, x: float, y: float, z: float
+    grid: NDArray[np.int16], origin: FloatArray, spacing: FloatArray, x: float, y: float, z: float
 ) -> float:
-    """Trilinear value, in the grid's steps, at one point; clamped at the border of the grid."""
+    """Trilinear value of a grid (spacing along x, y, z) at one point; clamped at the border of the grid."""
     nk, nj, ni = grid.shape
-    fx = min(max((x - origin[0]) / spacing, 0.0), ni - 1.000001)
-    fy = min(max((y - origin[1]) / spacing, 0.0), nj - 1.000001)
-    fz = min(max((z - origin[2]) / spacing, 0.0), nk - 1.000001)
+    fx = min(max((x - origin[0]) / spacing[0], 0.0), ni - 1.000001)
+    fy = min(max((y - origin[1]) / spacing[1], 0.0), nj - 1.000001)
+    fz = min(max((z - origin[2]) / spacing[2], 0.0), nk - 1.000001)
     i, j, k = int(fx), int(fy), int(fz)
     u, v, w = fx - i, fy - j, fz - k
     low = (grid[k, j, i] * (1.0 - u) + grid[k, j, i + 1] * u) * (1.0 - v)
@@ -56,7 +56,7 @@ def is_metal(
 def _kind(
     dense: NDArray[np.int16],
     dense_origin: FloatArray,
-    dense_spacing: float,
+    dense_spacing: FloatArray,
     strut_cell: bool,
     segments: FloatArray,
     bin_starts: IntArray,
@@ -85,7 +85,7 @@ def label_columns(
     labels: NDArray[np.uint8],
     dense: NDArray[np.int16],
     dense_origin: FloatArray,
-    dense_spacing: float,
+    dense_spacing: FloatArray,
     strut_cell: bool,
     segments: FloatArray,
     bin_starts: IntArray,
@@ -136,7 +136,7 @@ def count_columns(
     counts: IntArray,
     dense: NDArray[np.int16],
     dense_origin: FloatArray,
-    dense_spacing: float,
+    dense_spacing: FloatArray,
     strut_cell: bool,
     segments: FloatArray,
     bin_starts: IntArray,

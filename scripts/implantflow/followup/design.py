@@ -77,7 +77,7 @@ class Coverage:
         labels, origin = label_grid(
             field.vertices_mm,
             field.faces,
-            (field.dense, field.origin_mm, field.spacing_mm),
+            field.dense_data,
             (field.cell, field.cell_mm, field.strut_mm),
             fine_mm,
         )

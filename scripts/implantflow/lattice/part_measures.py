@@ -54,7 +54,7 @@ def measure_part(field: Field, step_mm: float, notch_mm: float, threads: int = 1
     """
     from scipy import ndimage
 
-    dense = (field.dense, field.origin_mm, field.spacing_mm)
+    dense = field.dense_data
     lattice = (field.cell, field.cell_mm, field.strut_mm)
     solid_mm3 = mesh_volume_mm3(field.vertices_mm, field.faces)
     volumes = volumes_of(field.vertices_mm, field.faces, solid_mm3, dense, lattice)
