@@ -154,14 +154,12 @@ def clipped_beams(field: Field) -> tuple[FloatArray, NDArray[np.int64]]:
     for n, t in enumerate(along):
         points = starts + t * (ends - starts)
         depth[:, n] = np.maximum(field.solid_value(points), -field.dense_value(points))
-    pieces: list[FloatArray] = []
     whole = (depth < 0).all(1)
-    pieces.append(np.stack([starts[whole], ends[whole]], axis=1))
-    for row in np.nonzero((depth < 0).any(1) & ~whole)[0].tolist():
-        for a, b in _intervals(depth[row], along):
-            span = ends[row] - starts[row]
-            pieces.append(np.array([[starts[row] + a * span, starts[row] + b * span]]))
-    joined = np.concatenate(pieces).reshape(-1, 3)
+    cut = (depth < 0).any(1) & ~whole
+    rows, begins, stops = _stretches(depth[cut], along)
+    foot, span = starts[cut][rows], (ends - starts)[cut][rows]
+    clipped = np.stack([foot + begins[:, None] * span, foot + stops[:, None] * span], axis=1)
+    joined = np.concatenate([np.stack([starts[whole], ends[whole]], axis=1), clipped]).reshape(-1, 3)
     # Ends that meet in a node are the same to well under a micrometre.
     keys = np.round(joined * 1e4).astype(np.int64)
     _, index, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
@@ -169,23 +167,26 @@ def clipped_beams(field: Field) -> tuple[FloatArray, NDArray[np.int64]]:
     return keys[index] / 1e4, beams[beams[:, 0] != beams[:, 1]]
 
 
-def _intervals(depth: FloatArray, along: FloatArray) -> list[tuple[float, float]]:
-    """Stretches of [0, 1] on which the linear interpolation of ``depth`` is negative."""
-    found = []
-    start = 0.0 if depth[0] < 0 else None
-    for n in range(1, len(depth)):
-        before, here = depth[n - 1], depth[n]
-        if (before < 0) == (here < 0):
-            continue
-        t = float(along[n - 1] + (along[n] - along[n - 1]) * before / (before - here))
-        if here < 0:
-            start = t
-        elif start is not None:
-            found.append((start, t))
-            start = None
-    if start is not None:
-        found.append((start, 1.0))
-    return found
+def _stretches(depth: FloatArray, along: FloatArray) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
+    """Where the linear interpolation of each row of ``depth`` (R, S) at ``along`` (S,) is negative.
+
+    Returns
+    -------
+    rows (P,), begins (P,), ends (P,) : of every stretch, row by row and in order along it
+    """
+    inside = np.pad(depth < 0, ((0, 0), (1, 1))).astype(np.int8)
+    turns = np.diff(inside, axis=1)
+
+    def places(rows: NDArray[np.int64], column: NDArray[np.int64]) -> FloatArray:
+        n = np.clip(column, 1, len(along) - 1)
+        before, here = depth[rows, n - 1], depth[rows, n]
+        drop = np.where(before == here, 1.0, before - here)
+        crossing = along[n - 1] + (along[n] - along[n - 1]) * before / drop
+        return np.where(column == 0, 0.0, np.where(column == len(along), 1.0, crossing))
+
+    rows, begin = np.nonzero(turns > 0)
+    _, end = np.nonzero(turns < 0)
+    return rows, places(rows, begin), places(rows, end)
 
 
 def write_beams(path: Path, field: Field, purpose: str) -> dict[str, Any]:
