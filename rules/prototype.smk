@@ -25,12 +25,14 @@ rule make_prototype:
         hip=operated_hip,
         l5="results/{case}/segment/l5.stl",
         parent=parent_file("implant.stl"),
+        parent_shape=parent_file("shape.npz"),
         parent_json=parent_file("prototype.json"),
     output:
         implant="results/{case}/prototype/{iteration}/implant.stl",
         bone="results/{case}/prototype/{iteration}/bone.stl",
         model="results/{case}/prototype/{iteration}/model.3mf",
         sheet="results/{case}/prototype/{iteration}/sheet.html",
+        shape="results/{case}/prototype/{iteration}/shape.npz",
         prototype="results/{case}/prototype/{iteration}/prototype.json",
     log:
         "results/{case}/logs/make_prototype.{iteration}.log",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,16 @@ def test_moving_a_hole_closes_the_old_one(
     )
 
 
+def test_under_another_plan_the_ancestors_corrections_are_made_anew(
+    bones: Path, plan: Path, rp1: Path, rp2: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(rp1, old)
+    write_json(old / "prototype.json", {**read_json(rp1 / "prototype.json"), "plan": "p0"})
+    make_prototype(prototype_job(bones, plan, tmp_path / "new", RP2, old))
+    assert sha256_file(tmp_path / "new/implant.stl") == sha256_file(rp2 / "implant.stl")
+
+
 def test_a_parent_that_is_not_what_it_says_is_refused(
     bones: Path, plan: Path, rp1: Path, tmp_path: Path
 ) -> None:
@@ -159,7 +170,12 @@ def test_a_parent_that_is_not_what_it_says_is_refused(
     from implantflow.solids.mesh import write_solid
 
     write_solid(fake / "implant.stl", difference(body, sphere([20, 0, -10], 5.0)), "edited")
-    with pytest.raises(ProvenanceError, match="differs by"):
+    shutil.copy(rp1 / "shape.npz", fake)
+    with pytest.raises(ProvenanceError, match=r"implant\.stl of parent rp1 is not the file"):
+        make_prototype(prototype_job(bones, plan, tmp_path / "o", RP2, fake))
+    shutil.copy(rp1 / "implant.stl", fake)
+    Shape(box([0, 0, 0], [9, 9, 9]), ()).save(fake / "shape.npz")
+    with pytest.raises(ProvenanceError, match=r"shape\.npz of parent rp1 is not the file"):
         make_prototype(prototype_job(bones, plan, tmp_path / "o", RP2, fake))
     write_json(fake / "prototype.json", {**record, "id": "rp9"})
     with pytest.raises(ProvenanceError, match="rp9 instead of rp1"):

@@ -173,11 +173,13 @@ def prototype_job(
     }
     if parent is not None:
         inputs |= {"parent": parent / "implant.stl", "parent_json": parent / "prototype.json"}
+        inputs |= {"parent_shape": parent / "shape.npz"}
     names = {
         "implant": "implant.stl",
         "bone": "bone.stl",
         "model": "model.3mf",
         "sheet": "sheet.html",
+        "shape": "shape.npz",
         "prototype": "prototype.json",
     }
     settings = {

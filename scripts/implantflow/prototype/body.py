@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from implantflow.artifacts import write_npz
 from implantflow.config.implant import Clearances
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, Plane
@@ -61,6 +63,27 @@ class Shape:
         """The body with every hole cut out."""
         tools = [cylinder(h.start_lps_mm, h.end_lps_mm, h.diameter_mm) for h in self.holes]
         return difference(self.body, *tools)
+
+    def save(self, path: Path) -> None:
+        """Write body and holes (npz), to the last digit, for the next iteration to go on from."""
+        places = [(*h.start_lps_mm, *h.end_lps_mm, h.diameter_mm) for h in self.holes]
+        write_npz(
+            path,
+            {
+                "vertices_lps_mm": self.body.vertices,
+                "faces": self.body.faces,
+                "holes": np.array(places, dtype=np.float64).reshape(-1, 7),
+                "hole_names": np.array([h.name for h in self.holes], dtype=np.str_),
+            },
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> Shape:
+        """Read what :meth:`save` wrote."""
+        with np.load(path) as stored:
+            body = Solid.of(stored["vertices_lps_mm"], stored["faces"])
+            rows = zip(stored["hole_names"].tolist(), stored["holes"].tolist(), strict=True)
+            return cls(body, tuple(Hole(name, tuple(p[:3]), tuple(p[3:6]), p[6]) for name, p in rows))
 
 
 def first_shape(

@@ -10,42 +10,42 @@ from pydantic import TypeAdapter
 from implantflow import artifacts
 from implantflow.config.implant import ImplantConfig
 from implantflow.config.prototype import Correction, Iteration
-from implantflow.errors import GeometryError, ProvenanceError
+from implantflow.errors import GeometryError
 from implantflow.jobs import Job, progress
 from implantflow.prototype.body import first_shape
 from implantflow.prototype.compare import difference_figures
 from implantflow.prototype.corrections import Context, apply_all
 from implantflow.prototype.listed import listed_regions
+from implantflow.prototype.parent import read_parent
 from implantflow.prototype.printing import embossed, write_3mf
 from implantflow.prototype.sheet import SheetContent, write_sheet
-from implantflow.solids.booleans import crop, merged, refined
-from implantflow.solids.distance import Surface
+from implantflow.solids.booleans import crop, merged
 from implantflow.solids.faces import Neighbours, fit_figures
-from implantflow.solids.mesh import EDGE_MM, Solid, read_solid, write_solid
+from implantflow.solids.mesh import EDGE_MM, read_solid, write_solid
 
 _CORRECTIONS: TypeAdapter[list[Correction]] = TypeAdapter(list[Correction])
 #: The hip on the model reaches this far beyond the implant: enough to hold it and to judge the joint.
 _HIP_ROOM_MM = 18.0
-_SAME_MM = 0.01
 
 
 def make_prototype(job: Job) -> None:
     """Make one rapid-prototype iteration (rule ``make_prototype``).
 
     Inputs ``plan`` (JSON), ``specimen``, ``remaining_bone``, ``sacrum``, ``hip`` (implant side), ``l5`` (STL,
-    patient LPS mm), and for every iteration but the first ``parent`` (its implant.stl) and ``parent_json``.
-    Outputs ``implant``, ``bone`` (STL), ``model`` (3MF), ``sheet`` (HTML), ``prototype`` (JSON). Settings
-    ``prototype`` (one iteration), ``implant``, ``side``, ``case``, ``purpose``.
+    patient LPS mm), and for every iteration but the first ``parent`` (its implant.stl), ``parent_shape`` and
+    ``parent_json``. Outputs ``implant``, ``bone`` (STL), ``model`` (3MF), ``sheet`` (HTML), ``shape`` (npz: the body
+    without its holes), ``prototype`` (JSON). Settings ``prototype`` (one iteration), ``implant``, ``side``, ``case``,
+    ``purpose``.
 
-    The shape is made anew from the plan through all corrections of its ancestors: so a hole can move and the plan
-    can change under an iteration. Where the plan is the same, the parent so remade must equal the parent's file.
+    An iteration goes on from its parent's shape, whose body is still whole: so a hole can move. Under another plan
+    the shape is made anew through all corrections of its ancestors.
 
     Raises
     ------
     GeometryError
         A correction has no effect or breaks the solid, the implant does not fit, or the side is wrong.
     ProvenanceError
-        The parent's file is not what its corrections make.
+        A file of the parent is not the one that its prototype.json names.
     """
     iteration = Iteration.model_validate(job.settings["prototype"])
     config = ImplantConfig.model_validate(job.settings["implant"])
@@ -56,17 +56,16 @@ def make_prototype(job: Job) -> None:
     context = Context(plan, config, neighbours)
 
     progress("outer shape", done=0.2)
-    shape, base_facts = first_shape(bones["sacrum"], plan, config.clearance, neighbours)
-    parent, parent_json = _parent(job, iteration)
-    history: list[dict[str, Any]] = []
-    if parent_json is not None:
-        history = parent_json["history"]
-        for entry in history:
+    parent = read_parent(job, iteration)
+    if parent is not None and parent.record["plan"] == iteration.plan:
+        shape, base_facts = parent.shape, parent.record["base"]
+    else:
+        shape, base_facts = first_shape(bones["sacrum"], plan, config.clearance, neighbours)
+        for entry in parent.record["history"] if parent is not None else []:
             shape, _ = apply_all(shape, _CORRECTIONS.validate_python(entry["corrections"]), context)
-        if parent is not None and parent_json["plan"] == iteration.plan:
-            _require_same(shape.drilled(), parent, iteration)
     progress(f"{len(iteration.corrections)} corrections", done=0.4)
     shape, correction_facts = apply_all(shape, iteration.corrections, context)
+    shape.save(job.outputs["shape"])
     implant = write_solid(
         job.outputs["implant"],
         shape.drilled(),
@@ -80,7 +79,7 @@ def make_prototype(job: Job) -> None:
     sign = 1.0 if plan["side"] == "left" else -1.0
     # Centres of the sacroiliac face are looked up on the body, whose triangles are not those of the file.
     listed = listed_regions(shape, context.faces(shape.body)["si_joint"], plan, config, sign)
-    change = difference_figures(implant, parent) if parent is not None else None
+    change = difference_figures(implant, parent.implant) if parent is not None else None
     low, high = implant.bounds_mm
     hip = crop(bones["hip"], low - _HIP_ROOM_MM, high + _HIP_ROOM_MM)
     bone = write_solid(
@@ -100,6 +99,7 @@ def make_prototype(job: Job) -> None:
         "side": plan["side"],
         "purpose": job.settings["purpose"],
         "subject_sha256": artifacts.sha256_file(job.outputs["implant"]),
+        "shape_sha256": artifacts.sha256_file(job.outputs["shape"]),
         "hausdorff_to_parent_mm": None if change is None else change["hausdorff_to_parent_mm"],
         "volume_mm3": implant.volume_mm3,
         "triangles": len(implant.faces),
@@ -115,7 +115,7 @@ def make_prototype(job: Job) -> None:
         "healthy side in this version",
         "questions": iteration.questions,
         "history": [
-            *history,
+            *(parent.record["history"] if parent is not None else []),
             {
                 "iteration": iteration.id,
                 "plan": iteration.plan,
@@ -134,7 +134,7 @@ def make_prototype(job: Job) -> None:
             limits=config.limits,
             implant=implant,
             bone=bone,
-            parent=parent,
+            parent=None if parent is None else parent.implant,
         ),
     )
 
@@ -150,30 +150,6 @@ def _agree(iteration: Iteration, plan: dict[str, Any], job: Job) -> None:
             f"the config says side: {job.settings['side']}, the plan {plan['revision']} is for the {plan['side']}",
             where="plan.json",
             fix="make the plan again",
-        )
-
-
-def _parent(job: Job, iteration: Iteration) -> tuple[Solid | None, dict[str, Any] | None]:
-    stl, record = job.optional_input("parent"), job.optional_input("parent_json")
-    if iteration.parent is None:
-        return None, None
-    if stl is None or record is None:
-        raise ProvenanceError(f"iteration {iteration.id} needs the files of its parent {iteration.parent}")
-    data = artifacts.read_json(record)
-    if data["id"] != iteration.parent:
-        raise ProvenanceError(
-            f"iteration {iteration.id} was given {data['id']} instead of {iteration.parent}"
-        )
-    return read_solid(stl, f"parent {iteration.parent}"), data
-
-
-def _require_same(remade: Solid, parent: Solid, iteration: Iteration) -> None:
-    off = np.abs(Surface(parent).signed_distance_mm(refined(remade, 3.0).vertices)).max()
-    if off > _SAME_MM:
-        raise ProvenanceError(
-            f"the file of parent {iteration.parent} differs by {off:.3f} mm from what its corrections make",
-            where=f"prototype/{iteration.parent}/implant.stl",
-            fix="run the parent again",
         )
 
 
