@@ -115,7 +115,7 @@ def test_crate_lists_files_actions_and_persons(signed: Made) -> None:
     assert implant["sha256"] == entry.outputs["implant/implant.stl"]
     assert graph[f"#entry-{entry.sequence}"]["result"][0]["@id"].startswith("../implant/")
     assert graph["#person-anna"]["name"] == "Anna Weber"
-    assert graph["#gate-design-design-anna"]["@type"] == "AcceptAction"
+    assert graph["#gate-design/gate.json-anna"]["@type"] == "AcceptAction"
     for entity in crate["@graph"]:
         for key in ("hasPart", "mentions", "object", "result", "agent", "instrument"):
             targets = entity.get(key, [])

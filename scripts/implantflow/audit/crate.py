@@ -143,7 +143,8 @@ def _decision(state: GateState, number: int) -> Entity:
     """An approval that opened a gate."""
     gate, person = state.record, state.record.reviewers[number]
     return {
-        "@id": f"#gate-{gate.gate}-{gate.item}-{person.id}",
+        # By the gate's file: two release gates have the same gate and item.
+        "@id": f"#gate-{state.path}-{person.id}",
         "@type": "AcceptAction",
         "name": f"{person.decision}: {gate.item}",
         "description": f"{person.meaning} {person.reason}",
