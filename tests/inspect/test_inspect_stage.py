@@ -108,6 +108,7 @@ def test_what_was_not_scanned_cannot_be_judged(bench: Bench, first: Found) -> No
     scan = _changed(bench, "half.stl", without_one_side)
     found = read_json(bench.inspect("r1", "surface", scan, coverage_min_pct=96.0) / "deviation.json")
     assert (found["verdict"], found["decision"]) == ("cannot_be_judged", "rejected")
+    assert found["compensation"]["scale_xyz"] is None
     assert "outer surface: only" in found["reasons"][0]
 
 

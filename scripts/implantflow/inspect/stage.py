@@ -151,6 +151,7 @@ def _figures(
         "reasons": reasons,
         **{key: outer[key] for key in ("rms_mm", "p95_mm", "within_tolerance_pct", "mean_mm")},
         **sizes,
+        "compensation": verdict.compensation(fit, judgement),
         "bow": fit.bow(),
         "judged_on": "outer surface without the walls of holes and passages, against the design, after a rigid "
         "alignment; too much metal is positive",

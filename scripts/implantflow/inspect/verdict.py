@@ -17,7 +17,7 @@ WITHIN, OUTSIDE, UNJUDGED = "within", "outside", "cannot_be_judged"
 def size_figures(fit: Fit, factors: FloatArray) -> dict[str, Any]:
     """Size of the print against the design: keys of deviation.json.
 
-    ``scale_error_pct`` is the mean over the axes; ``compensation`` is what to write into the next revision.
+    ``scale_error_pct`` is the mean over the axes.
     """
     error = 100.0 * (fit.sizes * factors - 1.0)
     return {
@@ -28,11 +28,17 @@ def size_figures(fit: Fit, factors: FloatArray) -> dict[str, Any]:
         "is not in it",
         "printed_over_drawn_xyz": fit.sizes,
         "drawn_over_design_xyz": factors,
-        "compensation": {
-            "scale_xyz": np.round(1.0 / fit.sizes, 6),
-            "meaning": "write this as build.revisions[].scale_xyz of the next revision: what was drawn, divided by "
-            "what was measured",
-        },
+    }
+
+
+def compensation(fit: Fit, judgement: str) -> dict[str, Any]:
+    """What to write into the next revision; nothing where the scan could not be judged."""
+    if judgement == UNJUDGED:
+        return {"scale_xyz": None, "meaning": "none is proposed from a scan that cannot be judged"}
+    return {
+        "scale_xyz": np.round(1.0 / fit.sizes, 6),
+        "meaning": "write this as build.revisions[].scale_xyz of the next revision: what was drawn, divided by what "
+        "was measured",
     }
 
 
