@@ -29,7 +29,7 @@ rule audit_case:
         settings=section(
             "case",
             "purpose",
-            site=lambda w: SITE.model_dump(mode="json", exclude={"data_root"}),
+            site=lambda w: site_registry(),
         ),
         code=code("audit.stage"),
     script:

@@ -10,6 +10,7 @@ from implantflow.codedigest import code_digest
 from implantflow.config.load import load
 from implantflow.config.models import CaseConfig
 from implantflow.config.site import SiteConfig
+from implantflow.dicom.intake import take_in
 from implantflow.errors import ImplantflowError
 from implantflow.review.subjects import (
     design_subjects,
@@ -26,18 +27,20 @@ def requested_cases():
 
 
 def load_cases():
-    """Every requested case config; all errors of all files are printed before the run is refused."""
+    """Every requested case config, with neutral paths in place of a person's; all errors of all files at once."""
     try:
         site = load(SiteConfig, Path("config/site.yaml"))
         folder = Path(config.get("case_dir", "config/cases"))
         cases, errors = {}, []
         for name in requested_cases():
             try:
-                cases[name] = load(CaseConfig, folder / f"{name}.yaml")
-                if cases[name].case != name:
+                case = load(CaseConfig, folder / f"{name}.yaml")
+                if case.case != name:
                     errors.append(
-                        f"{folder / name}.yaml: its key 'case' says '{cases[name].case}'"
+                        f"{folder / name}.yaml: its key 'case' says '{case.case}'"
                     )
+                    continue
+                cases[name] = take_in(case, site, link=workflow.is_main_process)
             except ImplantflowError as error:
                 errors.append(str(error))
         if errors:
@@ -112,15 +115,16 @@ def printed_revision(name, series):
 
 
 def dicom_folder(name, series):
-    """Where the DICOM files of one series lie: simulated beside the project, or below the site's data_root."""
+    """Where the DICOM files of one series lie: simulated beside the project, or the links that intake made."""
     case, printed = CASES[name], printed_revision(name, series)
     if printed is not None:
         if case.simulated_print is not None:
             return f"data/simulated/{name}/print/{printed.id}"
-        return str(Path(SITE.data_root) / printed.dicom)
+        return printed.dicom
     if case.is_simulated(series):
         return f"data/simulated/{name}/dicom/{series}"
-    return str(Path(SITE.data_root) / case.ingest.series[series].dicom)
+    entry = case.ingest.series[series]
+    return entry.dicom or f"{SITE.sealed_root}/{name}/studies/{entry.study}"
 
 
 def series_settings(wildcards):
@@ -166,6 +170,13 @@ def review_records(item):
     return records
 
 
+def site_registry():
+    """What the gates need of the site: its people and rules, none of its places."""
+    return SITE.model_dump(
+        mode="json", include={"reviewers", "signatures", "imaging_max_age"}
+    )
+
+
 def gate_settings(name, item=None):
     """Params function of a gate rule: the case's policy, the site's registry, and what is being reviewed."""
 
@@ -176,7 +187,7 @@ def gate_settings(name, item=None):
             "case": case.case,
             "purpose": case.purpose,
             "review": case.review.model_dump(mode="json"),
-            "site": SITE.model_dump(mode="json", exclude={"data_root"}),
+            "site": site_registry(),
         }
 
     return settings

@@ -42,12 +42,27 @@ def is_simulated(wildcards):
     return case.simulated is not None or case.simulated_followup is not None
 
 
+def scan_date(wildcards):
+    """The date that the case states for the CT, or that of its simulation; None where nobody states one."""
+    case, series = CASES[wildcards.case], timepoint_of(wildcards).series
+    stated = case.ingest.series[series].acquired
+    if stated is None and case.simulated_followup is not None:
+        stated = case.simulated_followup.scans[series].study_date
+    return None if stated is None else stated.isoformat()
+
+
+def planning_manifest(wildcards):
+    planning = CASES[wildcards.case].ingest.planning_ct
+    return f"results/{wildcards.case}/ingest/{planning}/manifest.json"
+
+
 rule read_followup:
     """Find pelvis and implant in one CT after the operation; read its faces and its lattice."""
     input:
         ct=lambda w: f"results/{w.case}/ingest/{timepoint_of(w).series}/volume.nii.gz",
         manifest=lambda w: f"results/{w.case}/ingest/{timepoint_of(w).series}/manifest.json",
         agreed="results/{case}/ingest/followup.json",
+        planning_manifest=planning_manifest,
         planning_ct=planning_ct,
         labels="results/{case}/segment/labels.nii.gz",
         hip=operated_hip,
@@ -69,6 +84,7 @@ rule read_followup:
         axial="results/{case}/followup/{timepoint}/axial.png",
         coronal="results/{case}/followup/{timepoint}/coronal.png",
         face_map="results/{case}/followup/{timepoint}/faces.png",
+        dicom=directory("results/{case}/followup/{timepoint}/dicom"),
     log:
         "results/{case}/logs/read_followup.{timepoint}.log",
     benchmark:
@@ -76,10 +92,12 @@ rule read_followup:
     params:
         case_dir=case_dir,
         settings=section(
+            "case",
             "purpose",
             "side",
             followup=followup_settings,
             simulated=is_simulated,
+            scan_date=scan_date,
         ),
         code=code("followup.stage"),
     script:

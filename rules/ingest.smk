@@ -28,12 +28,39 @@ def with_planning_ct(wildcards):
     return [case.ingest.planning_ct, *case.followup_series]
 
 
+def sealed_link(name):
+    """Params function: where the way back to the patient is written, outside the results."""
+    return lambda w: {"link": f"{SITE.sealed_root}/{w.case}/link/{name}.json"}
+
+
+rule fetch_study:
+    """Fetch a study from an image archive into the sealed folder, whole or not at all."""
+    input:
+        study=f"{SITE.sealed_root}/studies/{{study}}.json",
+        site=ancient("config/site.yaml"),
+    output:
+        dicom=directory(f"{SITE.sealed_root}/{{case}}/studies/{{study}}"),
+    log:
+        "results/{case}/logs/fetch_study.{study}.log",
+    benchmark:
+        "results/{case}/benchmarks/fetch_study.{study}.tsv"
+    wildcard_constraints:
+        study="[a-z][a-z0-9_]*",
+    params:
+        case_dir=case_dir,
+        settings={},
+        code=code("ingest.stage"),
+    script:
+        "../scripts/fetch_study.py"
+
+
 rule ingest_series:
     """Read one series by its positions, check it, and write it with its manifest."""
     input:
         dicom=lambda w: dicom_folder(w.case, w.series),
     output:
         volume="results/{case}/ingest/{series}/volume.nii.gz",
+        invented="results/{case}/ingest/{series}/invented.nii.gz",
         manifest="results/{case}/ingest/{series}/manifest.json",
     log:
         "results/{case}/logs/ingest_series.{series}.log",
@@ -66,6 +93,7 @@ rule agree_series:
     params:
         case_dir=case_dir,
         settings=agree_settings(lambda case: case.preoperative_series),
+        side=sealed_link("preoperative"),
         code=code("ingest.stage"),
     script:
         "../scripts/agree_series.py"
@@ -87,6 +115,7 @@ rule agree_followup:
         settings=agree_settings(
             lambda case: [case.ingest.planning_ct, *case.followup_series]
         ),
+        side=sealed_link("followup"),
         code=code("ingest.stage"),
     script:
         "../scripts/agree_series.py"

@@ -17,7 +17,7 @@ def scan_of_print(wildcards):
         }
     if case.simulated_print is not None:
         return {"scan": f"data/simulated/{wildcards.case}/print/{wildcards.revision}"}
-    return {"scan": str(Path(SITE.data_root) / scanned.file)}
+    return {"scan": scanned.file}
 
 
 rule inspect_print:

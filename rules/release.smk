@@ -37,6 +37,21 @@ def released(name):
     return lambda w: f"results/{w.case}/build/{CASES[w.case].release.revision}/{name}"
 
 
+def tumour_files(pattern):
+    """Input function: ``pattern`` filled for each time point of the tumour; those without a series give none."""
+
+    def paths(wildcards):
+        points = CASES[wildcards.case].tumour.timepoints
+        found = [
+            pattern.format(case=wildcards.case, name=t.name, series=t.series)
+            for t in points
+            if t.series is not None or "{series}" not in pattern
+        ]
+        return list(dict.fromkeys(found))
+
+    return paths
+
+
 rule gate_release:
     """Of an inspected print: refused when it was rejected, else released by those who sign for it."""
     input:
@@ -90,6 +105,15 @@ rule release_case:
         approved=approved_file("implant.stl"),
         prototype=approved_file("prototype.json"),
         tumour="results/{case}/tumour/tumour.json",
+        tumour_stl="results/{case}/tumour/tumour.stl",
+        masks=tumour_files("results/{case}/tumour/{name}_mask.nii.gz"),
+        image_manifests=tumour_files("results/{case}/ingest/{series}/manifest.json"),
+        labels="results/{case}/segment/labels.nii.gz",
+        segment="results/{case}/segment/segment.json",
+        bones=expand(
+            "results/{{case}}/segment/{bone}.stl",
+            bone=["sacrum", "hip_left", "hip_right", "l5"],
+        ),
         ingest="results/{case}/ingest/ingest.json",
         manifest=lambda w: f"results/{w.case}/ingest/{CASES[w.case].ingest.planning_ct}/manifest.json",
         resolved="results/{case}/config.resolved.yaml",
@@ -113,6 +137,7 @@ rule release_case:
     output:
         implant="results/{case}/release/implant.stl",
         dicom="results/{case}/release/implant.dcm",
+        objects=directory("results/{case}/release/dicom"),
         cli="results/{case}/release/build/build.cli",
         themes="results/{case}/release/build/themes.json",
         checks="results/{case}/release/build/checks.json",

@@ -8,7 +8,7 @@ def shape_prior(wildcards):
         files = sorted(str(p) for p in folder.glob("surface/*/*.vtk"))
         return files or [str(folder / "surface")]
     if prior.kind == "label_map":
-        return [str(Path(SITE.data_root) / prior.path)]
+        return [prior.path]
     return ["data/template/template.npz"]
 
 

@@ -41,6 +41,7 @@ HEIGHT = {
     "review": 3,
     "audit": 4,
     "dicom": 3,
+    "foreign": 4,
     "solids": 3,
     "registration": 3,
     "field": 3,

@@ -42,7 +42,15 @@ def _parser() -> argparse.ArgumentParser:
     ingest = commands.add_parser("ingest", help="one DICOM series -> volume.nii.gz and manifest.json")
     ingest.add_argument("dicom", type=Path)
     ingest.add_argument("out", type=Path)
-    ingest.add_argument("--series", default=None, help="SeriesInstanceUID, when the folder holds several")
+    ingest.add_argument(
+        "--series", default=None, help="which series, as the refusal's table names it, when there are several"
+    )
+    ingest.add_argument(
+        "--resample",
+        action="store_true",
+        help="bring a tilted or unevenly spaced series onto a regular grid (refused otherwise); what was not "
+        "measured is marked in invented.nii.gz",
+    )
     ingest.set_defaults(run=_ingest)
 
     segment = commands.add_parser("segment", help="CT volume -> labels.nii.gz and one STL per bone")
@@ -75,6 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--site", type=Path, default=None, help="site.yaml whose reviewers must have signed")
     verify.set_defaults(run=_verify)
 
+    pacs = commands.add_parser("pacs", help="find, fetch and send studies of an image archive")
+    pacs.add_argument("rest", nargs=argparse.REMAINDER)
+    pacs.set_defaults(run=_pacs)
+
     report = commands.add_parser("report", help="render whatever exists of a case, also after a failure")
     report.add_argument("case")
     report.set_defaults(run=_report)
@@ -105,15 +117,21 @@ def _new_case(options: argparse.Namespace) -> int:
 
 def _ingest(options: argparse.Namespace) -> int:
     from implantflow.artifacts import write_json
-    from implantflow.ingest.read import ingest_folder
+    from implantflow.ingest.read import take_series
     from implantflow.volumes import write_volume
 
-    volume, manifest = ingest_folder(options.dicom, options.series)
-    write_volume(options.out / "volume.nii.gz", volume)
-    write_json(options.out / "manifest.json", manifest)
-    print(
-        f"{options.out / 'volume.nii.gz'}: {manifest['n_slices']} slices, spacing {manifest['spacing_mm']} mm"
-    )
+    found = take_series(options.dicom, options.series, resample=options.resample)
+    write_volume(options.out / "volume.nii.gz", found.volume)
+    mask = options.out / "invented.nii.gz"
+    if found.invented is None:
+        mask.unlink(missing_ok=True)  # of an earlier run: it would speak of another volume
+    else:
+        write_volume(mask, found.invented)
+    write_json(options.out / "manifest.json", found.manifest)
+    count, spacing = found.manifest["n_slices"], found.manifest["spacing_mm"]
+    print(f"{options.out / 'volume.nii.gz'}: {count} slices, spacing {spacing} mm")
+    if found.invented is not None:
+        print(f"{mask}: {100 * found.manifest['invented']['share']:.2f} % of the voxels were not measured")
     return 0
 
 
@@ -149,6 +167,12 @@ def _review(options: argparse.Namespace) -> int:
     from implantflow.review.command import main as review_main
 
     return review_main(options.rest)
+
+
+def _pacs(options: argparse.Namespace) -> int:
+    from implantflow.dicom.pacs_command import main as pacs_main
+
+    return pacs_main(options.rest)
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -25,6 +26,21 @@ class Cost:
     @property
     def cpu_ms_per_unit(self) -> float:
         return 1000.0 * self.cpu_s / self.work
+
+
+def warm(group: str, name: str, command: list[str], *, work: int) -> Cost:
+    """What a process prints of its own best repetition, imports left out; its peak memory as a whole."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise RuntimeError(f"{group}/{name} failed")
+    found = json.loads(printed)
+    return Cost(
+        group, name, found["wall_s"], found["cpu_s"], usage.ru_maxrss / 1024.0, work, "warm, in process"
+    )
 
 
 def run(group: str, name: str, command: list[str], *, work: int, repeats: int = 3, note: str = "") -> Cost:
@@ -52,6 +68,11 @@ def run(group: str, name: str, command: list[str], *, work: int, repeats: int = 
             best = cost
     assert best is not None
     return best
+
+
+def installed(program: str) -> str:
+    """A program of a Python package, beside the interpreter that runs the bench."""
+    return str(Path(sys.executable).parent / program)
 
 
 def ours(*arguments: str) -> list[str]:

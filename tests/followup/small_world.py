@@ -103,6 +103,7 @@ class World:
         world = cls(folder)
         world._write_design()
         world._write_planning()
+        world.write_manifest("planning", 120.0, "SOFT")
         placed = rigid((0.4, -0.3, 0.5), (0.1, -0.2, 0.2), CENTRE)
         moved = rigid((-0.3, 0.4, 0.3), (0.1, 0.4, -0.5), CENTRE) @ placed
         world.truth = {
@@ -258,7 +259,14 @@ class World:
     def write_manifest(self, name: str, kvp: float | None, kernel: str | None) -> None:
         """A manifest as ingest writes it, as far as it is read."""
         header = {key: value for key, value in (("kvp", kvp), ("kernel", kernel)) if value is not None}
-        write_json(self.folder / f"{name}.manifest.json", {"spacing_mm": [1.0, 1.0, 1.0], "header": header})
+        root = f"2.25.{1 + ['planning', 'm0', 'm12'].index(name)}"
+        uids = {
+            "modality": "CT", "series_uid": f"{root}1", "study_uid": f"{root}2",
+            "frame_of_reference_uid": f"{root}3", "sop_class_uid": "1.2.840.10008.5.1.4.1.1.2",
+            "sop_instance_uids": [f"{root}00{k}" for k in range(3)],
+        }  # fmt: skip
+        manifest = {"spacing_mm": [1.0, 1.0, 1.0], "header": header, **uids}
+        write_json(self.folder / f"{name}.manifest.json", manifest)
 
     def job(self, name: str, baseline: str | None, out: str, outcomes: Path | None = None) -> Job:
         """A job of the stage."""
@@ -268,6 +276,7 @@ class World:
             "ct": self.folder / f"{name}.nii.gz",
             "manifest": self.folder / f"{name}.manifest.json",
             "planning_ct": self.folder / "planning.nii.gz",
+            "planning_manifest": self.folder / "planning.manifest.json",
             "remaining_bone": self.folder / "bone.stl",
             "labels": self.folder / "labels.nii.gz",
             **{key: self.folder / f"{key}.stl" for key in ("implant", "hip")},
@@ -284,7 +293,7 @@ class World:
         timepoint = {"name": name, "series": f"ct_{name}", "months": months, "baseline": baseline}
         names = {"registration": "registration.tfm", "implant_pose": "implant.tfm", "faces": "faces.csv"}
         names |= {"followup": "followup.json", "axial": "axial.png", "coronal": "coronal.png"}
-        names |= {"face_map": "faces.png"}
+        names |= {"face_map": "faces.png", "dicom": "dicom"}
         return Job(
             rule="read_followup",
             case_dir=folder,
@@ -293,7 +302,9 @@ class World:
             outputs={key: folder / value for key, value in names.items()},
             settings={
                 "followup": settings() | {"timepoint": timepoint},
+                "case": "small",
                 "side": "left",
+                "scan_date": "2026-06-08" if name == "m12" else None,
                 "purpose": "demo",
                 "simulated": True,
             },

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from small_world import CENTRE, World
 
-from implantflow.artifacts import write_json
+from implantflow.artifacts import read_json, write_json
+from implantflow.dicom.export.registration import read_registration
 from implantflow.errors import ConfigError, GeometryError, ProvenanceError
 from implantflow.followup.stage import read_followup
 from implantflow.geometry import invert_rigid, rotation_angle_deg, transform_points
@@ -89,6 +90,23 @@ def test_baseline_itself_is_as_placed(m0: dict) -> None:
     assert m0["faces"]["midline"]["gap_as_found_mm"] == pytest.approx(0.4, abs=0.15)
     assert m0["migration_mm"] is None and m0["lattice"]["interval"] is None
     assert m0["outcomes"] is None
+
+
+def test_registration_object_maps_the_planning_ct_onto_the_scan(world: World, m12: dict) -> None:
+    folder = world.folder / "m12" / "dicom"
+    assert sorted(p.name for p in folder.iterdir()) == ["registration.dcm", "report.dcm"]
+    found = read_registration(folder / "registration.dcm")
+    planning = read_json(world.folder / "planning.manifest.json")["frame_of_reference_uid"]
+    assert np.allclose(found[planning], _pose(m12, "scan_from_planning"), atol=1e-9)
+    assert (
+        m12["dicom"]["registration.dcm"]["study_instance_uid"]
+        == m12["dicom"]["report.dcm"]["study_instance_uid"]
+    )
+
+
+def test_no_object_without_a_date(world: World, m0: dict) -> None:
+    assert m0["dicom"]["status"] == "not written" and "ingest.series" in m0["dicom"]["fix"]
+    assert list((world.folder / "m0" / "dicom").iterdir()) == []
 
 
 @pytest.mark.slow

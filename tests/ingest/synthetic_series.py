@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    EnhancedMRImageStorage,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+)
+from scipy.special import erfc
 
 #: Centre (patient LPS mm), radius mm, HU.
 SPHERES = (
@@ -17,6 +25,8 @@ SPHERES = (
     ((4.0, -10.0, 44.0), 6.5, -200),
 )
 BACKGROUND_HU = 40
+#: The edge of the balls is the integral of a bell curve this wide: what a scanner makes of a sharp one.
+EDGE_SIGMA_MM = 1.5
 ROWS, COLUMNS, SLICES = 36, 44, 30
 SPACING = (1.5, 1.4)
 STEP_MM = 2.0
@@ -25,12 +35,21 @@ AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 def hu_at(points: np.ndarray) -> np.ndarray:
-    """HU of the object at (..., 3) patient LPS mm: balls with a soft edge 3 mm wide."""
+    """HU of the object at (..., 3) patient LPS mm: balls with a soft edge, half-way at their radius."""
     hu = np.full(points.shape[:-1], float(BACKGROUND_HU))
     for centre, radius, value in SPHERES:
         distance = np.linalg.norm(points - np.array(centre), axis=-1)
-        hu += (value - BACKGROUND_HU) * np.clip((radius - distance) / 3.0 + 0.5, 0, 1)
+        hu += (value - BACKGROUND_HU) * 0.5 * erfc((distance - radius) / (np.sqrt(2) * EDGE_SIGMA_MM))
     return hu
+
+
+@lru_cache(maxsize=2000)
+def plane_hu(position: tuple[float, ...], orientation: tuple[float, ...]) -> np.ndarray:
+    """Whole HU of one plane (rows, columns); kept, since most series of the tests have the same planes."""
+    row, column = np.array(orientation[:3]), np.array(orientation[3:])
+    j, i = np.meshgrid(np.arange(ROWS), np.arange(COLUMNS), indexing="ij")
+    points = np.array(position) + i[..., None] * row * SPACING[1] + j[..., None] * column * SPACING[0]
+    return np.rint(hu_at(points)).astype(np.int64)
 
 
 def make_slices(
@@ -68,11 +87,9 @@ def make_slices(
 
 
 def _dataset(position, orientation, number, slope, intercept, signed, bits, modality, series, patient):
-    row, column = np.array(orientation[:3]), np.array(orientation[3:])
-    j, i = np.meshgrid(np.arange(ROWS), np.arange(COLUMNS), indexing="ij")
-    points = position + i[..., None] * row * SPACING[1] + j[..., None] * column * SPACING[0]
     # Whole HU first, so that every slope below can hold them exactly.
-    stored = np.rint((np.rint(hu_at(points)) - intercept) / slope).astype(np.int64)
+    hu = plane_hu(tuple(float(v) for v in position), tuple(float(v) for v in orientation))
+    stored = np.rint((hu - intercept) / slope).astype(np.int64)
     dtype = np.int16 if signed else np.uint16
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
@@ -108,9 +125,8 @@ def _dataset(position, orientation, number, slope, intercept, signed, bits, moda
         ds.RescaleType = "HU"
         ds.KVP = 120
         ds.ConvolutionKernel = "B40s"
-    if bits < 16 and signed:
-        stored = stored & ((1 << bits) - 1)
-        dtype = np.uint16
+    else:
+        ds.RescaleType = "US"
     ds.PixelData = stored.astype(dtype).tobytes()
     return ds
 
@@ -129,13 +145,13 @@ def save(datasets: Sequence[Dataset], folder: Path, name: str = "image{:03d}.dcm
 
 
 def enhanced(datasets: Sequence[Dataset]) -> Dataset:
-    """One enhanced CT of the given planes, frames in the given order, per-frame functional groups."""
+    """One enhanced CT or MR of the given planes, frames in the given order, per-frame functional groups."""
     first = datasets[0]
     ds = Dataset()
     ds.update(first)
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.SOPClassUID = EnhancedCTImageStorage
+    ds.SOPClassUID = EnhancedCTImageStorage if first.Modality == "CT" else EnhancedMRImageStorage
     ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     shared, measures, orientation = Dataset(), Dataset(), Dataset()
@@ -149,8 +165,15 @@ def enhanced(datasets: Sequence[Dataset]) -> Dataset:
     for plane in datasets:
         item, position, values = Dataset(), Dataset(), Dataset()
         position.ImagePositionPatient = plane.ImagePositionPatient
+        content = Dataset()
+        content.FrameAcquisitionNumber = plane.AcquisitionNumber
+        if "TemporalPositionIdentifier" in plane:
+            content.TemporalPositionIndex = plane.TemporalPositionIdentifier
+        if "StackID" in plane:
+            content.StackID = plane.StackID
+        item.FrameContentSequence = [content]
         values.RescaleSlope, values.RescaleIntercept = plane.RescaleSlope, plane.RescaleIntercept
-        values.RescaleType = "HU"
+        values.RescaleType = plane.RescaleType
         item.PlanePositionSequence = [position]
         item.PixelValueTransformationSequence = [values]
         frames.append(item)

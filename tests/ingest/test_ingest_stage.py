@@ -20,6 +20,8 @@ from implantflow.ingest.stage import CONTRACT_KEYS, agree_series, ingest_series
 from implantflow.jobs import Job, execute
 from implantflow.volumes import read_volume
 
+SERIES_FILES = {"volume": "volume.nii.gz", "invented": "invented.nii.gz", "manifest": "manifest.json"}
+
 
 def series_job(case: Path, name: str, folder: Path, settings: dict[str, Any]) -> Job:
     out = case / "ingest" / name
@@ -28,7 +30,7 @@ def series_job(case: Path, name: str, folder: Path, settings: dict[str, Any]) ->
         case_dir=case,
         wildcards={"series": name},
         inputs={"dicom": folder},
-        outputs={"volume": out / "volume.nii.gz", "manifest": out / "manifest.json"},
+        outputs={name: out / file for name, file in SERIES_FILES.items()},
         settings={"series": settings, "purpose": "demo"},
         function="implantflow.ingest.stage:ingest_series",
         code_digest="0",
@@ -45,6 +47,7 @@ def agree_job(case: Path, folders: dict[str, Path]) -> Job:
             "manifests": [case / "ingest" / name / "manifest.json" for name in folders],
         },
         outputs={"ingest": case / "ingest" / "ingest.json"},
+        side_outputs={"link": case.parent / "sealed" / "link.json"},
         settings={
             "ingest": {
                 "planning_ct": "ct_planning",
@@ -180,8 +183,8 @@ def job_with_folders(job: Job) -> Job:
 
 
 def test_config_refuses_what_it_does_not_know() -> None:
-    with pytest.raises(ValueError, match="resample"):
-        SeriesConfig.model_validate({"modality": "CT", "resample": True})
+    with pytest.raises(ValueError, match="straighten"):
+        SeriesConfig.model_validate({"modality": "CT", "straighten": True})
     for series in ({}, {"Mr Smith": {"modality": "CT"}}):
         with pytest.raises(ValueError, match="series"):
             IngestConfig.model_validate({"planning_ct": "ct", "series": series})

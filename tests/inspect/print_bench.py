@@ -105,7 +105,11 @@ class Bench:
             self._job(
                 "ingest_series",
                 inputs={"dicom": scan},
-                outputs={"volume": volume, "manifest": scan.with_suffix(".manifest.json")},
+                outputs={
+                    "volume": volume,
+                    "invented": scan.with_suffix(".invented.nii.gz"),
+                    "manifest": scan.with_suffix(".manifest.json"),
+                },
                 settings={"series": {"modality": "CT"}},
             )
         )

@@ -164,7 +164,8 @@ def test_ct_passes_the_front_door(tmp_path: Path) -> None:
         simulate_print(job)
         digests.append(sha256_path(job.outputs["scan"]))
     assert digests[0] == digests[1]
-    outputs = {"volume": tmp_path / "v.nii.gz", "manifest": tmp_path / "m.json"}
+    files = {"volume": "v.nii.gz", "invented": "i.nii.gz", "manifest": "m.json"}
+    outputs = {name: tmp_path / file for name, file in files.items()}
     inputs = {"dicom": job.outputs["scan"]}
     settings = {"series": {"modality": "CT"}}
     ingest_series(Job("ingest_series", tmp_path, {"series": "print_r1"}, inputs, outputs, settings, "", ""))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from imaging_files import write_images
 
 from implantflow import artifacts
 from implantflow.jobs import Job, execute
@@ -220,11 +221,15 @@ class Room:
                 "manifest": "ingest/ct_planning/manifest.json",
                 "resolved": "config.resolved.yaml",
                 "form": "release/traveller.html",
+                "labels": "segment/labels.nii.gz",
+                "segment": "segment/segment.json",
+                "tumour_stl": "tumour/tumour.stl",
                 "cli": f"build/{revision}/build.cli",
                 "themes": f"build/{revision}/themes.json",
                 "checks": f"build/{revision}/checks.json",
             }.items()
         }
+        timepoints = artifacts.read_json(self.path("tumour/tumour.json"))["timepoints"]
         gates = ["segment/gate.json", "prototype/rp2/gate.json", "design/gate.json"]
         inputs |= {
             "builds": [self.path(f"build/{r}/build.json") for r in revisions],
@@ -232,6 +237,11 @@ class Room:
             "pictures": [self.path(f"inspect/{r}/deviation.png") for r in revisions],
             "gates": [self.path(g) for g in [*gates, *(f"inspect/{r}/gate.json" for r in revisions)]],
             "traveller": [Path(traveller)] if traveller else [],
+            "bones": [self.path(f"segment/{n}.stl") for n in ("sacrum", "hip_left", "hip_right", "l5")],
+            "masks": [self.path(f"tumour/{n}_mask.nii.gz") for n in [t["name"] for t in timepoints]],
+            "image_manifests": [
+                self.path(f"ingest/{t['series']}/manifest.json") for t in timepoints if t["series"]
+            ],
         }
         outputs = {key: self.path(f"release/{name}") for key, name in NAMES.items()}
         self._run("release_case", inputs, outputs)
@@ -286,7 +296,7 @@ def make_room(case: Path, purpose: str = "demo", *, signed: bool = False) -> Roo
         "id": "rp2", "side": "left", "embossed": {"text": "L RP2"}, "corrections": [{}],
         "history": [{"iteration": "rp1"}, {"iteration": "rp2"}],
     })  # fmt: skip
-    _images(room)
+    write_images(room)
     revisions = [{"id": "r1", "note": ""}, {"id": "r2", "note": "scaled by 1.0063 after r1"}]
     config = {"case": "demo", "purpose": purpose, "side": "left", "build": {"revisions": revisions}}
     room.path("config.resolved.yaml").write_text(yaml.safe_dump(config))
@@ -313,22 +323,6 @@ def _strength(implant: str) -> dict[str, Any]:
         "load_cases": [], "metal": metal, "fatigue_dense": metal, "fatigue_strut": metal, "supports": [],
         "limitations": [], "solver_agreement_pct": 0.0, "implant_stl_sha256": implant,
     }  # fmt: skip
-
-
-def _images(room: Room) -> None:
-    uids = [f"2.25.{1000 + k}" for k in range(3)]
-    room.write("ingest/ct_planning/manifest.json", {
-        "name": "ct_planning", "series_uid": "2.25.11", "frame_of_reference_uid": "2.25.12",
-        "acquired": "2025-04-24", "sop_instance_uids": uids,
-    })  # fmt: skip
-    series = [
-        {"name": name, "modality": modality, "series_uid": uid, "n_slices": 3}
-        for name, modality, uid in (("ct_planning", "CT", "2.25.11"), ("mr_preoperative", "MR", "2.25.21"))
-    ]
-    series[0]["acquired"] = "2025-04-24"
-    room.write("ingest/ingest.json", {"series": series})
-    timepoint = {"name": "preoperative", "series": "mr_preoperative", "acquired": "2025-04-22"}
-    room.write("tumour/tumour.json", {"timepoints": [timepoint]})
 
 
 def _png() -> bytes:

@@ -1,36 +1,87 @@
-"""The DICOM object: it gives back the STL, stands in the CT's space, and a validator finds no error."""
+"""The DICOM objects: they give back what they were made from, in the CT's space, and a validator finds no error."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
+from imaging_files import BONES, CT_FROM_MR, SIZES, labels, tumour_masks
 from release_room import Room
 
 from implantflow import artifacts
-from implantflow.errors import InputError
-from implantflow.release.encapsulated_stl import (
-    ENCAPSULATED_STL_STORAGE,
-    Encapsulation,
-    read_stl,
-    write_encapsulated_stl,
-)
+from implantflow.dicom.export.registration import read_registration
+from implantflow.dicom.export.segmentation import read_segmentation
+from implantflow.dicom.export.stl import ENCAPSULATED_STL_STORAGE, read_stl_object
+from implantflow.errors import InputError, ProvenanceError
+from implantflow.volumes import Volume
 
 needs_validator = pytest.mark.skipif(
     shutil.which("dciodvfy") is None and os.environ.get("CI") != "true",
     reason="dciodvfy is not installed (apt-get install dicom3tools); CI must have it",
 )
+OBJECTS = {
+    "bone_labels.dcm": "Segmentation", "tumour_labels.dcm": "Segmentation", "registration.dcm": "SpatialRegistration",
+    "tumour_report.dcm": "Comprehensive3DSR",
+    **dict.fromkeys(("sacrum.dcm", "hip_left.dcm", "hip_right.dcm", "l5.dcm", "tumour.dcm"), "EncapsulatedSTL"),
+}  # fmt: skip
+
+
+def objects(room: Room) -> dict[str, Path]:
+    """Every DICOM object of the release by name."""
+    return {p.name: p for p in [*(room.case / "release/dicom").iterdir(), room.case / "release/implant.dcm"]}
+
+
+def onto(grid: Volume, found: Volume) -> np.ndarray:
+    """Where ``found`` is set on ``grid``, each voxel by its place in the patient."""
+    out = np.zeros(grid.array.shape, dtype=bool)
+    k, j, i = np.nonzero(found.array)
+    index = grid.lps_to_index(found.index_to_lps(np.stack([i, j, k], axis=1)))
+    assert np.abs(index - np.rint(index)).max() < 1e-4
+    i, j, k = np.rint(index).astype(int).T
+    out[k, j, i] = True
+    return out
+
+
+def numbers(path: Path) -> list[tuple[str, str, float, str]]:
+    """(tracked thing, name, value, unit) of every number of a report."""
+    found = []
+
+    def walk(item, tracked: str) -> None:
+        children = item.get("ContentSequence", [])
+        for child in children:
+            name = child.ConceptNameCodeSequence[0].CodeMeaning if "ConceptNameCodeSequence" in child else ""
+            if name == "Tracking Identifier":
+                tracked = child.TextValue
+            if name == "Time Point":
+                tracked = f"{tracked} {child.TextValue}"
+            if child.ValueType == "NUM":
+                value = child.MeasuredValueSequence[0]
+                unit = value.MeasurementUnitsCodeSequence[0].CodeValue
+                found.append((tracked, name, float(value.NumericValue), unit))
+            walk(child, tracked)
+
+    walk(pydicom.dcmread(path), "")
+    return found
 
 
 def test_gives_back_the_stl_to_the_byte(room: Room) -> None:
     room.release()
-    stl = (room.case / "implant/implant.stl").read_bytes()
-    assert read_stl(room.case / "release/implant.dcm") == stl
+    assert (
+        read_stl_object(room.case / "release/implant.dcm") == (room.case / "implant/implant.stl").read_bytes()
+    )
+    for name, folder in (
+        ("sacrum", "segment"),
+        ("hip_left", "segment"),
+        ("l5", "segment"),
+        ("tumour", "tumour"),
+    ):
+        stl = (room.case / folder / f"{name}.stl").read_bytes()
+        assert read_stl_object(room.case / f"release/dicom/{name}.dcm") == stl
 
 
 def test_stands_in_the_space_of_the_planning_ct(room: Room) -> None:
@@ -49,30 +100,113 @@ def test_stands_in_the_space_of_the_planning_ct(room: Room) -> None:
     assert "NOT FOR CLINICAL USE · simulated patient" in ds.DocumentTitle
     assert (ds.PatientName, ds.PatientID, ds.ContentDate) == ("SIMULATED^demo", "demo", "20250516")
     assert record["dicom"]["sop_instance_uid"] == ds.SOPInstanceUID
+    side = pydicom.dcmread(room.case / "release/dicom/hip_right.dcm")
+    assert (side.ImageLaterality, side.ModelModification) == ("R", "NO")
+    assert "ImageLaterality" not in pydicom.dcmread(room.case / "release/dicom/sacrum.dcm")
 
 
-def test_study_of_the_ct_is_joined_where_it_is_known(room: Room) -> None:
-    assert room.release()["dicom"]["study_uid_source"].startswith("made from")
-    room.change("ingest/ct_planning/manifest.json", study_uid="2.25.10")
+def test_every_object_joins_the_study_and_says_what_it_is(room: Room) -> None:
     record = room.release()
-    ds = pydicom.dcmread(room.case / "release/implant.dcm")
-    assert (ds.StudyInstanceUID, ds.StudyDate) == ("2.25.10", "")
-    assert record["dicom"]["study_uid_source"] == "planning CT"
+    assert {o["file"] for o in record["dicom"]["objects"]} == set(OBJECTS)
+    series, instances = set(), set()
+    for name, path in objects(room).items():
+        ds = pydicom.dcmread(path)
+        assert (ds.StudyInstanceUID, ds.StudyDate, ds.PatientID) == ("2.25.10", "", "demo"), name
+        assert ds.SeriesDescription.startswith("NOT FOR CLINICAL USE, SIMULATED, "), name
+        assert ds.PatientIdentityRemoved == "YES" and len(ds.DeidentificationMethodCodeSequence) == 2
+        series.add(ds.SeriesInstanceUID)
+        instances.add(ds.SOPInstanceUID)
+    assert len(series) == len(instances) == len(OBJECTS) + 1
 
 
-def test_uids_follow_the_content(room: Room) -> None:
-    first = room.release()["dicom"]
-    assert room.release()["dicom"] == first
-    room.settings["release"]["date"] = "2025-05-17"
-    assert room.release()["dicom"]["sop_instance_uid"] != first["sop_instance_uid"]
+def test_manifest_without_study_is_refused(room: Room) -> None:
+    path = "ingest/ct_planning/manifest.json"
+    old = artifacts.read_json(room.path(path))
+    del old["study_uid"]
+    room.write(path, old)
+    with pytest.raises(ProvenanceError, match="study_uid"):
+        room.release()
 
 
-def test_frames_of_one_object_are_referenced_once(room: Room) -> None:
-    room.change("ingest/ct_planning/manifest.json", sop_instance_uids=["2.25.7"] * 3)
+def test_bone_labels_are_the_label_map_voxel_for_voxel(room: Room) -> None:
+    import highdicom
+
     room.release()
-    ds = pydicom.dcmread(room.case / "release/implant.dcm")
-    (item,) = ds.SourceInstanceSequence
-    assert item.ReferencedSOPClassUID == "1.2.840.10008.5.1.4.1.1.2.1"
+    path, truth = room.case / "release/dicom/bone_labels.dcm", labels()
+    found = read_segmentation(path)
+    assert list(found) == list(BONES)
+    for name, code in BONES.items():
+        assert np.array_equal(onto(truth, found[name]), truth.array == code), name
+    # Another reader than ours sees the same.
+    seg = highdicom.seg.segread(path)
+    volume = seg.get_volume(combine_segments=True)
+    affine = volume.affine[:, [2, 1, 0, 3]]
+    other = Volume(np.asarray(volume.array), affine)
+    for number, code in enumerate(BONES.values(), 1):
+        mask = other.like((other.array == number).astype(np.uint8))
+        assert np.array_equal(onto(truth, mask), truth.array == code)
+    sides = {s.SegmentLabel: s.SegmentedPropertyTypeCodeSequence[0] for s in seg.SegmentSequence}
+    assert sides["hip_left"].SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning == "Left"
+    assert seg.FrameOfReferenceUID == "2.25.12"
+
+
+def test_each_plane_of_the_labels_names_its_image(room: Room) -> None:
+    room.release()
+    ds = pydicom.dcmread(room.case / "release/dicom/bone_labels.dcm")
+    truth = labels()
+    for group in ds.PerFrameFunctionalGroupsSequence:
+        place = np.array(group.PlanePositionSequence[0].ImagePositionPatient, dtype=float)
+        plane = round(float(truth.lps_to_index(place[None])[0, 2]))
+        (source,) = group.DerivationImageSequence[0].SourceImageSequence
+        assert source.ReferencedSOPInstanceUID == f"2.25.{1000 + plane}"
+
+
+@pytest.mark.parametrize("change", [{"resampled": True}, {"sop_instance_uids": ["2.25.7"] * 3}])
+def test_no_plane_is_named_where_images_are_no_planes(room: Room, change: dict[str, object]) -> None:
+    room.change("ingest/ct_planning/manifest.json", **change)
+    room.release()
+    ds = pydicom.dcmread(room.case / "release/dicom/bone_labels.dcm")
+    assert not any("DerivationImageSequence" in g for g in ds.PerFrameFunctionalGroupsSequence)
+    named = [i.ReferencedSOPInstanceUID for i in ds.ReferencedSeriesSequence[0].ReferencedInstanceSequence]
+    manifest = artifacts.read_json(room.path("ingest/ct_planning/manifest.json"))
+    assert named == list(dict.fromkeys(manifest["sop_instance_uids"]))
+
+
+def test_overlapping_tumours_are_two_segments(room: Room) -> None:
+    room.release()
+    found = read_segmentation(room.case / "release/dicom/tumour_labels.dcm")
+    for name, truth in tumour_masks().items():
+        assert np.array_equal(onto(truth, found[f"tumour {name}"]), truth.array == 1), name
+
+
+def test_registrations_are_those_of_the_tumour(room: Room) -> None:
+    room.release()
+    path = room.case / "release/dicom/registration.dcm"
+    found = read_registration(path)
+    assert set(found) == {"2.25.12", "2.25.22", "2.25.32"}
+    assert np.array_equal(found["2.25.12"], np.eye(4))
+    assert np.allclose(found["2.25.22"], CT_FROM_MR, atol=1e-9)
+    ds = pydicom.dcmread(path)
+    other = {s.StudyInstanceUID for s in ds.StudiesContainingOtherReferencedInstancesSequence}
+    assert (ds.FrameOfReferenceUID, other) == ("2.25.12", {"2.25.20", "2.25.30"})
+
+
+def test_report_holds_the_figures_of_the_tumour(room: Room) -> None:
+    room.release()
+    path = room.case / "release/dicom/tumour_report.dcm"
+    found = {(thing, name): (value, unit) for thing, name, value, unit in numbers(path)}
+    for name, size in SIZES.items():
+        assert found[f"tumour {name}", "Volume"] == (pytest.approx(size, rel=1e-9), "mm3")
+    assert found["tumour diagnosis", "Long Axis"] == (49.36598, "mm")
+    assert found["tumour diagnosis", "Short Axis"] == (32.684452, "mm")
+    assert found["tumour diagnosis", "Craniocaudal extent"] == (48.0, "mm")
+    assert found["tumour preoperative", "Change of volume"] == (-21.800267, "%")
+    assert ("tumour diagnosis", "Change of volume") not in found
+    text = str(pydicom.dcmread(path))
+    seg = pydicom.dcmread(room.case / "release/dicom/tumour_labels.dcm")
+    assert seg.SOPInstanceUID in text and "Target Lesion Stable Disease" in text and "'Left'" in text
+    ds = pydicom.dcmread(path)
+    assert (ds.CompletionFlag, ds.VerificationFlag) == ("COMPLETE", "UNVERIFIED")
 
 
 def test_another_object_is_refused(room: Room, tmp_path: Path) -> None:
@@ -81,39 +215,33 @@ def test_another_object_is_refused(room: Room, tmp_path: Path) -> None:
     ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.104.1"
     ds.save_as(tmp_path / "pdf.dcm")
     with pytest.raises(InputError, match="not an Encapsulated STL"):
-        read_stl(tmp_path / "pdf.dcm")
+        read_stl_object(tmp_path / "pdf.dcm")
+    with pytest.raises(InputError, match="not a Spatial Registration"):
+        read_registration(tmp_path / "pdf.dcm")
 
 
-def errors_in(path: Path) -> list[str]:
+def errors_in(path: Path, kind: str) -> list[str]:
     """What the validator calls an error, once it has seen what kind of object it is."""
     found = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)
     told = found.stdout + found.stderr
-    assert "EncapsulatedSTL" in told
-    return [line for line in told.splitlines() if line.startswith("Error")]
+    assert kind in told.splitlines()
+    return [line for line in told.splitlines() if line.startswith(("Error", "Abort"))]
 
 
 @needs_validator
 def test_validator_finds_no_error(room: Room) -> None:
     room.release()
-    assert errors_in(room.case / "release/implant.dcm") == []
+    found = objects(room)
+    for name, kind in {**OBJECTS, "implant.dcm": "EncapsulatedSTL"}.items():
+        assert errors_in(found[name], kind) == [], name
 
 
-@needs_validator
-def test_longest_names_and_odd_length_are_valid_too(tmp_path: Path) -> None:
-    name = "n" * 40
-    content = Encapsulation(
-        stl=b"odd", case=name, label=f"Implant right {name}", title=f"Implant {name} ü · simulated", side="right",
-        day=date(2025, 5, 16), simulated=True,
-        series={"series_uid": "2.25.11", "sop_instance_uids": ["2.25.1"]},
-    )  # fmt: skip
-    facts = write_encapsulated_stl(tmp_path / "a.dcm", content)
-    assert errors_in(tmp_path / "a.dcm") == []
-    assert read_stl(tmp_path / "a.dcm") == b"odd"
-    assert facts["frame_of_reference_source"].startswith("made from")
-
-
-def test_same_bytes_twice(room: Room) -> None:
+def test_same_bytes_twice_and_other_uids_for_another_day(room: Room) -> None:
     room.release()
-    first = artifacts.sha256_file(room.case / "release/implant.dcm")
+    first = {name: artifacts.sha256_file(path) for name, path in objects(room).items()}
+    uids = {name: str(pydicom.dcmread(path).SOPInstanceUID) for name, path in objects(room).items()}
     room.release()
-    assert artifacts.sha256_file(room.case / "release/implant.dcm") == first
+    assert {name: artifacts.sha256_file(path) for name, path in objects(room).items()} == first
+    room.settings["release"]["date"] = "2025-05-17"
+    room.release()
+    assert all(uids[name] != pydicom.dcmread(path).SOPInstanceUID for name, path in objects(room).items())

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pydicom
 import pytest
 from release_room import Room, pass_gates
 
@@ -191,8 +192,18 @@ def test_dates_that_nobody_stated_are_said_to_be_unknown(room: Room) -> None:
 
 
 def test_case_without_mr(room: Room) -> None:
-    room.write("tumour/tumour.json", {"timepoints": [{"name": "virtual", "series": None}]})
-    assert [i["modality"] for i in room.release()["imaging"]["images"]] == ["CT"]
+    virtual = {
+        "name": "diagnosis", "series": None, "method": "ellipsoid", "virtual": True, "registration": None,
+        "volume_mm3": 21349.125, "axes_mm": [35.0, 31.0, 41.0], "boundary_uncertainty_mm3": 951.1,
+    }  # fmt: skip
+    room.write("tumour/tumour.json", {"timepoints": [virtual], "response": {"recist": None}})
+    record = room.release()
+    assert [i["modality"] for i in record["imaging"]["images"]] == ["CT"]
+    # Nothing was registered, and what nobody saw is called virtual.
+    assert "registration.dcm" not in {o["file"] for o in record["dicom"]["objects"]}
+    tumour = pydicom.dcmread(room.case / "release/dicom/tumour_labels.dcm")
+    assert [s.SegmentLabel for s in tumour.SegmentSequence] == ["virtual tumour diagnosis"]
+    assert tumour.SegmentSequence[0].SegmentAlgorithmType == "MANUAL"
 
 
 def test_clinical_case_needs_its_dates_and_its_traveller(clinical: Room) -> None:

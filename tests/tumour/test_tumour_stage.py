@@ -193,7 +193,7 @@ def test_outlined_mask_on_its_grid(tmp_path: Path) -> None:
     shifted = mr.affine_lps.copy()
     shifted[0, 3] += 1.5
     write_volume(path, Volume((inside * 3).astype(np.uint8), shifted))
-    with pytest.raises(GeometryError, match="not on the grid"):
+    with pytest.raises(GeometryError, match="on another grid"):
         run(tmp_path, [timepoint])
     write_volume(path, mr.like(inside.astype(np.uint8)))
     with pytest.raises(InputError, match="label 3 is not"):

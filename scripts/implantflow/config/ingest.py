@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from implantflow.config.base import Name, Section
 
@@ -17,7 +17,13 @@ class SeriesConfig(Section):
         default=None,
         min_length=1,
         description="Folder of the series' DICOM files (searched through all its folders; other series may "
-        "lie beside it). Left out in a simulated case, whose scans the pipeline makes itself.",
+        "lie beside it). Left out in a simulated case, whose scans the pipeline makes itself, and where "
+        "`study` is given.",
+    )
+    study: Name | None = Field(
+        default=None,
+        description="Instead of a folder: the neutral name under which `python -m implantflow pacs find NODE --as "
+        "NAME` sealed a study of an image archive. The pipeline fetches it, whole or not at all.",
     )
     modality: Literal["CT", "MR"] = Field(
         description="What the series must be; a series of another modality is refused. CT becomes HU, MR "
@@ -25,16 +31,28 @@ class SeriesConfig(Section):
     )
     series_uid: str | None = Field(
         default=None,
-        pattern=r"^[0-9]+(\.[0-9]+)+$",
-        max_length=64,
+        pattern=r"^2\.25\.[0-9]{1,39}$",
         description="Which series to take when the folder holds several: the remapped UID (2.25...) from the "
         "table that the refusal prints. Leave it out when there is only one.",
+    )
+    resample: bool = Field(
+        default=False,
+        description="Bring a tilted (gantry tilt) or unevenly spaced series onto a regular grid instead of "
+        "refusing it. The manifest says so, and `invented.nii.gz` beside the volume marks every voxel that was "
+        "not measured: outside the tilted planes (1, holds air) or between planes further apart than the "
+        "grid's step (2, a blend). Planes more than 5 mm apart are refused all the same.",
     )
     acquired: date | None = Field(
         default=None,
         description="Acquisition date to state in the manifest (YYYY-MM-DD), shifted if it must not identify "
         "anyone. The header's own dates never leave the DICOM files.",
     )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.dicom is not None and self.study is not None:
+            raise ValueError("give dicom (a folder) or study (of an archive), not both")
+        return self
 
 
 class IngestConfig(Section):

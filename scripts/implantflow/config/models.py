@@ -126,10 +126,14 @@ class CaseConfig(Section):
         found = []
         for name, entry in self.ingest.series.items():
             simulated = self.is_simulated(name)
-            if (entry.dicom is None) != simulated:
+            if (entry.dicom is None and entry.study is None) != simulated:
                 found.append(
                     f"ingest.series.{name}.dicom must be "
-                    + ("left out: this scan is simulated" if simulated else "the folder of its DICOM files")
+                    + (
+                        "left out: this scan is simulated"
+                        if simulated
+                        else "the folder of its DICOM files, or study the name of a study of an archive"
+                    )
                 )
         for revision in () if self.inspect is None else self.inspect.revisions:
             given = revision.file or revision.dicom

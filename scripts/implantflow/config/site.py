@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from implantflow.config.base import Name, Section
+from implantflow.config.pacs import PacsNode
 from implantflow.config.review import GateName
 
 Purpose = Literal["demo", "research", "clinical"]
@@ -72,6 +73,18 @@ class SiteConfig(Section):
         min_length=1,
         description="Folder of the patients' and reference data, relative to the project or absolute; the "
         "folders in case configs are below it.",
+    )
+    sealed_root: str = Field(
+        default="data/sealed",
+        min_length=1,
+        description="Folder that leads from a case back to its patient: links to the real files, identities, "
+        "what was fetched from a PACS. Outside results/, open to its owner only (mode 0700); better on an "
+        "encrypted disk, for its files are not encrypted.",
+    )
+    pacs: dict[Name, PacsNode] = Field(
+        default_factory=dict,
+        description="Image archives by neutral name (lower case; the name in IMPLANTFLOW_PACS_NAME_... of the "
+        "environment, where credentials are told).",
     )
     reviewers: list[Reviewer] = Field(
         description="Registry of all whose signature counts. Entries are never deleted: set valid_until or "

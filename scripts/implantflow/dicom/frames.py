@@ -5,6 +5,7 @@ DICOM PS3.3 C.7.6.16. A frame's item in the per-frame sequence overrides the sha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 #: Functional group -> the attributes in it that place, scale or tell apart a frame.
@@ -13,7 +14,7 @@ GROUPS = {
     "PlaneOrientationSequence": ("ImageOrientationPatient",),
     "PixelMeasuresSequence": ("PixelSpacing",),
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
-    "FrameContentSequence": ("FrameAcquisitionNumber", "TemporalPositionIndex"),
+    "FrameContentSequence": ("FrameAcquisitionNumber", "TemporalPositionIndex", "StackID"),
     "CTImageFrameTypeSequence": ("FrameType",),
     "MRImageFrameTypeSequence": ("FrameType",),
     "MREchoSequence": ("EffectiveEchoTime",),
@@ -27,12 +28,19 @@ CLASSIC = {
 }
 
 
-def frames_of(dataset: Any) -> int:
+#: More frames than any scan has; a damaged number must not be believed.
+_MOST_FRAMES = 50_000
+
+
+def frames_of(dataset: Mapping[str, Any]) -> int:
     """Number of frames that the pixel data of ``dataset`` holds."""
-    return int(dataset.get("NumberOfFrames") or 1)
+    count = int(dataset.get("NumberOfFrames") or 1)
+    if not 1 <= count <= _MOST_FRAMES:
+        raise ValueError("number of frames")
+    return count
 
 
-def frame_datasets(dataset: Any) -> list[tuple[int | None, Any]]:
+def frame_datasets(dataset: Mapping[str, Any]) -> list[tuple[int | None, Mapping[str, Any]]]:
     """(frame number, attributes) of every plane of an image.
 
     A single-frame object gives ``(None, dataset)``. For a multi-frame object the attributes are a mapping

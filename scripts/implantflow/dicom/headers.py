@@ -7,13 +7,18 @@ not print.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from implantflow.dicom import vocabulary
+from implantflow.dicom.extent import opened, pixel_extent
 from implantflow.dicom.frames import frame_datasets, frames_of
 from implantflow.dicom.quiet import quietly
+from implantflow.dicom.shown import shown_name
+from implantflow.dicom.values import header_values
 from implantflow.errors import InputError
 
 #: Suffixes of files that lie beside DICOM exports and are no images; anything else must be readable as DICOM.
@@ -36,6 +41,11 @@ IMAGE_TAGS = [
     "PerFrameFunctionalGroupsSequence", "LossyImageCompression",
 ]
 # fmt: on
+
+
+#: Transfer syntax and number of rows as their bytes: what is left of a DICOM file whose begin is damaged.
+_DICOM_MARKS = (b"\x02\x00\x10\x00UI", b"\x28\x00\x10\x00US\x02\x00")
+_DIRECTORY = "Media Storage Directory Storage"
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,7 @@ class Slice:
     acquisition_number: str
     temporal_position: str
     echo_time: str
+    stack_id: str
     instance_number: int | None
     pixels: PixelFormat
     slope: float | None
@@ -125,7 +136,8 @@ class Slice:
     @property
     def name(self) -> str:
         """What an error may call this plane: the file's base name, with the frame where there are several."""
-        return self.path.name if self.frame is None else f"{self.path.name} (frame {self.frame + 1})"
+        name = shown_name(self.path)
+        return name if self.frame is None else f"{name} (frame {self.frame + 1})"
 
 
 @dataclass(frozen=True)
@@ -154,31 +166,17 @@ def read_folder(folder: Path) -> FolderContents:
     other = 0
     with quietly():
         for path in _files(folder):
-            if path.suffix.lower() in OTHER_SUFFIXES or path.name.startswith("."):
+            if _passed_over(path):
                 other += 1
                 continue
             try:
                 found = read_slices(path)
             except InputError as error:
-                damaged.append((path.name, error.what))
+                damaged.append((shown_name(path), error.what))
                 continue
             other += not found
             slices.extend(found)
     return FolderContents(slices, damaged, other)
-
-
-def first_image(folder: Path, wanted: Callable[[Slice], bool]) -> Slice | None:
-    """The first image below ``folder`` that ``wanted`` accepts; unreadable files are passed over."""
-    with quietly():
-        for path in _files(folder):
-            try:
-                images = read_slices(path)
-            except InputError:
-                continue
-            for image in images:
-                if wanted(image):
-                    return image
-    return None
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -190,6 +188,15 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
+def _passed_over(path: Path) -> bool:
+    """Whether a file is no image by its name, and does not begin as a DICOM file, damaged or not, either."""
+    if path.suffix.lower() not in OTHER_SUFFIXES and not path.name.startswith("."):
+        return False
+    with path.open("rb") as handle:
+        head = handle.read(1 << 16)
+    return head[128:132] != b"DICM" and not any(mark in head for mark in _DICOM_MARKS)
+
+
 def read_slices(path: Path) -> list[Slice]:
     """The image planes of one file; empty for a DICOM object without an image (DICOMDIR, report, plan).
 
@@ -198,86 +205,82 @@ def read_slices(path: Path) -> list[Slice]:
     InputError
         Not DICOM, cut short, or with header values that make no sense.
     """
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
     try:
-        with path.open("rb") as handle:
-            dataset = pydicom.dcmread(handle, stop_before_pixels=True, specific_tags=list(IMAGE_TAGS))
-            syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
-            extent = _pixel_extent(handle, path.stat().st_size, syntax) if "Rows" in dataset else None
-    except InvalidDicomError as error:
-        raise InputError("not a DICOM file", where=path.name) from error
-    except InputError:
+        dataset, syntax, extent, moved = _parsed(path)
+    except InputError as error:
+        error.where = shown_name(path)
         raise
-    except Exception as error:  # whatever a damaged file provokes in the parser
-        raise InputError(f"the header cannot be read ({type(error).__name__})", where=path.name) from error
     if "Rows" not in dataset:
         _refuse_cut_image(dataset, path)
         return []
     try:
-        pixels = _pixel_format(dataset, syntax)
-        offset = None if extent is None else _checked_offset(pixels, frames_of(dataset), extent, path)
-        identity = Identity(*(_text(dataset.get(k)) for k in ("PatientID", "PatientBirthDate", "PatientSex")))
+        values = header_values(dataset)
+        _refuse_two_classes(str(dataset.file_meta.get("MediaStorageSOPClassUID", "")), values)
+        pixels = _pixel_format(values, syntax)
+        offset = None if extent is None else _checked_offset(pixels, frames_of(values), extent)
+        offset = None if moved else offset
+        identity = Identity(*(_text(values.get(k)) for k in ("PatientID", "PatientBirthDate", "PatientSex")))
         return [
-            _slice(path, identity, pixels, frame, dataset, plane, offset)
-            for frame, plane in frame_datasets(dataset)
+            _slice(path, identity, pixels, frame, values, plane, offset)
+            for frame, plane in frame_datasets(values)
         ]
-    except InputError:
+    except InputError as error:
+        error.where = shown_name(path)
         raise
     except Exception as error:
         raise InputError(
-            f"a header value makes no sense ({type(error).__name__})", where=path.name
+            f"a header value makes no sense ({type(error).__name__})", where=shown_name(path)
         ) from error
+
+
+def _parsed(path: Path) -> tuple[Any, str, tuple[int, int] | None, bool]:
+    """Listed elements, transfer syntax, extent of native pixel data, and whether these are not as in memory."""
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+    from pydicom.uid import ExplicitVRBigEndian
+
+    try:
+        handle, size, inflated = opened(path)
+        with handle:
+            dataset = pydicom.dcmread(handle, stop_before_pixels=True, specific_tags=_image_tags())
+            syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
+            extent = pixel_extent(handle, size, syntax) if "Rows" in dataset else None
+    except InvalidDicomError as error:
+        raise InputError("not a DICOM file") from error
+    except InputError:
+        raise
+    except Exception as error:  # whatever a damaged file provokes in the parser
+        raise InputError(f"the header cannot be read ({type(error).__name__})") from error
+    return dataset, syntax, extent, inflated or syntax == ExplicitVRBigEndian
+
+
+@cache
+def _image_tags() -> list[Any]:
+    """:data:`IMAGE_TAGS` as numbers: looking the names up again for every file takes longer than reading it."""
+    from pydicom.tag import Tag
+
+    return [Tag(keyword) for keyword in IMAGE_TAGS]
+
+
+def _refuse_two_classes(stated: str, values: Mapping[str, Any]) -> None:
+    """The file's meta group and its data set must say the same of what it is (PS3.10 7.1)."""
+    found = _text(values.get("SOPClassUID"))
+    if stated and stated != found:
+        raise InputError("damaged: its two statements of what kind of object it is differ")
 
 
 def _refuse_cut_image(dataset: Any, path: Path) -> None:
     """A file without image size is some other DICOM object, or an image cut short before its size."""
-    stated = dataset.file_meta.get("MediaStorageSOPClassUID")
-    found = dataset.get("SOPClassUID")
-    directory = stated is not None and stated.name == "Media Storage Directory Storage"
-    if stated is None or (stated != found and not directory) or "Image Storage" in stated.name:
-        raise InputError("the file is cut short: its header ends too early", where=path.name)
+    from pydicom.uid import UID
 
-
-def _pixel_extent(handle: Any, size: int, syntax: str) -> tuple[int, int] | None:
-    """(offset, length) of native pixel data, None when it must be decoded; checks that it is complete.
-
-    ``handle`` stands at the pixel data element, where pydicom stopped.
-    """
-    from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
-
-    if syntax in (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian):
-        return None  # the decoder checks their length: zlib's own end mark, pydicom's comparison
-    start = handle.tell()
-    head = handle.read(12)
-    if head[:4] != b"\xe0\x7f\x10\x00":
-        raise InputError("the file is cut short: no pixel data", where=Path(handle.name).name)
-    implicit = syntax == ImplicitVRLittleEndian
-    length = int.from_bytes(head[4:8] if implicit else head[8:12], "little")
-    offset = int(start) + (8 if implicit else 12)
-    if length == 0xFFFFFFFF:
-        _walk_fragments(handle, size, offset)
-        return None
-    if offset + length > size:
-        raise InputError(
-            f"the file is cut short: pixel data of {length} bytes announced, {max(size - offset, 0)} there",
-            where=Path(handle.name).name,
-        )
-    return offset, length
-
-
-def _walk_fragments(handle: Any, size: int, offset: int) -> None:
-    """Follow the items of compressed pixel data to their end mark: decoders accept a cut stream silently."""
-    while offset + 8 <= size:
-        handle.seek(offset)
-        head = handle.read(8)
-        if head[:4] == b"\xfe\xff\xdd\xe0":
-            return
-        if head[:4] != b"\xfe\xff\x00\xe0":
-            break
-        offset += 8 + int.from_bytes(head[4:8], "little")
-    raise InputError("the file is cut short inside its compressed pixel data", where=Path(handle.name).name)
+    try:
+        stated = str(getattr(dataset.file_meta, "MediaStorageSOPClassUID", ""))
+        found = str(getattr(dataset, "SOPClassUID", ""))
+    except Exception:  # a damaged element; what the file is cannot be told
+        stated = found = ""
+    kind = UID(stated).name
+    if not stated or (stated != found and kind != _DIRECTORY) or "Image Storage" in kind:
+        raise InputError("the file is cut short: its header ends too early", where=shown_name(path))
 
 
 def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
@@ -294,12 +297,13 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _padding(dataset: Any) -> tuple[int, int] | None:
+def _padding(dataset: Mapping[str, Any]) -> tuple[int, int] | None:
     value = dataset.get("PixelPaddingValue")
     if value is None:
         return None
     limit = dataset.get("PixelPaddingRangeLimit")
-    ends = [_word(v, bool(dataset.PixelRepresentation)) for v in (value, value if limit is None else limit)]
+    signed = bool(dataset["PixelRepresentation"])
+    ends = [_word(v, signed) for v in (value, value if limit is None else limit)]
     return min(ends), max(ends)
 
 
@@ -312,27 +316,26 @@ def _word(value: Any, signed: bool) -> int:
     return number - 0x10000 if signed and number > 0x7FFF else number
 
 
-def _pixel_format(dataset: Any, syntax: str) -> PixelFormat:
+def _pixel_format(dataset: Mapping[str, Any], syntax: str) -> PixelFormat:
     return PixelFormat(
-        rows=int(dataset.Rows),
-        columns=int(dataset.Columns),
-        bits_allocated=int(dataset.BitsAllocated),
-        bits_stored=int(dataset.BitsStored),
-        high_bit=int(dataset.HighBit),
-        signed=bool(dataset.PixelRepresentation),
+        rows=int(dataset["Rows"]),
+        columns=int(dataset["Columns"]),
+        bits_allocated=int(dataset["BitsAllocated"]),
+        bits_stored=int(dataset["BitsStored"]),
+        high_bit=int(dataset["HighBit"]),
+        signed=bool(dataset["PixelRepresentation"]),
         samples=int(dataset.get("SamplesPerPixel", 1)),
-        photometric=_text(dataset.get("PhotometricInterpretation")),
+        photometric=vocabulary.photometric(_text(dataset.get("PhotometricInterpretation"))),
         transfer_syntax=syntax,
     )
 
 
-def _checked_offset(pixels: PixelFormat, frames: int, extent: tuple[int, int], path: Path) -> int:
+def _checked_offset(pixels: PixelFormat, frames: int, extent: tuple[int, int]) -> int:
     offset, length = extent
     expected = pixels.bytes_per_plane * frames
     if length not in (expected, expected + expected % 2):
         raise InputError(
-            f"damaged: {length} bytes of pixel data where rows, columns and bits make {expected}",
-            where=path.name,
+            f"damaged: {length} bytes of pixel data where rows, columns and bits make {expected}"
         )
     return offset
 
@@ -342,8 +345,8 @@ def _slice(
     identity: Identity,
     pixels: PixelFormat,
     frame: int | None,
-    dataset: Any,
-    plane: Any,
+    dataset: Mapping[str, Any],
+    plane: Mapping[str, Any],
     offset: int | None,
 ) -> Slice:
     slope, intercept = plane.get("RescaleSlope"), plane.get("RescaleIntercept")
@@ -356,19 +359,20 @@ def _slice(
         sop_uid=_text(dataset.get("SOPInstanceUID")),
         series_uid=_text(dataset.get("SeriesInstanceUID")),
         frame_of_reference=_text(dataset.get("FrameOfReferenceUID")),
-        modality=_text(dataset.get("Modality")),
-        image_type=_image_type(plane.get("FrameType") or dataset.get("ImageType")),
+        modality=vocabulary.modality(_text(dataset.get("Modality"))),
+        image_type=vocabulary.image_type(_image_type(plane.get("FrameType") or dataset.get("ImageType"))),
         position_mm=_numbers(plane.get("ImagePositionPatient"), 3),
         orientation=_numbers(plane.get("ImageOrientationPatient"), 6),
         spacing_mm=_numbers(plane.get("PixelSpacing"), 2),
-        acquisition_number=_text(plane.get("AcquisitionNumber")),
-        temporal_position=_text(plane.get("TemporalPositionIdentifier")),
-        echo_time=_text(plane.get("EchoTime")),
+        acquisition_number=vocabulary.number(_text(plane.get("AcquisitionNumber"))),
+        temporal_position=vocabulary.number(_text(plane.get("TemporalPositionIdentifier"))),
+        echo_time=vocabulary.number(_text(plane.get("EchoTime"))),
+        stack_id=vocabulary.number(_text(plane.get("StackID"))),
         instance_number=None if instance in (None, "") else int(instance),
         pixels=pixels,
         slope=None if slope in (None, "") else float(slope),
         intercept=None if intercept in (None, "") else float(intercept),
-        rescale_type=_text(plane.get("RescaleType")),
+        rescale_type=vocabulary.rescale_type(_text(plane.get("RescaleType"))),
         padding=_padding(dataset),
         lossy=_text(dataset.get("LossyImageCompression")) == "01",
         has_modality_lut="ModalityLUTSequence" in dataset,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +12,20 @@ from numpy.typing import NDArray
 
 from implantflow.dicom.headers import PixelFormat, Slice
 from implantflow.dicom.quiet import quietly
+from implantflow.dicom.rle import refuse_ragged
 from implantflow.errors import InputError
 
 #: What "no data" becomes: air on CT (HU), no signal on MR.
 PADDED_VALUE = {"CT": -1024, "MR": 0}
+
+#: Reading and rescaling wait for memory more than they compute; more threads than this gain nothing.
+_THREADS = 2
+
+#: Compressed planes may claim this many bytes in any case, and more than that up to the ratio to their files.
+_CLAIMED_MIN = 64 << 20
+_CLAIMED_RATIO = 100
+
+_RLE = "1.2.840.10008.1.2.5"
 
 Words = NDArray[np.uint16]
 
@@ -48,43 +61,111 @@ def check_format(image: Slice) -> None:
         raise InputError("; ".join(problems), where=image.name, fix="export the original series again")
 
 
-def read_words(image: Slice, out: Words) -> None:
-    """Fill ``out`` (rows, columns) uint16 with the stored words of ``image``, decompressed, bits as they are.
+def read_planes(slices: Sequence[Slice]) -> tuple[NDArray[np.int16], float]:
+    """Rescaled values of planes that share a size, in their order.
+
+    Returns
+    -------
+    values : (N, rows, columns) int16
+    rounding : largest rounding that int16 cost, in rescaled units
 
     Raises
     ------
     InputError
-        The pixel data cannot be decoded or has another size than the header says.
+        The pixel data cannot be decoded, or a value does not fit 16 bits.
     """
-    pixels = image.pixels
-    if image.native_offset is not None and pixels.bits_allocated == 16:
-        with image.path.open("rb", buffering=0) as handle:
-            handle.seek(image.native_offset)
-            got = handle.readinto(out.reshape(-1).view(np.uint8).data)
-        if got != out.nbytes:
-            raise InputError("the file is cut short inside its pixel data", where=image.name)
+    first = slices[0].pixels
+    _refuse_bomb(slices)
+    words = np.empty((len(slices), first.rows, first.columns), dtype=np.uint16)
+    encoded = [n for n, image in enumerate(slices) if not _is_plain(image)]
+    decoder = _Decoder()
+    for n in encoded:
+        decoder.read(slices[n], words[n])
+
+    def finish(n: int) -> float:
+        if _is_plain(slices[n]):
+            _read_plain(slices[n], words[n])
+        return rescale(slices[n], words[n])
+
+    # Each plane is written by one thread alone: the same bytes whatever their order.
+    with ThreadPoolExecutor(_THREADS) as pool:
+        rounding = max(pool.map(finish, range(len(slices))))
+    return words.view(np.int16), rounding
+
+
+def _refuse_bomb(slices: Sequence[Slice]) -> None:
+    """Refuse compressed planes that claim to grow far beyond what images do, before room is made for them."""
+    claimed = sum(image.pixels.rows * image.pixels.columns * 2 for image in slices)
+    if claimed <= _CLAIMED_MIN:
         return
-    decoded = _decode(image)
-    if decoded.shape != out.shape:
-        raise InputError(f"decoded to {decoded.shape}, the header says {out.shape}", where=image.name)
-    out[...] = decoded.astype(np.int32).astype(np.uint16)
-
-
-def _decode(image: Slice) -> NDArray[Any]:
-    import pydicom
-    from pydicom.pixels.utils import pixel_array
-
-    try:
-        with quietly():
-            dataset = pydicom.dcmread(image.path)
-            decoded: NDArray[Any] = pixel_array(dataset, raw=True, index=image.frame or 0)
-    except Exception as error:  # each decoder has errors of its own
+    there = sum(path.stat().st_size for path in {image.path for image in slices})
+    if claimed > _CLAIMED_RATIO * there:
         raise InputError(
-            f"the pixel data cannot be decoded ({type(error).__name__})",
-            where=image.name,
-            fix="export the series again, uncompressed if the transfer syntax is unusual",
-        ) from error
-    return decoded
+            f"{claimed >> 20} MB of pixels claimed by {there >> 10} KB of files: no image is compressed so far",
+            where=slices[0].name,
+            fix="fetch the series again",
+        )
+
+
+def _is_plain(image: Slice) -> bool:
+    return image.native_offset is not None and image.pixels.bits_allocated == 16
+
+
+def _read_plain(image: Slice, out: Words) -> None:
+    """Fill ``out`` (rows, columns) uint16 with stored words that lie in the file as they are."""
+    assert image.native_offset is not None
+    with image.path.open("rb", buffering=0) as handle:
+        handle.seek(image.native_offset)
+        got = handle.readinto(out.reshape(-1).view(np.uint8).data)
+    if got != out.nbytes:
+        raise InputError("the file is cut short inside its pixel data", where=image.name)
+
+
+class _Decoder:
+    """Decodes planes; of a file with several frames it keeps the data set, so that it is read once."""
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._dataset: Any = None
+
+    def read(self, image: Slice, out: Words) -> None:
+        """Fill ``out`` (rows, columns) uint16 with the stored words of ``image``, bits as they are."""
+        decoded = self._decode(image)
+        if decoded.shape != out.shape:
+            raise InputError(f"decoded to {decoded.shape}, the header says {out.shape}", where=image.name)
+        out[...] = decoded.astype(np.int32).astype(np.uint16)
+
+    def _decode(self, image: Slice) -> NDArray[Any]:
+        import pydicom
+        from pydicom.pixels.utils import pixel_array
+
+        try:
+            with quietly():
+                if image.path != self._path:
+                    self._path, self._dataset = image.path, pydicom.dcmread(image.path)
+                if image.pixels.transfer_syntax == _RLE:
+                    self._refuse_ragged(image)
+                decoded: NDArray[Any] = pixel_array(self._dataset, raw=True, index=image.frame or 0)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except InputError as error:
+            error.where = image.name
+            raise
+        except BaseException as error:  # each decoder has errors of its own, one even outside of Exception
+            raise InputError(
+                f"the pixel data cannot be decoded ({type(error).__name__})",
+                where=image.name,
+                fix="export the series again, uncompressed if the transfer syntax is unusual",
+            ) from error
+        return decoded
+
+    def _refuse_ragged(self, image: Slice) -> None:
+        from pydicom.encaps import get_frame
+
+        pixels, dataset = image.pixels, self._dataset
+        count = int(dataset.get("NumberOfFrames") or 1)
+        frame = get_frame(dataset.PixelData, image.frame or 0, number_of_frames=count)
+        refuse_ragged(frame, pixels.rows * pixels.columns, pixels.bits_allocated // 8)
 
 
 def rescale(image: Slice, words: Words) -> float:
@@ -95,7 +176,7 @@ def rescale(image: Slice, words: Words) -> float:
     image : Slice
         Says which bits count, what is padding, and slope and intercept of this very plane.
     words : (rows, columns) uint16
-        From :func:`read_words`; afterwards its bytes are the int16 result (view it as int16).
+        As stored; afterwards its bytes are the int16 result (view it as int16).
 
     Returns
     -------

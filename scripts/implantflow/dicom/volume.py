@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from implantflow.dicom.consistency import refuse_exceptions
 from implantflow.dicom.headers import Slice
-from implantflow.dicom.pixels import check_format, read_words, rescale
+from implantflow.dicom.pixels import PADDED_VALUE, check_format, read_planes
+from implantflow.dicom.resample import Resampled, onto_regular_grid
 from implantflow.dicom.sort import refuse_mixed_grids
 from implantflow.dicom.stack import Stack, arrange
 from implantflow.volumes import Volume
@@ -23,6 +26,8 @@ class Assembled:
     volume : Volume
         (K, J, I) int16, HU on CT, rescaled intensity on MR; patient LPS.
     stack : Stack
+    resampled : Resampled or None
+        How the volume was made of an irregular stack, with the mask of what was not measured.
     rounding : float
         Largest difference between a rescaled value and its int16 voxel.
     lossy : bool
@@ -31,12 +36,17 @@ class Assembled:
 
     volume: Volume
     stack: Stack
+    resampled: Resampled | None
     rounding: float
     lossy: bool
 
 
-def assemble(slices: Sequence[Slice]) -> Assembled:
+def assemble(slices: Sequence[Slice], *, resample: bool = False) -> Assembled:
     """Arrange planes of one series and read their pixels.
+
+    Parameters
+    ----------
+    resample : bring a tilted or unevenly spaced stack onto a regular grid instead of refusing it
 
     Raises
     ------
@@ -46,23 +56,18 @@ def assemble(slices: Sequence[Slice]) -> Assembled:
     for image in slices:
         check_format(image)
     refuse_mixed_grids(slices)
-    stack = arrange(slices, same_values)
-    first = stack.slices[0].pixels
-    words = np.empty((len(stack.slices), first.rows, first.columns), dtype=np.uint16)
-    rounding = 0.0
-    for plane, image in zip(words, stack.slices, strict=True):
-        read_words(image, plane)
-        rounding = max(rounding, rescale(image, plane))
+    stack = arrange(slices, same_values, resample=resample)
+    refuse_exceptions(stack.slices)
+    planes, rounding = read_planes(stack.slices)
     lossy = any(image.lossy for image in stack.slices)
-    return Assembled(Volume(words.view(np.int16), stack.affine_lps), stack, rounding, lossy)
+    if stack.regular:
+        return Assembled(Volume(planes, stack.affine_lps), stack, None, rounding, lossy)
+    outside = PADDED_VALUE.get(stack.slices[0].modality, 0)
+    resampled = onto_regular_grid(planes, stack, outside)
+    return Assembled(resampled.volume, stack, resampled, rounding, lossy)
 
 
 def same_values(first: Slice, second: Slice) -> bool:
     """True when two planes hold the same rescaled values."""
-    planes = []
-    for image in (first, second):
-        words = np.empty((image.pixels.rows, image.pixels.columns), dtype=np.uint16)
-        read_words(image, words)
-        rescale(image, words)
-        planes.append(words)
-    return bool(np.array_equal(planes[0], planes[1]))
+    values: list[NDArray[np.int16]] = [read_planes([image])[0] for image in (first, second)]
+    return bool(np.array_equal(values[0], values[1]))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from implantflow.artifacts import read_json, write_json
+from implantflow.artifacts import plain, read_json, write_json
 from implantflow.config.followup import FollowupJob
 from implantflow.errors import ConfigError, ProvenanceError
 from implantflow.followup.compare import Baseline, read_faces, read_lattice
@@ -14,6 +14,7 @@ from implantflow.followup.design import Coverage
 from implantflow.followup.found import Found, Protocol
 from implantflow.followup.inputs import Inputs
 from implantflow.followup.motion import Displacement, Place, displacement
+from implantflow.followup.objects import write_objects
 from implantflow.followup.outcome import changes, read_outcomes
 from implantflow.followup.pictures import write_pictures
 from implantflow.followup.scans import locate, scan_of
@@ -30,7 +31,8 @@ _WITHOUT_BASELINE = (
 def read_followup(job: Job) -> None:
     """Read one CT after the operation; write poses, table of the faces, figures and pictures.
 
-    Settings: ``followup`` (:class:`FollowupJob`), ``side``, ``purpose``, ``simulated``.
+    Settings: ``followup`` (:class:`FollowupJob`), ``case``, ``side``, ``purpose``, ``simulated``,
+    ``scan_date``.
 
     Raises
     ------
@@ -66,8 +68,7 @@ def read_followup(job: Job) -> None:
         bool(job.settings["simulated"]),
         settings.timepoint.name,
     )
-    write_json(
-        job.outputs["followup"],
+    record = plain(
         {
             "name": settings.timepoint.name,
             "months": settings.timepoint.months,
@@ -90,8 +91,10 @@ def read_followup(job: Job) -> None:
                 "lattice": settings.lattice.model_dump(),
             },
             "not_determinable": _missing(settings, baseline, lattice.figures),
-        },
+        }
     )
+    dicom = write_objects(job, record, located.found.scan_from_planning)
+    write_json(job.outputs["followup"], {**record, "dicom": dicom})
 
 
 def _baseline_file(job: Job, settings: FollowupJob, inputs: Inputs) -> dict[str, Any] | None:

@@ -7,10 +7,14 @@ from typing import Any
 
 from implantflow.artifacts import read_json, write_json
 from implantflow.config.ingest import IngestConfig, SeriesConfig
-from implantflow.dicom.headers import Identity, first_image
-from implantflow.dicom.uids import remap_uid
+from implantflow.config.load import load
+from implantflow.config.site import SiteConfig
+from implantflow.dicom import pacs
+from implantflow.dicom.headers import Identity
+from implantflow.dicom.identity import SeriesLink, read_series, study_uid, write_link
+from implantflow.dicom.withheld import withheld
 from implantflow.errors import GeometryError, InputError
-from implantflow.ingest.read import ingest_folder
+from implantflow.ingest.read import take_series
 from implantflow.jobs import Job, progress
 from implantflow.volumes import write_volume
 
@@ -27,8 +31,25 @@ CONTRACT_KEYS = (
 )
 
 
+def fetch_study(job: Job) -> None:
+    """Fetch the sealed ``study`` into the folder ``dicom``: every CT and MR image the archive lists, or nothing.
+
+    Raises
+    ------
+    InputError
+        The archive cannot be reached, has not the study, or not all of it came.
+    """
+    site = load(SiteConfig, job.input("site"))
+    node, uid = pacs.recall(job.input("study"))
+    with withheld(f"study {job.wildcards.get('study', '')}", job.input("study").parent):
+        count = pacs.fetch_study(pacs.open_archive(node, site), uid, job.outputs["dicom"], told=progress)
+    progress(f"{count} images, as many as the archive has")
+
+
 def ingest_series(job: Job) -> None:
     """Read one DICOM series into ``volume`` (int16, patient LPS) and say in ``manifest`` what was checked.
+
+    ``invented`` marks on the same grid what was not measured; all zero unless the series was resampled.
 
     Raises
     ------
@@ -37,12 +58,16 @@ def ingest_series(job: Job) -> None:
     """
     settings = SeriesConfig.model_validate(job.settings["series"])
     name = job.wildcards.get("series", "")
+    folder = job.input("dicom")
     progress(f"reading series {name} ({settings.modality})")
-    volume, manifest = ingest_folder(job.input("dicom"), settings.series_uid, settings.modality)
-    manifest = {"name": name, **manifest}
+    with withheld(f"series {name}", folder):
+        found = take_series(folder, settings.series_uid, settings.modality, resample=settings.resample)
+        study = study_uid(folder, found.manifest["series_uid"])
+    manifest = {"name": name, **found.manifest, "study_uid": study}
     if settings.acquired is not None:
         manifest["acquired"] = settings.acquired.isoformat()
-    write_volume(job.outputs["volume"], volume)
+    write_volume(job.outputs["volume"], found.volume)
+    write_volume(job.outputs["invented"], found.mask())
     write_json(job.outputs["manifest"], manifest)
     progress(f"{manifest['n_slices']} slices accepted, within {manifest['max_residual_mm']:.4f} mm")
 
@@ -50,7 +75,7 @@ def ingest_series(job: Job) -> None:
 def agree_series(job: Job) -> None:
     """Compare the patient over all series and write ``ingest`` with the contract's keys per series.
 
-    Identities are read from one header per series, compared, and forgotten: no value is written anywhere.
+    Identities are compared, and written nowhere but into the sealed ``link`` outside ``results/``.
 
     Raises
     ------
@@ -61,17 +86,20 @@ def agree_series(job: Job) -> None:
     folders, manifests = job.input_list("dicom"), [read_json(path) for path in job.input_list("manifests")]
     if len(folders) != len(manifests):
         raise GeometryError(f"{len(folders)} DICOM folders for {len(manifests)} manifests")
-    identities = [_identity(folder, manifest) for folder, manifest in zip(folders, manifests, strict=True)]
-    _same_patient(identities, [manifest["name"] for manifest in manifests])
+    links = {m["name"]: _link(folder, m) for folder, m in zip(folders, manifests, strict=True)}
+    identities = [link.identity for link in links.values()]
+    _same_patient(identities, list(links))
     write_json(
         job.outputs["ingest"], {"planning_ct": settings.planning_ct, **_summary(manifests, identities)}
     )
+    write_link(job.side_outputs["link"], links)
 
 
-def _identity(folder: Path, manifest: dict[str, Any]) -> Identity:
-    image = first_image(folder, lambda found: remap_uid(found.series_uid) == manifest["series_uid"])
-    if image is not None:
-        return image.identity
+def _link(folder: Path, manifest: dict[str, Any]) -> SeriesLink:
+    with withheld(f"series {manifest['name']}", folder):
+        link = read_series(folder, manifest["series_uid"])
+    if link is not None:
+        return link
     raise InputError(
         f"the DICOM folder of series {manifest['name']} no longer holds the series that was read",
         fix="run the ingest of this series again",

@@ -13,6 +13,7 @@ from implantflow.jobs import Job
 NAMES: Mapping[str, str] = {
     "implant": "implant.stl",
     "dicom": "implant.dcm",
+    "objects": "dicom",
     "cli": "build/build.cli",
     "themes": "build/themes.json",
     "checks": "build/checks.json",

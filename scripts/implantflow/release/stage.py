@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from implantflow.artifacts import read_json, write_json
-from implantflow.errors import AwaitingInput, ProvenanceError
+from implantflow.errors import AwaitingInput
 from implantflow.jobs import Job, progress
 from implantflow.release.agree import check_agreement
-from implantflow.release.encapsulated_stl import Encapsulation, read_stl, write_encapsulated_stl
 from implantflow.release.history import make_history
 from implantflow.release.imaging import check_age, deciding_images
 from implantflow.release.label import write_label
 from implantflow.release.manifest import checksum_lines, list_files
+from implantflow.release.objects import NOT_CLINICAL, write_implant, write_objects
 from implantflow.release.package import (
     FORM_NAME,
     NAMES,
@@ -26,16 +26,16 @@ from implantflow.release.signatures import write_signatures
 from implantflow.release.sources import ReleaseSettings, Sources, read_sources
 from implantflow.release.traveller import Expected, check_filled, open_record, write_form
 
-NOT_CLINICAL = "NOT FOR CLINICAL USE"
-
 
 def release_case(job: Job) -> None:
     """Make the release package of one build revision (job of the rule ``release_case``).
 
     Inputs: ``implant``, ``implant_json``, ``regions``, ``field``, ``field_data``, ``lattice``, ``strength``,
     ``plan``, ``prototype``, ``approved`` (its STL), ``tumour``, ``ingest``, ``manifest`` (planning CT),
-    ``resolved``, ``form`` (the empty traveller); ``cli``, ``themes``, ``checks`` of the released revision;
-    lists ``builds``, ``deviations``, ``pictures``, ``gates``; optional ``traveller`` (the filled one).
+    ``segment``, ``labels``, ``tumour_stl``, ``resolved``, ``form`` (the empty traveller); ``cli``, ``themes``,
+    ``checks`` of the released revision; lists ``builds``, ``deviations``, ``pictures``, ``gates``, ``bones`` (STL),
+    ``masks`` (tumour, in the order of its time points), ``image_manifests`` (of the series it was seen in); optional
+    ``traveller`` (the filled one).
     Outputs: :data:`implantflow.release.package.NAMES`. Settings:
     :class:`implantflow.release.sources.ReleaseSettings`.
 
@@ -60,7 +60,8 @@ def release_case(job: Job) -> None:
     write_json(job.outputs["strength"], strength_summary(s.records["strength"]))
     write_json(job.outputs["lattice"], lattice_summary(s.records["lattice"]))
     write_json(job.outputs["traveller"], traveller)
-    dicom = _write_dicom(s)
+    banner = page_facts(s.settings)["banner"]
+    dicom = {**write_implant(s, banner), "objects": write_objects(s, banner)}
     signed = write_signatures(job.outputs["signatures"], s.gates)
     progress("documents", done=0.6)
     _write_documents(s, make_history(s, checks, imaging, traveller))
@@ -121,27 +122,6 @@ def _traveller(s: Sources) -> dict[str, Any]:
     return open_record()
 
 
-def _write_dicom(s: Sources) -> dict[str, str]:
-    settings = s.settings
-    stl = s.job.input("implant").read_bytes()
-    banner = page_facts(settings)["banner"]
-    content = Encapsulation(
-        stl=stl,
-        case=settings.case,
-        label=f"Implant {settings.side} {s.revision}",
-        title=f"Implant of case {settings.case}, {settings.side} side, build revision {s.revision}"
-        + (f". {banner}" if banner else ""),
-        side=settings.side,
-        day=settings.release.date,
-        simulated=settings.simulated.patient,
-        series=s.records["manifest"],
-    )
-    uids = write_encapsulated_stl(s.job.outputs["dicom"], content)
-    if read_stl(s.job.outputs["dicom"]) != stl:
-        raise ProvenanceError("the DICOM object does not give back the STL it was made from")
-    return uids
-
-
 def _write_documents(s: Sources, history: dict[str, Any]) -> None:
     outputs, facts = s.job.outputs, page_facts(s.settings)
     complete = history["traveller"]["status"] == "complete"
@@ -163,7 +143,7 @@ def _record(
     checks: list[dict[str, str]],
     imaging: dict[str, Any],
     traveller: dict[str, Any],
-    dicom: dict[str, str],
+    dicom: dict[str, Any],
     signed: str,
 ) -> dict[str, Any]:
     return {

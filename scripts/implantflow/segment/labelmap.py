@@ -10,23 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.errors import GeometryError, InputError
+from implantflow.foreign.read import Foreign, labels_on, read_foreign
 from implantflow.segment.edges import bounding_box
-from implantflow.segment.grid import Box, canonical, crop
+from implantflow.segment.grid import Box, crop
 from implantflow.segment.regions import LABELS
-from implantflow.volumes import Volume, read_volume, to_sitk
+from implantflow.volumes import Volume
 
 #: Smallest share of the labelled voxels that must be bright, so that the map belongs to this scan.
 MIN_BRIGHT_FRACTION = 0.2
-#: Largest part of a labelled bone that may fall outside the scan when a map on another grid is resampled.
-MAX_LOST_FRACTION = 0.02
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """An imported label map (codes of :data:`LABELS`) and the file it came from."""
+    """An imported label map (codes of :data:`LABELS`) as its file places it."""
 
-    volume: Volume
-    name: str
+    foreign: Foreign
+
+    @property
+    def name(self) -> str:
+        """Base name of the file."""
+        return self.foreign.name
 
     def region_on(self, view: Volume) -> tuple[Volume, NDArray[np.uint8], Box, bool]:
         """Labels on the crop of ``view`` (canonical CT) that holds them.
@@ -40,11 +43,7 @@ class LabelMap:
         GeometryError
             The map lies outside the scan, or its voxels are not bone there.
         """
-        labels, _, _ = canonical(self.volume)
-        same = labels.array.shape == view.array.shape and np.allclose(
-            labels.affine_lps, view.affine_lps, atol=1e-2
-        )
-        array = labels.array if same else _resampled(labels, view, self.name)
+        array, how = labels_on(self.foreign, view, resample=True)
         box = bounding_box(array > 0, 8)
         part = crop(view, box)
         hu = Volume(np.ascontiguousarray(part.array), part.affine_lps)
@@ -57,13 +56,13 @@ class LabelMap:
                 where=self.name,
                 fix="export the labels in the space of the planning CT, in LPS or RAS as its file says",
             )
-        return hu, region, box, not same
+        return hu, region, box, how.startswith("resampled")
 
 
 def read_label_map(path: Path) -> LabelMap:
     """Read a label map; InputError when it lacks a bone or holds codes that are not known."""
-    volume = read_volume(path)
-    codes = {int(c) for c in np.unique(volume.array)} - {0}
+    foreign = read_foreign(path)
+    codes = {int(c) for c in np.unique(foreign.volume.array)} - {0}
     known = set(LABELS.values())
     missing = [n for n in ("sacrum", "hip_left", "hip_right", "l5") if LABELS[n] not in codes]
     if missing or not codes <= known:
@@ -73,26 +72,7 @@ def read_label_map(path: Path) -> LabelMap:
             where=path.name,
             fix=f"use these codes: {table}",
         )
-    return LabelMap(Volume(volume.array.astype(np.uint8), volume.affine_lps), path.name)
-
-
-def _resampled(labels: Volume, view: Volume, name: str) -> NDArray[np.uint8]:
-    import SimpleITK as sitk
-
-    reference = to_sitk(view)
-    image = sitk.Resample(
-        to_sitk(labels), reference, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0, sitk.sitkUInt8
-    )
-    out = np.asarray(sitk.GetArrayFromImage(image))
-    before = float((labels.array > 0).sum()) * labels.voxel_volume_mm3
-    after = float((out > 0).sum()) * view.voxel_volume_mm3
-    if after < (1.0 - MAX_LOST_FRACTION) * before:
-        raise GeometryError(
-            f"the label map has another grid, and {100 * (1 - after / before):.0f} % of it falls outside the scan",
-            where=name,
-            fix="export it on the grid of the planning CT",
-        )
-    return out
+    return LabelMap(foreign)
 
 
 def as_report(name: str, resampled: bool) -> dict[str, Any]:

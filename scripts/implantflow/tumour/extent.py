@@ -9,10 +9,8 @@ import numpy as np
 
 from implantflow.config.tumour import EllipsoidTimepoint, MaskTimepoint
 from implantflow.errors import GeometryError, InputError
-from implantflow.volumes import Volume, read_volume
-
-#: Affines of a mask and its image may differ by this at any voxel, mm: rounding of file headers.
-_SAME_GRID_MM = 0.02
+from implantflow.foreign.read import labels_on, read_foreign
+from implantflow.volumes import Volume
 
 #: Grid of a virtual ellipsoid.
 _ELLIPSOID_GRID_MM = 0.5
@@ -29,21 +27,16 @@ def read_mask(settings: MaskTimepoint, image: Volume) -> tuple[Volume, dict[str,
         The label map is on another grid than the series (mirrored, shifted, resampled).
     """
     where = f"tumour.timepoints.{settings.name}.file"
-    labels = read_volume(Path(settings.file))
-    far = np.array([[0, 0, 0], [n - 1 for n in image.array.shape[::-1]]], dtype=np.float64)
-    if labels.array.shape != image.array.shape or not np.allclose(
-        labels.index_to_lps(far), image.index_to_lps(far), atol=_SAME_GRID_MM
-    ):
-        raise GeometryError(
-            f"the tumour mask is not on the grid of series {settings.series}: {labels.array.shape[::-1]} "
-            f"voxels against {image.array.shape[::-1]}, or another position or direction",
-            where=where,
-            fix="export the mask on the grid of the series it was drawn on, without flipping or resampling",
-        )
-    mask = labels.array == settings.label
+    try:
+        labels, how = labels_on(read_foreign(Path(settings.file)), image, resample=False)
+    except (InputError, GeometryError) as error:
+        raise type(error)(
+            f"the tumour mask cannot be used: {error.what}", where=where, fix=error.fix
+        ) from error
+    mask = labels == settings.label
     if not mask.any():
         raise InputError(f"label {settings.label} is not in the tumour mask", where=where)
-    return image.like(mask), {"components": _components(mask)}
+    return image.like(mask), {"components": _components(mask), "placed": how}
 
 
 def _components(mask: Any) -> int:

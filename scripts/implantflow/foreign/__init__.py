@@ -1,0 +1,1 @@
+"""Images and label maps from other programs: one strict door for frames, units and grids."""
