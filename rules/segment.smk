@@ -22,6 +22,7 @@ rule segment_bones:
     input:
         volume=planning_ct,
         manifest=lambda w: f"results/{w.case}/ingest/{CASES[w.case].ingest.planning_ct}/manifest.json",
+        invented=lambda w: f"results/{w.case}/ingest/{CASES[w.case].ingest.planning_ct}/invented.nii.gz",
         ingest="results/{case}/ingest/ingest.json",
         prior=shape_prior,
         landmarks=landmarks_file,

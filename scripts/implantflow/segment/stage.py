@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from implantflow.artifacts import read_json, write_json, write_stl
 from implantflow.config.segment import SegmentConfig
-from implantflow.errors import ConfigError, InputError
+from implantflow.errors import ConfigError, GeometryError, InputError
 from implantflow.geometry import FloatArray
 from implantflow.jobs import Job
 from implantflow.segment.core import SURFACED, Segmentation, segment_volume
 from implantflow.segment.labelmap import LabelMap, read_label_map
 from implantflow.segment.landmarks import from_config, read_points
 from implantflow.segment.prior import ShapePrior, read_atlas, read_template
+from implantflow.segment.regions import LABELS
 from implantflow.volumes import Volume, read_volume, write_volume
 
 #: Range of a CT in HU: air at least this dark and cortex at least this bright must be in it.
@@ -22,8 +24,8 @@ AIR_HU, CORTEX_HU = -300.0, 400.0
 def segment_bones(job: Job) -> None:
     """Stage ``segment``.
 
-    Inputs: ``volume`` (planning CT), ``manifest``, ``prior`` (template npz, atlas files, or label map),
-    optional ``landmarks`` (3D Slicer markups). Outputs: ``labels``, one STL per bone, ``segment``.
+    Inputs: ``volume`` (planning CT), ``manifest``, ``invented`` (mask of ingest), ``prior`` (template npz, atlas
+    files, or label map), optional ``landmarks`` (3D Slicer markups). Outputs: ``labels``, one STL per bone, ``segment``.
     """
     settings = SegmentConfig.model_validate(job.settings["segment"])
     manifest = read_json(job.input("manifest"))
@@ -32,6 +34,8 @@ def segment_bones(job: Job) -> None:
     prior = read_prior(settings.prior.kind, job.input_list("prior"))
     landmarks = find_landmarks(settings, job.optional_input("landmarks"))
     result = segment_volume(volume, prior, settings, landmarks)
+    if manifest.get("resampled"):
+        result.report.update(not_measured(result.labels, read_volume(job.input("invented"))))
     write_results(result, {name: Path(path) for name, path in job.outputs.items()})
 
 
@@ -65,6 +69,34 @@ def find_landmarks(settings: SegmentConfig, markups: Path | None) -> dict[str, F
     if settings.prior.landmarks is not None:
         return from_config(settings.prior.landmarks)
     return None
+
+
+def not_measured(labels: Volume, invented: Volume) -> dict[str, Any]:
+    """Share of each bone that ingest blended across a gap between planes, in per cent, and a warning.
+
+    Parameters
+    ----------
+    labels : (K, J, I) codes of :data:`LABELS`.
+    invented : mask of ingest on the same grid; what lies outside the planes holds air, so no bone is found there.
+
+    Raises
+    ------
+    GeometryError
+        The mask lies on another grid.
+    """
+    # Not above: it brings the whole DICOM reader, which few scans need here.
+    from implantflow.dicom.resample import BRIDGED
+
+    if invented.array.shape != labels.array.shape:
+        raise GeometryError("the mask of invented voxels is not on the grid of the CT", where="ingest")
+    shares = {}
+    for name, code in LABELS.items():
+        own = labels.array == code
+        if own.any():
+            shares[name] = 100.0 * float((invented.array[own] == BRIDGED).mean())
+    told = ", ".join(f"{name} {share:.1f} %" for name, share in shares.items() if share > 0)
+    warning = f"not measured but blended across a gap between slices: {told}; look at these places"
+    return {"not_measured_pct": shares, "warnings": [warning] if told else []}
 
 
 def check_modality(modality: str, volume: Volume, settings: SegmentConfig) -> None:
