@@ -6,8 +6,7 @@ not print.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,20 +15,11 @@ from typing import Any
 from implantflow.dicom import vocabulary
 from implantflow.dicom.extent import opened, pixel_extent
 from implantflow.dicom.frames import frame_datasets, frames_of
-from implantflow.dicom.quiet import quietly
 from implantflow.dicom.shown import shown_name
 from implantflow.dicom.values import header_values
 from implantflow.errors import InputError
 
-#: Suffixes of files that lie beside DICOM exports and are no images; anything else must be readable as DICOM.
 # fmt: off
-OTHER_SUFFIXES = frozenset({
-    ".bin", ".bmp", ".cfg", ".css", ".csv", ".db", ".dll", ".doc", ".docx", ".exe", ".gif", ".gz", ".htm",
-    ".html", ".inf", ".ini", ".jpeg", ".jpg", ".js", ".json", ".log", ".md", ".nii", ".nrrd", ".pdf", ".png",
-    ".py", ".rtf", ".sha256", ".stl", ".tif", ".tiff", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml",
-    ".zip",
-})
-
 #: Everything that is read of an image's header to place it and to decode it.
 IMAGE_TAGS = [
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality", "ImageType",
@@ -43,8 +33,6 @@ IMAGE_TAGS = [
 # fmt: on
 
 
-#: Transfer syntax and number of rows as their bytes: what is left of a DICOM file whose begin is damaged.
-_DICOM_MARKS = (b"\x02\x00\x10\x00UI", b"\x28\x00\x10\x00US\x02\x00")
 _DIRECTORY = "Media Storage Directory Storage"
 
 
@@ -138,63 +126,6 @@ class Slice:
         """What an error may call this plane: the file's base name, with the frame where there are several."""
         name = shown_name(self.path)
         return name if self.frame is None else f"{name} (frame {self.frame + 1})"
-
-
-@dataclass(frozen=True)
-class FolderContents:
-    """What a folder holds: image planes, damaged files with the reason, the number of other files."""
-
-    slices: list[Slice]
-    damaged: list[tuple[str, str]]
-    other_files: int
-
-
-def read_folder(folder: Path) -> FolderContents:
-    """Read every header below ``folder``, in sorted order of paths; links to folders are not followed.
-
-    Raises
-    ------
-    InputError
-        The folder does not exist.
-    """
-    if not folder.is_dir():
-        raise InputError(
-            "the DICOM folder does not exist", where=folder.name, fix="check ingest.series.*.dicom"
-        )
-    slices: list[Slice] = []
-    damaged: list[tuple[str, str]] = []
-    other = 0
-    with quietly():
-        for path in _files(folder):
-            if _passed_over(path):
-                other += 1
-                continue
-            try:
-                found = read_slices(path)
-            except InputError as error:
-                damaged.append((shown_name(path), error.what))
-                continue
-            other += not found
-            slices.extend(found)
-    return FolderContents(slices, damaged, other)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(root) / name
-            if path.is_file():
-                yield path
-
-
-def _passed_over(path: Path) -> bool:
-    """Whether a file is no image by its name, and does not begin as a DICOM file, damaged or not, either."""
-    if path.suffix.lower() not in OTHER_SUFFIXES and not path.name.startswith("."):
-        return False
-    with path.open("rb") as handle:
-        head = handle.read(1 << 16)
-    return head[128:132] != b"DICM" and not any(mark in head for mark in _DICOM_MARKS)
 
 
 def read_slices(path: Path) -> list[Slice]:

@@ -13,7 +13,7 @@ from implantflow.artifacts import remove, replace, temporary_name
 from implantflow.config.models import CaseConfig
 from implantflow.config.site import SiteConfig
 from implantflow.config.sources import Source, sources, with_neutral_paths
-from implantflow.dicom.headers import OTHER_SUFFIXES
+from implantflow.dicom.folder import OTHER_SUFFIXES
 from implantflow.dicom.pacs import recall
 from implantflow.dicom.sealed import read_sealed, sealed_folder, write_sealed
 from implantflow.errors import ImplantflowError, InputError

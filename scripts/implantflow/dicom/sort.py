@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from implantflow.dicom.headers import FolderContents, Slice
+from implantflow.dicom.folder import FolderContents
+from implantflow.dicom.headers import Slice
 from implantflow.dicom.parts import Part, by_grid, split, table_text, why_no_volume
 from implantflow.dicom.uids import remap_uid
 from implantflow.errors import GeometryError, InputError

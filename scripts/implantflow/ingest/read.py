@@ -10,7 +10,7 @@ import numpy as np
 
 from implantflow.dicom.consistency import refuse_lost
 from implantflow.dicom.facts import read_facts
-from implantflow.dicom.headers import read_folder
+from implantflow.dicom.folder import read_folder
 from implantflow.dicom.parts import Part, split
 from implantflow.dicom.resample import BRIDGED, OUTSIDE
 from implantflow.dicom.sort import Choice, choose_series

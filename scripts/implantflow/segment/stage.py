@@ -25,7 +25,8 @@ def segment_bones(job: Job) -> None:
     """Stage ``segment``.
 
     Inputs: ``volume`` (planning CT), ``manifest``, ``invented`` (mask of ingest), ``prior`` (template npz, atlas
-    files, or label map), optional ``landmarks`` (3D Slicer markups). Outputs: ``labels``, one STL per bone, ``segment``.
+    files, or label map), optional ``landmarks`` (3D Slicer markups). Outputs: ``labels``, one STL per bone,
+    ``segment``.
     """
     settings = SegmentConfig.model_validate(job.settings["segment"])
     manifest = read_json(job.input("manifest"))

@@ -1,0 +1,101 @@
+"""A folder of DICOM files: every header below it, in order, whatever else lies there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from implantflow.dicom.headers import Slice, read_slices
+from implantflow.dicom.quiet import quietly
+from implantflow.dicom.shown import shown_name
+from implantflow.errors import InputError
+from implantflow.parallel import side_by_side
+
+# fmt: off
+#: Suffixes of files that lie beside DICOM exports and are no images; anything else must be readable as DICOM.
+OTHER_SUFFIXES = frozenset({
+    ".bin", ".bmp", ".cfg", ".css", ".csv", ".db", ".dll", ".doc", ".docx", ".exe", ".gif", ".gz", ".htm",
+    ".html", ".inf", ".ini", ".jpeg", ".jpg", ".js", ".json", ".log", ".md", ".nii", ".nrrd", ".pdf", ".png",
+    ".py", ".rtf", ".sha256", ".stl", ".tif", ".tiff", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml",
+    ".zip",
+})
+# fmt: on
+
+#: Transfer syntax and number of rows as their bytes: what is left of a DICOM file whose begin is damaged.
+_DICOM_MARKS = (b"\x02\x00\x10\x00UI", b"\x28\x00\x10\x00US\x02\x00")
+#: Fewer files than this are read sooner than a second process is started.
+_WORTH_SHARING = 200
+
+
+@dataclass(frozen=True)
+class FolderContents:
+    """What a folder holds: image planes, damaged files with the reason, the number of other files."""
+
+    slices: list[Slice]
+    damaged: list[tuple[str, str]]
+    other_files: int
+
+
+def read_folder(folder: Path) -> FolderContents:
+    """Read every header below ``folder``, in sorted order of paths; links to folders are not followed.
+
+    Raises
+    ------
+    InputError
+        The folder does not exist.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            "the DICOM folder does not exist", where=folder.name, fix="check ingest.series.*.dicom"
+        )
+    files = list(_files(folder))
+    # The parser holds the interpreter's lock, so threads would not help.
+    processes = min(os.cpu_count() or 1, 2) if len(files) >= _WORTH_SHARING else 1
+    share = max(-(-len(files) // processes), 1)
+    tasks = [partial(_read_files, files[i : i + share]) for i in range(0, len(files), share)]
+    parts = side_by_side(tasks, processes)
+    return FolderContents(
+        [image for part in parts for image in part.slices],
+        [entry for part in parts for entry in part.damaged],
+        sum(part.other_files for part in parts),
+    )
+
+
+def _read_files(files: list[Path]) -> FolderContents:
+    slices: list[Slice] = []
+    damaged: list[tuple[str, str]] = []
+    other = 0
+    with quietly():
+        for path in files:
+            if _passed_over(path):
+                other += 1
+                continue
+            try:
+                found = read_slices(path)
+            except InputError as error:
+                damaged.append((shown_name(path), error.what))
+                continue
+            other += not found
+            slices.extend(found)
+    return FolderContents(slices, damaged, other)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(root) / name
+            if path.is_file():
+                yield path
+
+
+def _passed_over(path: Path) -> bool:
+    """Whether a file is no image by its name, and does not begin as a DICOM file, damaged or not, either."""
+    if path.suffix.lower() not in OTHER_SUFFIXES and not path.name.startswith("."):
+        return False
+    with path.open("rb") as handle:
+        head = handle.read(1 << 16)
+    return head[128:132] != b"DICM" and not any(mark in head for mark in _DICOM_MARKS)
