@@ -54,6 +54,7 @@ rule compare_truth:
         "results/{case}/logs/compare_truth.log",
     benchmark:
         "results/{case}/benchmarks/compare_truth.tsv"
+    threads: 2
     params:
         case_dir=case_dir,
         settings=lambda w: {

@@ -94,4 +94,4 @@ def surface_distances(found: Path, truth: Path) -> dict[str, float]:
 
 def _to(surface: Any, points: FloatArray) -> FloatArray:
     step = max(1, len(points) // _MAX_POINTS)
-    return np.asarray(np.abs(surface.nearest(points[::step]).distance_mm))
+    return np.asarray(surface.nearest(points[::step], signed=False).distance_mm)

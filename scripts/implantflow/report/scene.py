@@ -91,7 +91,7 @@ def build_scene(context: Context) -> Scene | None:
         css = f"rgb({part.colour[0]},{part.colour[1]},{part.colour[2]})"
         listed.append((number, part.name, css, part.visible))
     plot.camera = _camera(parts)
-    html = plot.get_snapshot(9, additional_js_code=_SWITCH)
+    html = plot.get_snapshot(6, additional_js_code=_SWITCH)
     return Scene(_without_fonts(_without_time(html)), tuple(listed))
 
 
