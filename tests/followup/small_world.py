@@ -328,7 +328,8 @@ def settings() -> dict[str, Any]:
         "faces": {"patch_mm": 6, "reach_mm": 4, "soft_hu": 40, "bone_hu": 226, "evidence": 6.63,
                   "baseline_months_max": 1.5, "source": "tests"},
         "grade": {"earliest_months": 6, "bridged_min_pct": 30, "bridged_full_pct": 70, "lucency_min_mm": 1,
-                  "subsidence_max_mm": 2, "readable_min_pct": 20, "limit_max_mm": 1.8, "source": "tests"},
+                  "subsidence_max_mm": 2, "readable_min_pct": 20, "patches_min": 3, "limit_max_mm": 1.8,
+                  "source": "tests"},
         "lattice": {"dense_margin_mm": 3, "surface_margin_mm": 2.5, "hardware_margin_mm": 6, "fluid_hu": 40,
                     "fat_hu": -90, "drift_hu": 10, "metal_share_error": 0.01, "source": "tests"}}"""
     )

@@ -96,6 +96,11 @@ class GradeRules(Sourced):
     subsidence_max_mm: float = Field(
         gt=0, le=10, description="Migration since the baseline beyond this is flagged as subsidence, mm."
     )
+    patches_min: int = Field(
+        ge=1,
+        description="A face with fewer readable patches (`faces.patch_mm`) is not graded: one or two of them agree by "
+        "chance (count).",
+    )
     readable_min_pct: float = Field(
         gt=0, le=100, description="A face of which less area than this can be read is not graded, percent."
     )

@@ -74,6 +74,11 @@ def face_figures(
             f"{grade.limit_max_mm:g} mm; {grade.readable_min_pct:g} % are needed"
         )
         return figures
+    if figures["patches"] < grade.patches_min:
+        figures["reading"] = (
+            f"only {figures['patches']} places of the face can be read; {grade.patches_min} are needed"
+        )
+        return figures
     figures |= {
         "bridged_pct": 100.0 - 100.0 * float(area[lucent].sum()) / read,
         "lucency_mm": weighted_median(np.where(readable, reading.width_mm, np.nan), area),
