@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 from small_world import settings
 
-from implantflow.config.followup import FollowupConfig, GradeRules
+from implantflow.config.followup import FaceRules, FollowupConfig, GradeRules
 from implantflow.errors import InputError
-from implantflow.followup.grade import grade_of, weighted_median
+from implantflow.followup.grade import face_figures, grade_of, weighted_median
+from implantflow.followup.lucency import Reading
 from implantflow.followup.outcome import changes, read_outcomes
 
 HEAD = "date,months,measure,value,unit,source\n"
@@ -73,6 +77,20 @@ def test_grades(
     figures = {"bridged_pct": bridged, "bone_seen_pct": seen, "lucency_mm": width, "detection_limit_mm": 0.8}
     found, text = grade_of(figures, RULES, months, moved)
     assert found == grade and text
+
+
+@pytest.mark.parametrize(("patches", "grade"), [(2, "not readable"), (3, "III")])
+def test_too_few_patches_are_not_graded(patches: int, grade: str) -> None:
+    """All of them show a gap of 2 mm, but one or two agree by chance."""
+    ones = np.ones(patches)
+    face: Any = SimpleNamespace(
+        lines=SimpleNamespace(patch_areas=30.0 * ones), area_mm2=30.0 * patches, mates_with="remaining_bone"
+    )
+    host: Any = SimpleNamespace(gap_mm=0.3 * ones)
+    reading = Reading(2.0 * ones, 50.0 * ones, 1.0 * ones, 0.0 * ones, ones, 0.0 * ones, 1.0)
+    rules = FaceRules.model_validate(settings()["faces"])
+    figures = face_figures(face, host, reading, rules, RULES, 12.0, 0.0)
+    assert figures["patches"] == patches and figures["grade"] == grade, figures["reading"]
 
 
 def test_weighted_median() -> None:
