@@ -12,7 +12,6 @@ rule simulate_patient:
         "results/{case}/logs/simulate_patient.log",
     benchmark:
         "results/{case}/benchmarks/simulate_patient.tsv"
-    threads: 1
     params:
         case_dir=case_dir,
         settings=section("simulated"),

@@ -1,5 +1,20 @@
 # Strength of the cell alone, before the lattice exists (solid: sizes the strut) and with it (final: judges the result).
 
+from implantflow.config.strength import CellConfig
+
+
+def cell_settings(wildcards):
+    """What the cell depends on: other loads or limits make no other cell, and no other lattice."""
+    case = CASES[wildcards.case]
+    return {
+        "strength": case.strength.model_dump(
+            mode="json", include=set(CellConfig.model_fields)
+        ),
+        "lattice": case.lattice.model_dump(
+            mode="json", include={"cell", "cell_mm", "strut_mm"}
+        ),
+    }
+
 
 rule homogenise_cell:
     """Effective stiffness of the lattice cell and the stress in its struts."""
@@ -12,7 +27,7 @@ rule homogenise_cell:
         "results/{case}/benchmarks/homogenise_cell.tsv"
     params:
         case_dir=case_dir,
-        settings=section("strength", "lattice"),
+        settings=cell_settings,
         code=code("strength.stage"),
     script:
         "../scripts/homogenise_cell.py"

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from strength_block import Room
 
-from implantflow.config.strength import StrengthConfig
+from implantflow.config.strength import CellConfig
 from implantflow.strength import lattice_cell, stage
 
 _CELLS: dict[tuple[Any, ...], lattice_cell.LatticeCell] = {}
@@ -21,7 +21,7 @@ _CELLS: dict[tuple[Any, ...], lattice_cell.LatticeCell] = {}
 
 @pytest.fixture(autouse=True)
 def _characterise_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    def remembered(config: StrengthConfig, *lattice: Any) -> lattice_cell.LatticeCell:
+    def remembered(config: CellConfig, *lattice: Any) -> lattice_cell.LatticeCell:
         key = (str(config.metal), config.cell_voxels, config.strut_stress_quantile, *lattice)
         if key not in _CELLS:
             _CELLS[key] = lattice_cell.characterise(config, *lattice)

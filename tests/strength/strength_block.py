@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from implantflow.artifacts import read_stl, sha256_file, write_json, write_stl
+from implantflow.config.strength import CellConfig
 from implantflow.field.make import make_field
 from implantflow.jobs import Job
 from implantflow.strength.stage import homogenise_cell
@@ -134,7 +135,10 @@ class Room:
             wildcards={"case": "block"},
             inputs={},
             outputs={"cell": self.path("cell.json"), "cell_data": self.path("cell.npz")},
-            settings={"strength": self.settings, "lattice": self.lattice},
+            settings={
+                "strength": {k: self.settings[k] for k in CellConfig.model_fields},
+                "lattice": self.lattice,
+            },
             function="implantflow.strength.stage:homogenise_cell",
             code_digest="test",
             threads=threads,

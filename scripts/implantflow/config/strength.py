@@ -91,13 +91,31 @@ class Sizing(Section):
         return self
 
 
-class StrengthConfig(Section):
+class CellConfig(Section):
+    """What the homogenised lattice cell depends on, besides the lattice."""
+
+    metal: Metal = Field(description="Elastic constants of the solid metal.")
+    cell_voxels: int = Field(
+        description="Finite elements along the edge of the lattice cell at the finest of three levels (count).",
+        ge=32,
+        le=128,
+        multiple_of=32,
+    )
+    strut_stress_quantile: float = Field(
+        description="Share of a cell's metal whose stress stays below the strut stress that is judged "
+        "(fraction). The sharp corners where struts meet have no finite largest stress, so 1 would measure the "
+        "voxel.",
+        ge=0.9,
+        le=0.9999,
+    )
+
+
+class StrengthConfig(CellConfig):
     """Finite-element check of lattice cell and implant. Loads, supports and limits have no defaults."""
 
     body_weight_n: float = Field(
         description="The patient's weight (N): mass in kg times 9.81.", ge=100.0, le=2500.0
     )
-    metal: Metal = Field(description="Elastic constants of the solid metal.")
     fatigue_dense: Fatigue = Field(description="Fatigue strength of the dense parts.")
     fatigue_strut: Fatigue = Field(description="Fatigue strength of the metal in the lattice's struts.")
     load_face: Name = Field(description="Contact face that takes the load, e.g. l5s1.")
@@ -120,24 +138,11 @@ class StrengthConfig(Section):
         ge=2.0,
         le=12.0,
     )
-    cell_voxels: int = Field(
-        description="Finite elements along the edge of the lattice cell at the finest of three levels (count).",
-        ge=32,
-        le=128,
-        multiple_of=32,
-    )
     exclude_elements: int = Field(
         description="Layers of elements beside loaded and supported faces that are not judged (count): stress "
         "there depends on how the face is modelled.",
         ge=0,
         le=5,
-    )
-    strut_stress_quantile: float = Field(
-        description="Share of a cell's metal whose stress stays below the strut stress that is judged "
-        "(fraction). The sharp corners where struts meet have no finite largest stress, so 1 would measure the "
-        "voxel.",
-        ge=0.9,
-        le=0.9999,
     )
     sizing: Sizing = Field(description="Search for the dense strut's radius, reported and not applied.")
     safety_factor_min: float = Field(

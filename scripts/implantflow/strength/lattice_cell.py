@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from implantflow.artifacts import read_json, write_json, write_npz
-from implantflow.config.strength import StrengthConfig
+from implantflow.config.strength import CellConfig
 from implantflow.field.cells import occupancy
 from implantflow.geometry import FloatArray
 from implantflow.strength import element, homogenise
@@ -75,7 +75,7 @@ class LatticeCell:
             return cls(stored["metal"], stored["elasticity"], density, exponent, struts, read_json(facts))
 
 
-def characterise(config: StrengthConfig, cell: str, cell_mm: float, strut_mm: float) -> LatticeCell:
+def characterise(config: CellConfig, cell: str, cell_mm: float, strut_mm: float) -> LatticeCell:
     """Homogenise the lattice that the field defines.
 
     Parameters

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from implantflow.artifacts import plain, read_json, read_stl, sha256_file, write_json, write_npz
-from implantflow.config.strength import StrengthConfig
+from implantflow.config.strength import CellConfig, StrengthConfig
 from implantflow.errors import ProvenanceError, QualityGateError
 from implantflow.field.field import Field
 from implantflow.field.make import make_field
@@ -30,7 +30,7 @@ def homogenise_cell(job: Job) -> None:
 
     Writes ``cell`` (JSON) and ``cell_data`` (npz).
     """
-    config = StrengthConfig.model_validate(job.settings["strength"])
+    config = CellConfig.model_validate(job.settings["strength"])
     lattice = job.settings["lattice"]
     _use_threads(job.threads)
     progress("homogenising the lattice cell")
