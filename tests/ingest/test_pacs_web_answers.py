@@ -8,7 +8,7 @@ import pytest
 
 from implantflow.config.pacs import WebNode
 from implantflow.dicom import pacs_web
-from implantflow.dicom.pacs import ArchiveError, check_count
+from implantflow.dicom.pacs import IMAGE_CLASSES, ArchiveError, Image, images_of
 from implantflow.errors import ConfigError
 
 OBJECT = b"\0" * 128 + b"DICM" + bytes(range(256)) + b"--edge no boundary\r\n"
@@ -107,7 +107,10 @@ def test_object_that_was_not_stored_is_an_error() -> None:
 
 
 def test_list_shorter_than_the_archives_own_count_is_refused() -> None:
-    for said in ("", "30", "?"):
-        check_count(said, 30)
+    listed = [(f"1.2.{n}", IMAGE_CLASSES[0]) for n in range(29)] + [
+        ("1.2.99", "1.2.840.10008.5.1.4.1.1.88.33")
+    ]
+    for counted in ("", "30", "?"):
+        assert images_of("1.2", counted, listed) == [Image("1.2", f"1.2.{n}") for n in range(29)]
     with pytest.raises(ArchiveError, match="counts 31 images in a series and lists 30"):
-        check_count("31", 30)
+        images_of("1.2", "31", listed)

@@ -150,19 +150,20 @@ def check_query(query: Mapping[str, str]) -> None:
         raise InputError("the search would list everybody's studies", fix=f"give one of {', '.join(TELLING)}")
 
 
-def check_count(said: str, listed: int) -> None:
-    """Refuse a list that is shorter than the archive's own count of the series: servers cut long answers silently.
+def images_of(series_uid: str, counted: str, listed: Sequence[tuple[str, str]]) -> list[Image]:
+    """The images of a series that are read, from (SOP instance, SOP class) as the archive lists them.
 
     Raises
     ------
     ArchiveError
-        ``said`` is a number, and another one.
+        The list is not as long as the archive itself ``counted``: servers cut long answers silently.
     """
-    if said.isdigit() and int(said) != listed:
+    if counted.isdigit() and int(counted) != len(listed):
         raise ArchiveError(
-            f"the archive counts {said} images in a series and lists {listed}",
+            f"the archive counts {counted} images in a series and lists {len(listed)}",
             fix="try again; if it stays so, raise the archive's limit on answers",
         )
+    return [Image(series_uid, uid) for uid, sop_class in listed if sop_class in ("", *IMAGE_CLASSES)]
 
 
 def fetch_study(

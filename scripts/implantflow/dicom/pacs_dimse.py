@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from implantflow.config.pacs import DimseNode
-from implantflow.dicom.pacs import IMAGE_CLASSES, MODALITIES, ArchiveError, Image, Keep, Study, check_count
+from implantflow.dicom.pacs import IMAGE_CLASSES, MODALITIES, ArchiveError, Image, Keep, Study, images_of
 from implantflow.dicom.quiet import quietly
 from implantflow.errors import InputError
 
@@ -58,19 +58,15 @@ class DimseArchive:
         """Every image of the study's CT and MR series."""
         keys = ("SeriesInstanceUID", "Modality", "NumberOfSeriesRelatedInstances")
         series = self._find("SERIES", {"StudyInstanceUID": study_uid, **dict.fromkeys(keys, "")})
-        found = []
+        found: list[Image] = []
         for one in series:
             if _text(one, "Modality") not in MODALITIES:
                 continue
             uid = _text(one, "SeriesInstanceUID")
             query = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": uid}
             listed = self._find("IMAGE", {**query, "SOPInstanceUID": "", "SOPClassUID": ""})
-            check_count(_text(one, "NumberOfSeriesRelatedInstances"), len(listed))
-            found += [
-                Image(uid, _text(answer, "SOPInstanceUID"))
-                for answer in listed
-                if _text(answer, "SOPClassUID") in ("", *IMAGE_CLASSES)
-            ]
+            pairs = [(_text(answer, "SOPInstanceUID"), _text(answer, "SOPClassUID")) for answer in listed]
+            found += images_of(uid, _text(one, "NumberOfSeriesRelatedInstances"), pairs)
         return found
 
     def fetch(self, study_uid: str, wanted: Sequence[Image], keep: Keep) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from implantflow.config.pacs import WebNode
-from implantflow.dicom.pacs import IMAGE_CLASSES, MODALITIES, ArchiveError, Image, Keep, Study, check_count
+from implantflow.dicom.pacs import MODALITIES, ArchiveError, Image, Keep, Study, images_of
 from implantflow.errors import ConfigError
 
 _JSON = {"Accept": "application/dicom+json"}
@@ -77,19 +77,15 @@ class WebArchive:
 
     def images(self, study_uid: str) -> list[Image]:
         """Every image of the study's CT and MR series."""
-        found = []
+        found: list[Image] = []
         count = {"includefield": _TAGS["NumberOfSeriesRelatedInstances"]}
         for series in self._list(f"studies/{quote(study_uid, safe='')}/series", count):
             if _value(series, "Modality") not in MODALITIES:
                 continue
             uid = _value(series, "SeriesInstanceUID")
             listed = self._list(_path(study_uid, uid), {})
-            check_count(_value(series, "NumberOfSeriesRelatedInstances"), len(listed))
-            found += [
-                Image(uid, _value(item, "SOPInstanceUID"))
-                for item in listed
-                if _value(item, "SOPClassUID") in ("", *IMAGE_CLASSES)
-            ]
+            pairs = [(_value(item, "SOPInstanceUID"), _value(item, "SOPClassUID")) for item in listed]
+            found += images_of(uid, _value(series, "NumberOfSeriesRelatedInstances"), pairs)
         return found
 
     def fetch(self, study_uid: str, wanted: Sequence[Image], keep: Keep) -> None:

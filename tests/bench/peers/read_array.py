@@ -1,6 +1,7 @@
 """Read one series into an array a few times in one process; print the best wall and CPU time, warm, as JSON."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -41,12 +42,17 @@ READERS = {
 }
 
 
+def processor_s():
+    """Of this process and of those it has started and ended."""
+    return sum(os.times()[:4])
+
+
 def main(name, folder, repeats):
     best = None
     for _ in range(int(repeats) + 1):  # the first one imports and warms
-        wall, cpu = time.perf_counter(), time.process_time()
+        wall, cpu = time.perf_counter(), processor_s()
         shape = READERS[name](Path(folder)).shape
-        cost = (time.perf_counter() - wall, time.process_time() - cpu)
+        cost = (time.perf_counter() - wall, processor_s() - cpu)
         best = cost if best is None else min(best, cost)
     print(json.dumps({"wall_s": best[0], "cpu_s": best[1], "shape": list(shape)}))
 
