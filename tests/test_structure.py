@@ -32,7 +32,7 @@ STAGES = {
 HEIGHT = {
     "errors": 0,
     "codedigest": 1,
-    "kernelcache": 1,
+    "compiled": 2,
     "geometry": 1,
     "artifacts": 1,
     "config": 2,

@@ -6,8 +6,6 @@ Nothing in this package imports Snakemake; the rules in ``rules/`` call it throu
 
 import os
 
-from implantflow.kernelcache import use_own_cache
-
 __version__ = "0.1.0"
 
 # Sums of BLAS differ with its thread count; one thread keeps the same bytes on any machine (decision 7).
@@ -17,5 +15,3 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 # Threads that wait must not spin: with more jobs than cores spinning costs several times the work.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-use_own_cache()

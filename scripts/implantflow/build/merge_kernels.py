@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from implantflow.build.cross_kernels import DENSE, LATTICE, SOLID, bin_segments, cross_pair, inside, is_left
 from implantflow.build.mesh_kernels import double_area
 from implantflow.build.place_kernels import place_lattice
-from implantflow.field.jit import kernel
+from implantflow.compiled import kernel
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.build.cross_kernels import DENSE, LATTICE, SOLID, inside
-from implantflow.field.jit import kernel
+from implantflow.compiled import kernel
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from implantflow.build.mesh_kernels import quantise_loops
 from implantflow.build.stamp_kernels import next_crossing, simplify, trace_periodic
-from implantflow.field.jit import kernel
+from implantflow.compiled import kernel
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

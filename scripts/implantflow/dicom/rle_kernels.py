@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from implantflow.compiled import kernel
 
-@njit(cache=True)
+
+@kernel
 def walk(data: NDArray[np.uint8], wanted: int) -> tuple[int, int]:
     """Bytes that the segment ``data`` decodes to, and coded bytes used, up to ``wanted`` decoded ones."""
     used, made = 0, 0

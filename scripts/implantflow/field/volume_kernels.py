@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.compiled import kernel
 from implantflow.field.cell_kernels import gyroid_value, strut_distance2
-from implantflow.field.jit import kernel
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

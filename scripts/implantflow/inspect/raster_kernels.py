@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from implantflow.compiled import kernel
 
 FloatArray = NDArray[np.float64]
 
 
-@njit(cache=True)
+@kernel
 def draw(
     points: FloatArray,
     faces: NDArray[np.int64],

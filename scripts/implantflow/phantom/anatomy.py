@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.geometry import FloatArray, invert_rigid
-from implantflow.phantom.compiled import over_slabs
 from implantflow.phantom.grids import BoxField, Field, Grid, Slices, as_distance, keep_apart
 from implantflow.phantom.ilium import ILIUM_BOUNDS_MM, IliumModel, fill_ilium, ilium_model
 from implantflow.phantom.parameters import Shape
 from implantflow.phantom.primitives import BLOCK, REACH_MM, noise_table
 from implantflow.phantom.sacral_line import SacralLine
 from implantflow.phantom.sacrum import FACET_GAP_MM, SACRUM_BOUNDS_MM, SacrumModel, fill_sacrum, sacrum_model
+from implantflow.phantom.slabs import over_slabs
 from implantflow.phantom.vertebra import (
     LEVELS,
     Level,

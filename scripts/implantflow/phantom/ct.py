@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.phantom.compiled import over_slabs
 from implantflow.phantom.grids import Field
 from implantflow.phantom.parameters import Shape
 from implantflow.phantom.rendering import (
@@ -16,6 +15,7 @@ from implantflow.phantom.rendering import (
     render,
 )
 from implantflow.phantom.scene import Scene
+from implantflow.phantom.slabs import over_slabs
 from implantflow.phantom.tissue_tables import appearance
 
 #: Nominal density of compact bone. A cortex of 1.2 mm loses about a third of it to blur; chosen so that the

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from implantflow.compiled import inner, kernel
 from implantflow.geometry import FloatArray, transform_points
-from implantflow.phantom.compiled import inline, kernel, over_slabs
 from implantflow.phantom.primitives import REACH_MM
+from implantflow.phantom.slabs import over_slabs
 
 Field = NDArray[np.float32]
 Slices = tuple[slice, slice, slice]
@@ -79,7 +80,7 @@ class BoxField:
         return (mine[0], mine[1], mine[2]), (theirs[0], theirs[1], theirs[2])
 
 
-@inline
+@inner
 def _steeper(before: float, here: float, after: float, spacing: float) -> float:
     """The larger one-sided difference: a central one would vanish in the middle of a thin plate."""
     return max(abs(after - here), abs(here - before)) / spacing

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.compiled import inner, kernel
 from implantflow.phantom import ilium_tables as tables
-from implantflow.phantom.compiled import inline, kernel
 from implantflow.phantom.parameters import Shape, jitter
 from implantflow.phantom.primitives import (
     BLOCK,
@@ -149,7 +149,7 @@ def _femur_parts() -> FloatArray:
     return parts.table()
 
 
-@inline
+@inner
 def blade(x: float, y: float, z: float, m: IliumModel) -> tuple[float, float, float]:
     """Signed offset from the middle surface (outward positive), half thickness, outline distance; all mm."""
     a, b = (y - _FROM_Y) / _STEP, (z - _FROM_Z) / _STEP
@@ -158,7 +158,7 @@ def blade(x: float, y: float, z: float, m: IliumModel) -> tuple[float, float, fl
     return offset, lookup_2d(m.maps[_HALF], a, b) * cosine, lookup_2d(m.maps[_OUTLINE], a, b)
 
 
-@inline
+@inner
 def ilium_field(x: float, y: float, z: float, m: IliumModel) -> tuple[float, float]:
     """Raw fields of hip bone and femur at (outward x, y, z) in the anatomy frame."""
     no_facets = m.joint.reshape(1, -1)

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from implantflow.phantom.compiled import inline
+from implantflow.compiled import inner
 
 FloatArray = NDArray[np.float64]
 
@@ -27,34 +27,34 @@ ADD, SUBTRACT = 0.0, 1.0
 _COLUMNS = 26
 
 
-@inline
+@inner
 def clipped(value: float, limit: float) -> float:
     """``value`` between -limit and limit."""
     return min(max(value, -limit), limit)
 
 
-@inline
+@inner
 def smooth_min(a: float, b: float, blend: float) -> float:
     """Union of two fields with a fillet of about ``blend`` mm (quadratic polynomial)."""
     h = max(blend - abs(a - b), 0.0)
     return min(a, b) - h * h * 0.25 / blend
 
 
-@inline
+@inner
 def smooth_max(a: float, b: float, blend: float) -> float:
     """Intersection of two fields with an edge rounded over about ``blend`` mm."""
     h = max(blend - abs(a - b), 0.0)
     return max(a, b) + h * h * 0.25 / blend
 
 
-@inline
+@inner
 def smooth_step(t: float) -> float:
     """0 below t = 0, 1 above t = 1, smooth between."""
     t = min(max(t, 0.0), 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
-@inline
+@inner
 def lookup(table: FloatArray, t: float) -> float:
     """Linear interpolation in a 1-D ``table`` at index ``t``, held constant beyond its ends."""
     last = table.shape[0] - 1
@@ -63,7 +63,7 @@ def lookup(table: FloatArray, t: float) -> float:
     return float(table[i] + (table[i + 1] - table[i]) * (t - i))
 
 
-@inline
+@inner
 def lookup_2d(table: FloatArray, a: float, b: float) -> float:
     """Bilinear interpolation in a 2-D ``table`` at indices (a, b), held constant beyond its edges."""
     a = min(max(a, 0.0), table.shape[0] - 1 - 1e-9)
@@ -75,7 +75,7 @@ def lookup_2d(table: FloatArray, a: float, b: float) -> float:
     return float(front + (back - front) * u)
 
 
-@inline
+@inner
 def noise_at(table: NDArray[np.float32], x: float, y: float, z: float, scale_mm: float) -> float:
     """Smooth noise of unit variance with features of about ``scale_mm``; see :func:`noise_table`."""
     n = table.shape[0]
@@ -106,7 +106,7 @@ def noise_table(seed: int, cells: int = 80) -> NDArray[np.float32]:
     return np.asarray(smooth / smooth.std(), dtype=np.float32)
 
 
-@inline
+@inner
 def capsule(x: float, y: float, z: float, row: FloatArray) -> float:
     """Tapered capsule of a part's row; weights above 1 flatten it along that axis."""
     wx, wy, wz = row[15], row[16], row[17]
@@ -119,7 +119,7 @@ def capsule(x: float, y: float, z: float, row: FloatArray) -> float:
     return float((math.sqrt(px * px + py * py + pz * pz) - radius) * 3.0 / (wx + wy + wz))
 
 
-@inline
+@inner
 def plate(x: float, y: float, z: float, row: FloatArray) -> float:
     """Box with rounded edges of a part's row, turned into its own axes."""
     px, py, pz = x - row[7], y - row[8], z - row[9]
@@ -131,7 +131,7 @@ def plate(x: float, y: float, z: float, row: FloatArray) -> float:
     return float(outside + min(max(qx, qy, qz), 0.0) - rounding)
 
 
-@inline
+@inner
 def facet_side(x: float, y: float, z: float, facet: FloatArray) -> float:
     """Distance from a facet joint's curved middle surface, positive towards the upper vertebra's process."""
     px, py, pz = x - facet[0], y - facet[1], z - facet[2]
@@ -139,7 +139,7 @@ def facet_side(x: float, y: float, z: float, facet: FloatArray) -> float:
     return float(px * facet[3] + py * facet[4] + pz * facet[5] - facet[9] * across * across)
 
 
-@inline
+@inner
 def with_parts(
     field: float, x: float, y: float, z: float, parts: FloatArray, facets: FloatArray, facet_gap_mm: float
 ) -> float:

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.compiled import inner, kernel
 from implantflow.geometry import FloatArray
-from implantflow.phantom.compiled import inline, kernel, over_slabs
 from implantflow.phantom.grids import BoxField, Field
 from implantflow.phantom.primitives import REACH_MM, noise_at, smooth_step
 from implantflow.phantom.sacrum import SacrumModel, curved
 from implantflow.phantom.scene import BYTE_MM, Scene
+from implantflow.phantom.slabs import over_slabs
 from implantflow.phantom.soft_tissue import Codes
 from implantflow.phantom.tumour import Tumour
 from implantflow.phantom.vertebra import LEVELS, Level
@@ -103,7 +104,7 @@ def _render(
                 out[k, j, i] = soft + (_bone(x, y, z, -d, bone, beside, voxel, c, noise) - soft) * share
 
 
-@inline
+@inner
 def _bone(
     x: float,
     y: float,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from implantflow.compiled import kernel
 from implantflow.geometry import FloatArray
-from implantflow.phantom.compiled import kernel, over_slabs
 from implantflow.phantom.grids import Field
+from implantflow.phantom.slabs import over_slabs
 
 #: Samples through the thickness of a slice: a nearly rectangular slice profile.
 _SUBSLICES = 5

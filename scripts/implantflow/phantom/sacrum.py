@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.compiled import inner, kernel
 from implantflow.phantom import sacrum_tables as tables
-from implantflow.phantom.compiled import inline, kernel
 from implantflow.phantom.parameters import Shape, jitter
 from implantflow.phantom.primitives import (
     BLOCK,
@@ -176,7 +176,7 @@ def sacrum_model(
     )
 
 
-@inline
+@inner
 def _body(x: float, u: float, s: float, depth: float, width: float) -> float:
     """The fused vertebral bodies: a superellipse with a hollow back, a dished endplate and an end at S5."""
     back = 0.004 * x * x if u < 0 else 0.0
@@ -187,7 +187,7 @@ def _body(x: float, u: float, s: float, depth: float, width: float) -> float:
     return smooth_max(f, s - _END_OF_S5, 3.0)
 
 
-@inline
+@inner
 def _lateral_mass(x: float, u: float, s: float, side: float, m: SacrumModel) -> float:
     """Alae and lateral parts: between a front and a back height field, with segmental relief on the back."""
     front, back = lookup_2d(m.front, s + 5.0, x), lookup_2d(m.back, s + 5.0, x)
@@ -204,7 +204,7 @@ def _lateral_mass(x: float, u: float, s: float, side: float, m: SacrumModel) -> 
     return smooth_max(f, s - _END_OF_S5 + 1.0, 5.0)
 
 
-@inline
+@inner
 def canal_field(x: float, u: float, s: float, m: SacrumModel) -> float:
     """The sacral canal (negative inside): a rounded triangle, open behind below s = 93 (hiatus)."""
     t = (s - _PROFILE_FROM) / _PROFILE_STEP
@@ -220,14 +220,14 @@ def canal_field(x: float, u: float, s: float, m: SacrumModel) -> float:
     return smooth_min(canal, hiatus, 3.0)
 
 
-@inline
+@inner
 def curved(y: float, z: float, m: SacrumModel) -> tuple[float, float]:
     """Curved coordinates (s, u) of an anatomy-frame point."""
     a, b = (y - _Y0) / MAP_STEP_MM, (z - _Z0) / MAP_STEP_MM
     return lookup_2d(m.maps[0], a, b), lookup_2d(m.maps[1], a, b)
 
 
-@inline
+@inner
 def sacrum_field(x: float, y: float, z: float, m: SacrumModel) -> tuple[float, float]:
     """Raw fields of sacrum and coccyx at an anatomy-frame point (not yet distances)."""
     s, u = curved(y, z, m)

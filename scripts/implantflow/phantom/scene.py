@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from implantflow.compiled import kernel
 from implantflow.phantom.anatomy import BONES, Patient, Pose, bones
-from implantflow.phantom.compiled import kernel, over_slabs
 from implantflow.phantom.grids import BoxField, Field, Grid, largest_piece
 from implantflow.phantom.primitives import REACH_MM
+from implantflow.phantom.slabs import over_slabs
 from implantflow.phantom.soft_tissue import Codes, paint_soft_tissue
 from implantflow.phantom.tissue_tables import Tissue
 from implantflow.phantom.tumour import Tumour, tumours

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.phantom.compiled import inline
+from implantflow.compiled import inner
 from implantflow.phantom.parameters import Shape
 
 FloatArray = NDArray[np.float64]
@@ -26,7 +26,7 @@ def joint_coefficients(shape: Shape) -> FloatArray:
     return np.array(rows)
 
 
-@inline
+@inner
 def joint_x(y: float, z: float, c: FloatArray) -> float:
     """|x| of the joint's middle surface at (y, z), mm, for one row of :func:`joint_coefficients`."""
     wave = math.sin(y / 5.3 + z / 9.0 + c[3]) + 0.8 * math.sin(z / 6.1 - y / 11.0 + c[4])
@@ -36,7 +36,7 @@ def joint_x(y: float, z: float, c: FloatArray) -> float:
     return float(plane - 0.0035 * below * below + c[1] * wave - dimple)
 
 
-@inline
+@inner
 def joint_gap(y: float, z: float, c: FloatArray) -> float:
     """Width of the joint space at (y, z), mm."""
     return float(c[2] + 0.4 * math.sin(y / 7.0 + c[5]) * math.sin(z / 8.0 + c[6]))

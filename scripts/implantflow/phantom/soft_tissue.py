@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.compiled import inner, kernel
 from implantflow.geometry import FloatArray
 from implantflow.phantom.anatomy import Patient, Pose
-from implantflow.phantom.compiled import inline, kernel, over_slabs
 from implantflow.phantom.grids import Grid
 from implantflow.phantom.ilium import IliumModel, blade
 from implantflow.phantom.muscles import gluteal_thickness, muscle_parts
@@ -17,6 +17,7 @@ from implantflow.phantom.organs import bowel_loops, organ_parts
 from implantflow.phantom.parameters import Shape
 from implantflow.phantom.primitives import Parts, lookup, lookup_2d, noise_at, smooth_max, with_parts
 from implantflow.phantom.sacrum import SACRUM_BOUNDS_MM, SacrumModel, canal_field, curved
+from implantflow.phantom.slabs import over_slabs
 from implantflow.phantom.tissue_tables import Tissue
 from implantflow.phantom.vertebra import Level
 
@@ -81,7 +82,7 @@ class _Painter:
         _paint_part(view, matrix, row[None], int(tissue), allowed, 0, view.shape[0])
 
 
-@inline
+@inner
 def _skin_distance(x: float, y: float, z: float, outline: FloatArray) -> float:
     """Roughly the distance to the skin, negative inside."""
     t = (z - _OUTLINE_FROM) / _OUTLINE_STEP
@@ -123,7 +124,7 @@ def _paint_body(
                     codes[k, j, i] = _wall(x, y, z, d, noise)
 
 
-@inline
+@inner
 def _wall(x: float, y: float, z: float, d: float, noise: NDArray[np.float32]) -> int:
     """Fat, the muscles of the abdominal wall (three sheets; rectus in front), or the fat inside them."""
     fat = 17.0 + 2.5 * noise_at(noise, x, y, z, 30.0)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.compiled import kernel
 from implantflow.geometry import FloatArray
 from implantflow.phantom.anatomy import Patient, Pose
-from implantflow.phantom.compiled import kernel
 from implantflow.phantom.grids import BoxField, Field, Grid, surface_points
 from implantflow.phantom.primitives import noise_at
 

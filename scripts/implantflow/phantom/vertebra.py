@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from implantflow.phantom.compiled import inline, kernel
+from implantflow.compiled import inner, kernel
 from implantflow.phantom.parameters import Shape, jitter
 from implantflow.phantom.primitives import (
     BLOCK,
@@ -235,7 +235,7 @@ def _spinous_process(parts: Parts, shape: Shape, n: int, depth: float) -> None:
     parts.capsule(tip - 0.65 * upright, tip + 0.5 * upright, 4.2, 3.4, blend=4)
 
 
-@inline
+@inner
 def vertebra_field(x: float, q: float, h: float, m: VertebraModel) -> float:
     """Raw field at local (x, q back, h up)."""
     waist = 1.0 - m.waist * (1.0 - min((2 * h / m.height) ** 2, 1.2))

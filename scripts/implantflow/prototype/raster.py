@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from implantflow.compiled import kernel
 
-@njit(cache=True)
+
+@kernel
 def draw(
     corners: NDArray[np.float64],
     shade: NDArray[np.float64],

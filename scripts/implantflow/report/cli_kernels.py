@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
+from implantflow.compiled import kernel
 
 #: Codes of a scan: the file ended in the middle of a command; a command that CLI 2.0 does not know.
 TRUNCATED, UNKNOWN = -1, -2
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@kernel
 def _u16(data: Any, at: int) -> int:
     return int(data[at]) | int(data[at + 1]) << 8
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@kernel
 def _i32(data: Any, at: int) -> int:
     return int(data[at]) | int(data[at + 1]) << 8 | int(data[at + 2]) << 16 | int(data[at + 3]) << 24
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@kernel
 def layer_offsets(data: Any, offsets: Any) -> int:
     """Write the byte offset of every layer command of ``data`` (uint8, header cut off) into ``offsets``.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from implantflow.compiled import kernel
 
 Float = NDArray[np.float64]
 Single = NDArray[np.float32]
@@ -16,7 +17,7 @@ Single = NDArray[np.float32]
 ONE, PER_VERTEX, PER_FACE = 0, 1, 2
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@kernel
 def fill_nearest(
     points: Any,
     faces: Any,
@@ -96,7 +97,7 @@ def fill_nearest(
                         colour_image[row, column, axis] = colours[t if meaning == PER_FACE else 0, axis]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@kernel
 def add_thickness(corners: Any, thickness: Any) -> None:
     """Add the path length in mm of parallel rays through a closed surface to ``thickness`` (H, W).
 
@@ -126,7 +127,7 @@ def add_thickness(corners: Any, thickness: Any) -> None:
                 thickness[row, column] += sign * (w0 * z0 + w1 * z1 + w2 * z2)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@kernel
 def fill_even_odd(segments: Any, inside: Any) -> None:
     """Mark the pixels enclosed by closed loops given as loose segments (even-odd rule, pixel centres).
 

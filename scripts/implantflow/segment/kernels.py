@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numba
 import numpy as np
 
-_Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
+from implantflow.compiled import kernel, parallel
+
 prange: Any = numba.prange
-
-
-def serial(function: _Kernel) -> _Kernel:
-    """Compile for one thread, kept on disk."""
-    return cast(_Kernel, numba.njit(cache=True)(function))
-
-
-def parallel(function: _Kernel) -> _Kernel:
-    """Compile for all threads of the job, kept on disk."""
-    return cast(_Kernel, numba.njit(cache=True, parallel=True)(function))
 
 
 @parallel
@@ -97,7 +87,7 @@ def sample_linear(array: Any, index_ijk: Any, fill: Any) -> Any:
     return out
 
 
-@serial
+@kernel
 def _squared_distance(p: Any, a: Any, b: Any, c: Any) -> float:
     """Squared distance from a point to a triangle, written in scalars because small arrays are slow here.
 
@@ -158,7 +148,7 @@ def nearest_triangle_mm(points: Any, candidates: Any, start: Any, fan: Any, vert
     return out
 
 
-@serial
+@kernel
 def fill_inside(vertices_ijk: Any, faces: Any, inside: Any) -> None:
     """Set ``inside`` (K, J, I) uint8 to 1 at voxel centres within a closed mesh, by parity along i.
 

@@ -7,20 +7,21 @@ same bytes on any machine and any number of threads.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from implantflow.compiled import inner, kernel
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
 
-@njit(cache=True, inline="always")
+@inner
 def _dot(ax: float, ay: float, az: float, bx: float, by: float, bz: float) -> float:
     return ax * bx + ay * by + az * bz
 
 
-@njit(cache=True)
+@kernel
 def closest_on_triangle(px: float, py: float, pz: float, t: Floats) -> tuple[float, float, float, int]:
     """The point of triangle ``t`` (3, 3) nearest to p, and what it lies on.
 
@@ -62,7 +63,7 @@ def closest_on_triangle(px: float, py: float, pz: float, t: Floats) -> tuple[flo
     return ax + v * abx + w * acx, ay + v * aby + w * acy, az + v * abz + w * acz, 6
 
 
-@njit(cache=True)
+@kernel
 def _box_distance2(px: float, py: float, pz: float, box: Floats) -> float:
     """Squared distance from p to a box (6,): low corner, high corner."""
     x = max(box[0] - px, 0.0, px - box[3])
@@ -71,7 +72,7 @@ def _box_distance2(px: float, py: float, pz: float, box: Floats) -> float:
     return float(x * x + y * y + z * z)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def nearest(
     points: Floats, corners: Floats, order: Ints, boxes: Floats, leaf_size: int, limit_mm: float
 ) -> tuple[Floats, Ints, Ints, Floats]:
@@ -136,7 +137,7 @@ def nearest(
     return distance, triangle, feature, foot
 
 
-@njit(cache=True)
+@kernel
 def toggle_crossings(corners: Floats, low: Floats, grid_mm: float, toggles: Bytes) -> None:
     """Flip ``toggles`` (I + 1, J, K) at the first node behind each crossing of a row along x with a triangle.
 
@@ -164,7 +165,7 @@ def toggle_crossings(corners: Floats, low: Floats, grid_mm: float, toggles: Byte
                 toggles[min(max(i, 0), ni - 1), j, k] ^= 1
 
 
-@njit(cache=True)
+@kernel
 def winding_numbers(points: Floats, corners: Floats) -> Floats:
     """Sum of the solid angles of all triangles (M, 3, 3) seen from each of ``points`` (N, 3), over 4 pi."""
     out = np.empty(len(points))

@@ -13,30 +13,18 @@ import os
 # has no core, and the whole solution takes six times as long; sleeping threads cost nothing measurable.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from collections.abc import Callable
-from typing import TypeVar, cast
-
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
+from implantflow.compiled import kernel, parallel
 from implantflow.geometry import FloatArray
-
-F = TypeVar("F", bound=Callable[..., object])
 
 #: Numbers in one partial sum of a dot product.
 CHUNK = 16384
 
 
-def _serial(function: F) -> F:
-    return cast(F, njit(cache=True)(function))
-
-
-def _parallel(function: F) -> F:
-    return cast(F, njit(cache=True, parallel=True)(function))
-
-
-@_parallel
+@parallel
 def add_stiffness(
     u: FloatArray,
     y: FloatArray,
@@ -87,7 +75,7 @@ def add_stiffness(
                     y[n + 2] += ye[3 * c + 2]
 
 
-@_parallel
+@parallel
 def dot(a: FloatArray, b: FloatArray) -> float:
     """Scalar product of two vectors, summed in chunks of fixed length."""
     count = (len(a) + CHUNK - 1) // CHUNK
@@ -103,7 +91,7 @@ def dot(a: FloatArray, b: FloatArray) -> float:
     return result
 
 
-@_parallel
+@parallel
 def step(x: FloatArray, r: FloatArray, p: FloatArray, kp: FloatArray, alpha: float) -> None:
     """``x += alpha p`` and ``r -= alpha kp`` in place."""
     for i in prange(len(x)):
@@ -111,7 +99,7 @@ def step(x: FloatArray, r: FloatArray, p: FloatArray, kp: FloatArray, alpha: flo
         r[i] -= alpha * kp[i]
 
 
-@_parallel
+@parallel
 def turn(p: FloatArray, kp: FloatArray, z: FloatArray, springs: FloatArray, beta: float) -> None:
     """``p = z + beta p`` and ``kp = springs * p`` in place."""
     for i in prange(len(p)):
@@ -119,7 +107,7 @@ def turn(p: FloatArray, kp: FloatArray, z: FloatArray, springs: FloatArray, beta
         kp[i] = springs[i] * p[i]
 
 
-@_serial
+@kernel
 def assemble_diagonal(
     diagonal: FloatArray, nodes: NDArray[np.int32], scales: FloatArray, matrices: FloatArray
 ) -> None:
@@ -133,7 +121,7 @@ def assemble_diagonal(
                         diagonal[3 * nodes[e, c] + a] += s * matrices[m, 3 * c + a, 3 * c + a]
 
 
-@_serial
+@kernel
 def fill_columns(
     starts: NDArray[np.int64], heights: FloatArray, bottom: float, voxel: float, samples: int, out: FloatArray
 ) -> None:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.compiled import inner, kernel
 from implantflow.geometry import FloatArray
-from implantflow.phantom.compiled import inline, kernel
 from implantflow.phantom.followup.sampling_kernels import (
     bilinear,
     cylinder_share,
@@ -76,7 +76,7 @@ class Materials(NamedTuple):
     pore_water: float
 
 
-@inline
+@inner
 def _gone(
     mask: NDArray[np.uint8],
     origin: FloatArray,
@@ -147,7 +147,7 @@ def fill_plane(
             out[j, i, channel + 1] = bone * materials.bone_titanium * free
 
 
-@inline
+@inner
 def _height(heights: Float32Array, f: int, x: float, y: float, z: float) -> float:
     """Height above face ``f`` at index (x, y, z) = (i, j, k)."""
     i, j, k = int(x), int(y), int(z)

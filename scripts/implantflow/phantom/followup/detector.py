@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.compiled import kernel
 from implantflow.geometry import FloatArray
-from implantflow.phantom.compiled import kernel
 
 Float32Array = NDArray[np.float32]
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.compiled import inner, kernel
 from implantflow.geometry import FloatArray
-from implantflow.phantom.compiled import inline, kernel
 from implantflow.phantom.followup.simd import CHANNELS, lerp_add
 from implantflow.phantom.followup.spectrum import (
     TITANIUM_FIRST_CM,
@@ -39,7 +39,7 @@ def spans(image: Float32Array, first: IntArray, last: IntArray) -> None:
                     break
 
 
-@inline
+@inner
 def _march_row(
     row: Float32Array, low: int, high: int, start: float, step: float, length: float, out: Float32Array
 ) -> None:
@@ -103,7 +103,7 @@ def project(
                 _march_row(grid[j], ends[0, j], ends[1, j], start, step, length, out[v])
 
 
-@inline
+@inner
 def _chord_cm(cylinder: FloatArray, x: float, y: float, z: float, ux: float, uy: float) -> float:
     """Length of the ray from (x, y, z) along (ux, uy, 0) inside a capped cylinder, cm."""
     px, py, pz = x - cylinder[0], y - cylinder[1], z - cylinder[2]
@@ -157,7 +157,7 @@ def add_cylinders(
                     out[v, k, 2 * n + 1] += _chord_cm(cylinder, t * c, t * s, z_mm[n], -s, c)
 
 
-@inline
+@inner
 def _share(table: Float32Array, water_cm: float, titanium_cm: float) -> float:
     """Share of the signal left behind the two path lengths, bilinear in the table."""
     x = (water_cm - WATER_FIRST_CM) / WATER_STEP_CM

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.geometry import FloatArray
-from implantflow.phantom.compiled import over_slabs
 from implantflow.phantom.followup.projector_kernels import backproject
 from implantflow.phantom.followup.simd import CHANNELS
+from implantflow.phantom.slabs import over_slabs
 
 Float32Array = NDArray[np.float32]
 

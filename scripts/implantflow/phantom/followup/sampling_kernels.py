@@ -7,29 +7,29 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.compiled import inner, kernel
 from implantflow.geometry import FloatArray
-from implantflow.phantom.compiled import inline, kernel
 
 Float32Array = NDArray[np.float32]
 
 
-@inline
+@inner
 def ramp(distance: float, width: float) -> float:
     """Share of a voxel of ``width`` inside a surface at ``distance`` (negative inside)."""
     return min(max(0.5 - distance / width, 0.0), 1.0)
 
 
-@inline
+@inner
 def row_of(matrix: FloatArray, row: int, x: float, y: float, z: float) -> float:
     return float(matrix[row, 0] * x + matrix[row, 1] * y + matrix[row, 2] * z + matrix[row, 3])
 
 
-@inline
+@inner
 def inside_grid(x: float, y: float, z: float, nk: int, nj: int, ni: int) -> bool:
     return 0.0 <= x < ni - 1.001 and 0.0 <= y < nj - 1.001 and 0.0 <= z < nk - 1.001
 
 
-@inline
+@inner
 def trilinear(grid: NDArray[np.generic], x: float, y: float, z: float) -> float:
     """Value at index (x, y, z) = (i, j, k), which must lie inside the grid."""
     i, j, k = int(x), int(y), int(z)
@@ -41,7 +41,7 @@ def trilinear(grid: NDArray[np.generic], x: float, y: float, z: float) -> float:
     return float(a * (1.0 - w) + b * w)
 
 
-@inline
+@inner
 def bilinear(image: Float32Array, channel: int, x: float, y: float) -> float:
     i, j = int(x), int(y)
     u, v = x - i, y - j
@@ -51,7 +51,7 @@ def bilinear(image: Float32Array, channel: int, x: float, y: float) -> float:
     )
 
 
-@inline
+@inner
 def cylinder_share(cylinders: FloatArray, x: float, y: float, z: float, width: float) -> float:
     """Share of a voxel that capped cylinders fill."""
     best = 0.0
@@ -68,7 +68,7 @@ def cylinder_share(cylinders: FloatArray, x: float, y: float, z: float, width: f
     return best
 
 
-@inline
+@inner
 def lattice_distance(lattice: Float32Array, per_mm: float, x: float, y: float, z: float) -> float:
     """Signed distance (mm) to the lattice at a place of the build frame, from the table of one cell.
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from implantflow.geometry import FloatArray, invert_rigid, transform_points
 from implantflow.jobs import progress
-from implantflow.phantom.compiled import over_slabs
 from implantflow.phantom.followup import coverage_kernels as coverage
 from implantflow.phantom.followup import projector_kernels as projector
 from implantflow.phantom.followup.anatomy import Anatomy
@@ -17,6 +16,7 @@ from implantflow.phantom.followup.detector import line_integrals, noise, scatter
 from implantflow.phantom.followup.reconstruct import reconstruct
 from implantflow.phantom.followup.simd import CHANNELS
 from implantflow.phantom.followup.spectrum import Physics
+from implantflow.phantom.slabs import over_slabs
 
 Float32Array = NDArray[np.float32]
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from implantflow.config.simulated_print import PrintCt
 from implantflow.geometry import FloatArray
-from implantflow.phantom.compiled import over_slabs
 from implantflow.phantom.dicom_writer import Person, Series, write_series
 from implantflow.phantom.printed import scan_kernels
 from implantflow.phantom.printed.material import Material
 from implantflow.phantom.printed.process import Process
+from implantflow.phantom.slabs import over_slabs
 
 AIR_HU = -1000
 #: Air around the part in the image (mm).

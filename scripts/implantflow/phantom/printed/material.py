@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.geometry import FloatArray
-from implantflow.phantom.compiled import over_slabs
 from implantflow.phantom.printed import cli_kernels
 from implantflow.phantom.printed.cli_file import BuildFile
+from implantflow.phantom.slabs import over_slabs
 
 #: Empty voxels around the part, so that every surface closes.
 _MARGIN = 3

@@ -1,4 +1,4 @@
-"""Compiled kernels and the fixed slabs they run on.
+"""Fixed slabs of slices that kernels run on.
 
 Kernels release the interpreter lock and write disjoint slices only, and the slabs do not depend on the number
 of threads: the same bytes come out on any machine (decision 7).
@@ -8,24 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, cast
-
-import numba
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: Slices per piece of work; fixed, so that no result can depend on the thread count.
 SLAB = 8
-
-
-def kernel(function: Function) -> Function:
-    """Compile ``function`` without the interpreter lock; the machine code is cached beside its module."""
-    return cast(Function, numba.njit(cache=True, nogil=True)(function))
-
-
-def inline(function: Function) -> Function:
-    """Compile a small function that kernels call for every point."""
-    return cast(Function, numba.njit(cache=True, nogil=True, inline="never")(function))
 
 
 def over_slabs(work: Callable[[int, int], None], n_slices: int, threads: int) -> None:
