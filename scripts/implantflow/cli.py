@@ -190,9 +190,11 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from implantflow.report.command import render
+    from implantflow.report.command import open_points, render
 
-    print(render(options.case))
+    print(f"{options.case}: {render(options.case)}")
+    for line in open_points(options.case):
+        print(line)
     return 0
 
 

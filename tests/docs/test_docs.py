@@ -1,4 +1,4 @@
-"""The documents say what is so: links lead somewhere, commands exist, every output is explained, the drawing is current."""
+"""The documents say what is so: links, commands, outputs, and the drawing of the pipeline."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+from tests.docs import rulegraph
 
 from implantflow import cli
-from tests.docs import rulegraph
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "config").rglob("*.md")])

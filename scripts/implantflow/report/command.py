@@ -82,9 +82,22 @@ def run_record(case_dir: Path) -> dict[str, Any]:
     }
 
 
+def open_points(case: str, results: Path = RESULTS) -> list[str]:
+    """What keeps a case from being finished, a job each: its state, the reason, and the next step."""
+    points = []
+    for path in sorted((results / case / "logs").glob("*.status.json")):
+        told = _status(path)
+        state = str(told["status"]).replace("_", " ").upper()
+        points.append(f"{state}: {case}, {told['job']}: {told['reason']}")
+        if told["next"]:
+            points.append(f"  next: {told['next']}")
+    return points
+
+
 def _status(path: Path) -> dict[str, Any]:
     try:
         data = read_json(path)
     except ImplantflowError as error:
         data = {"status": "failed", "reason": error.what}
-    return {"job": path.name.removesuffix(".status.json"), **{k: data.get(k) for k in ("status", "reason")}}
+    told = {k: data.get(k) for k in ("status", "reason", "next")}
+    return {"job": path.name.removesuffix(".status.json"), **told}

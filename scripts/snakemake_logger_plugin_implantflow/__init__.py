@@ -1,0 +1,148 @@
+"""What Snakemake shows while cases run: one line when a job starts and ends, the share done, the time left.
+
+Found by Snakemake through the name of this package and chosen in ``profiles/default``. Everything Snakemake would have
+said is still in its own log below ``.snakemake/log``; the lines shown here are kept beside it as ``*.progress.log``.
+A dry run is shown as Snakemake shows it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+
+from snakemake_logger_plugin_implantflow.estimate import Estimate
+
+#: Exceptions that only repeat that a job has failed: the job has said why.
+_REPEATS = {"RuleException", "WorkflowError", "CalledProcessError"}
+_JOB_FAILED = "At least one job did not complete successfully"
+
+
+class LogHandler(LogHandlerBase):
+    """Handler for the terminal."""
+
+    def __post_init__(self) -> None:
+        self.jobs: dict[int, tuple[str, str, str]] = {}
+        self.started: dict[int, float] = {}
+        self.estimate = Estimate(Path("results"))
+        self.failed = False
+        self.file: TextIO | None = None
+
+    @property
+    def writes_to_stream(self) -> bool:
+        return True
+
+    @property
+    def writes_to_file(self) -> bool:
+        return False
+
+    @property
+    def has_filter(self) -> bool:
+        return False
+
+    @property
+    def has_formatter(self) -> bool:
+        return False
+
+    @property
+    def needs_rulegraph(self) -> bool:
+        return False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show what one record means; a defect in here must not stop a case."""
+        try:
+            if self.common_settings.dryrun:
+                self.show(self.format(record))
+            else:
+                self.handle_event(record)
+        except Exception:
+            self.handleError(record)
+
+    def handle_event(self, record: logging.LogRecord) -> None:
+        event = str(getattr(record, "event", "") or "")
+        known = {
+            "run_info": self.run_info,
+            "job_info": self.job_info,
+            "job_started": self.job_started,
+            "job_finished": self.job_finished,
+            "job_error": self.job_error,
+        }
+        if event in known:
+            known[event](record)
+        elif record.levelno >= logging.ERROR:
+            self.error(record)
+        elif record.levelno >= logging.WARNING and not event:
+            self.show(record.getMessage())
+
+    def run_info(self, record: Any) -> None:
+        counts = {name: int(n) for name, n in dict(record.stats).items() if name != "total"}
+        self.estimate.plan(counts)
+        self.show(f"{sum(counts.values())} jobs to do")
+
+    def job_info(self, record: Any) -> None:
+        words = {str(k): str(v) for k, v in dict(record.wildcards or {}).items()}
+        case = words.pop("case", "")
+        name = str(record.rule_name)
+        rule = name.removesuffix(f"_{case}") if case else name
+        shown = " ".join([rule, *[words[key] for key in sorted(words)]])
+        self.jobs[int(record.jobid)] = (case, name, shown)
+
+    def job_started(self, record: Any) -> None:
+        for jobid in record.jobs:
+            self.started[int(jobid)] = time.monotonic()
+            case, _, shown = self.job(jobid)
+            self.show(f"{case:10} {shown:34} started")
+
+    def job_finished(self, record: Any) -> None:
+        jobid = int(record.job_id)
+        case, rule, shown = self.job(jobid)
+        seconds = time.monotonic() - self.started.get(jobid, time.monotonic())
+        self.estimate.finish(rule)
+        self.show(f"{case:10} {shown:34} done in {seconds:.0f} s; {self.estimate.told()}")
+
+    def job_error(self, record: Any) -> None:
+        self.failed = True
+        case, rule, shown = self.job(int(record.jobid))
+        key = ".".join([rule.removesuffix(f"_{case}") if case else rule, *shown.split(" ")[1:]])
+        status = Path("results") / case / "logs" / f"{key}.status.json"
+        try:
+            told = json.loads(status.read_text(encoding="utf-8"))["status"].replace("_", " ").upper()
+        except (OSError, ValueError, KeyError):
+            logs = ", ".join(map(str, record.log or []))
+            told = f"STOPPED without a word: killed, or out of memory? Its log: {logs or 'none'}"
+        self.show(f"{case:10} {shown:34} {told}")
+
+    def error(self, record: logging.LogRecord) -> None:
+        kind = str(getattr(record, "exception", "") or "")
+        text = self.format(record)
+        if _JOB_FAILED in text or (self.failed and kind in _REPEATS):
+            return
+        self.show(text)
+
+    def job(self, jobid: int) -> tuple[str, str, str]:
+        """Case, rule and shown name of a job."""
+        return self.jobs.get(int(jobid), ("", "", f"job {jobid}"))
+
+    def show(self, text: str) -> None:
+        """One line to the terminal, and to the log once Snakemake has made its folder."""
+        line = text if self.common_settings.dryrun else f"{time.strftime('%H:%M:%S')}  {text.rstrip()}"
+        print(line, file=sys.stderr, flush=True)
+        if self.common_settings.dryrun:
+            return
+        folder = Path(".snakemake/log")
+        if self.file is None and folder.is_dir():
+            name = time.strftime("%Y-%m-%dT%H%M%S.progress.log")
+            self.file = (folder / name).open("a", encoding="utf-8")
+        if self.file is not None:
+            print(line, file=self.file, flush=True)
+
+    def close(self) -> None:
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+        super().close()
