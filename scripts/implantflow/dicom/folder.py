@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from implantflow.dicom.headers import Slice, read_slices
+from implantflow.dicom.parse import plain_header
 from implantflow.dicom.quiet import quietly
 from implantflow.dicom.shown import shown_name
 from implantflow.errors import InputError
@@ -28,6 +29,8 @@ OTHER_SUFFIXES = frozenset({
 _DICOM_MARKS = (b"\x02\x00\x10\x00UI", b"\x28\x00\x10\x00US\x02\x00")
 #: Fewer files than this are read sooner than a second process is started.
 _WORTH_SHARING = 200
+#: So many files of a folder tell whether most need the parser.
+_SAMPLED = 8
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,7 @@ def read_folder(folder: Path) -> FolderContents:
             "the DICOM folder does not exist", where=folder.name, fix="check ingest.series.*.dicom"
         )
     files = list(_files(folder))
-    # The parser holds the interpreter's lock, so threads would not help.
-    processes = min(os.cpu_count() or 1, 2) if len(files) >= _WORTH_SHARING else 1
+    processes = min(os.cpu_count() or 1, 2) if _keep_the_parser_busy(files) else 1
     share = max(-(-len(files) // processes), 1)
     tasks = [partial(_read_files, files[i : i + share]) for i in range(0, len(files), share)]
     parts = side_by_side(tasks, processes)
@@ -62,6 +64,13 @@ def read_folder(folder: Path) -> FolderContents:
         [entry for part in parts for entry in part.damaged],
         sum(part.other_files for part in parts),
     )
+
+
+def _keep_the_parser_busy(files: list[Path]) -> bool:
+    """Whether a second process is worth its start: the parser holds the interpreter's lock, so threads are not."""
+    if len(files) < _WORTH_SHARING:
+        return False
+    return any(plain_header(path) is None for path in files[:: len(files) // _SAMPLED])
 
 
 def _read_files(files: list[Path]) -> FolderContents:

@@ -8,33 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from implantflow.dicom import vocabulary
-from implantflow.dicom.extent import opened, pixel_extent
 from implantflow.dicom.frames import frame_datasets, frames_of
+from implantflow.dicom.parse import read_header
 from implantflow.dicom.shown import shown_name
-from implantflow.dicom.values import header_values
 from implantflow.errors import InputError
-
-# fmt: off
-#: Everything that is read of an image's header to place it and to decode it.
-IMAGE_TAGS = [
-    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality", "ImageType",
-    "PatientID", "PatientBirthDate", "PatientSex", "AcquisitionNumber", "TemporalPositionIdentifier",
-    "EchoTime", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows",
-    "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit",
-    "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "RescaleType", "PixelPaddingValue",
-    "PixelPaddingRangeLimit", "NumberOfFrames", "ModalityLUTSequence", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence", "LossyImageCompression",
-]
-# fmt: on
-
-
-_DIRECTORY = "Media Storage Directory Storage"
-
 
 @dataclass(frozen=True)
 class Identity:
@@ -137,19 +118,16 @@ def read_slices(path: Path) -> list[Slice]:
         Not DICOM, cut short, or with header values that make no sense.
     """
     try:
-        dataset, syntax, extent, moved = _parsed(path)
-    except InputError as error:
-        error.where = shown_name(path)
-        raise
-    if "Rows" not in dataset:
-        _refuse_cut_image(dataset, path)
-        return []
-    try:
-        values = header_values(dataset)
-        _refuse_two_classes(str(dataset.file_meta.get("MediaStorageSOPClassUID", "")), values)
-        pixels = _pixel_format(values, syntax)
-        offset = None if extent is None else _checked_offset(pixels, frames_of(values), extent)
-        offset = None if moved else offset
+        header = read_header(path)
+        if header is None:
+            return []
+        values = header.values
+        _refuse_two_classes(header.stated_class, values)
+        pixels = _pixel_format(values, header.syntax)
+        offset = None
+        if header.extent is not None:
+            offset = _checked_offset(pixels, frames_of(values), header.extent)
+        offset = offset if header.in_place else None
         identity = Identity(*(_text(values.get(k)) for k in ("PatientID", "PatientBirthDate", "PatientSex")))
         return [
             _slice(path, identity, pixels, frame, values, plane, offset)
@@ -164,54 +142,11 @@ def read_slices(path: Path) -> list[Slice]:
         ) from error
 
 
-def _parsed(path: Path) -> tuple[Any, str, tuple[int, int] | None, bool]:
-    """Listed elements, transfer syntax, extent of native pixel data, and whether these are not as in memory."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-    from pydicom.uid import ExplicitVRBigEndian
-
-    try:
-        handle, size, inflated = opened(path)
-        with handle:
-            dataset = pydicom.dcmread(handle, stop_before_pixels=True, specific_tags=_image_tags())
-            syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
-            extent = pixel_extent(handle, size, syntax) if "Rows" in dataset else None
-    except InvalidDicomError as error:
-        raise InputError("not a DICOM file") from error
-    except InputError:
-        raise
-    except Exception as error:  # whatever a damaged file provokes in the parser
-        raise InputError(f"the header cannot be read ({type(error).__name__})") from error
-    return dataset, syntax, extent, inflated or syntax == ExplicitVRBigEndian
-
-
-@cache
-def _image_tags() -> list[Any]:
-    """:data:`IMAGE_TAGS` as numbers: looking the names up again for every file takes longer than reading it."""
-    from pydicom.tag import Tag
-
-    return [Tag(keyword) for keyword in IMAGE_TAGS]
-
-
 def _refuse_two_classes(stated: str, values: Mapping[str, Any]) -> None:
     """The file's meta group and its data set must say the same of what it is (PS3.10 7.1)."""
     found = _text(values.get("SOPClassUID"))
     if stated and stated != found:
         raise InputError("damaged: its two statements of what kind of object it is differ")
-
-
-def _refuse_cut_image(dataset: Any, path: Path) -> None:
-    """A file without image size is some other DICOM object, or an image cut short before its size."""
-    from pydicom.uid import UID
-
-    try:
-        stated = str(getattr(dataset.file_meta, "MediaStorageSOPClassUID", ""))
-        found = str(getattr(dataset, "SOPClassUID", ""))
-    except Exception:  # a damaged element; what the file is cannot be told
-        stated = found = ""
-    kind = UID(stated).name
-    if not stated or (stated != found and kind != _DIRECTORY) or "Image Storage" in kind:
-        raise InputError("the file is cut short: its header ends too early", where=shown_name(path))
 
 
 def _numbers(value: Any, count: int) -> tuple[float, ...] | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,22 @@ _CLAIMED_RATIO = 100
 _RLE = "1.2.840.10008.1.2.5"
 
 Words = NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Rescaled planes.
+
+    Attributes
+    ----------
+    values : (N, rows, columns) int16
+    value_range : (lowest, highest) of them, padding included
+    rounding : largest rounding that int16 cost, in rescaled units (0 for whole slopes and intercepts)
+    """
+
+    values: NDArray[np.int16]
+    value_range: tuple[int, int]
+    rounding: float
 
 
 def check_format(image: Slice) -> None:
@@ -61,13 +79,8 @@ def check_format(image: Slice) -> None:
         raise InputError("; ".join(problems), where=image.name, fix="export the original series again")
 
 
-def read_planes(slices: Sequence[Slice]) -> tuple[NDArray[np.int16], float]:
+def read_planes(slices: Sequence[Slice]) -> Planes:
     """Rescaled values of planes that share a size, in their order.
-
-    Returns
-    -------
-    values : (N, rows, columns) int16
-    rounding : largest rounding that int16 cost, in rescaled units
 
     Raises
     ------
@@ -82,15 +95,15 @@ def read_planes(slices: Sequence[Slice]) -> tuple[NDArray[np.int16], float]:
     for n in encoded:
         decoder.read(slices[n], words[n])
 
-    def finish(n: int) -> float:
+    def finish(n: int) -> tuple[int, int, float]:
         if _is_plain(slices[n]):
             _read_plain(slices[n], words[n])
         return rescale(slices[n], words[n])
 
     # Each plane is written by one thread alone: the same bytes whatever their order.
     with ThreadPoolExecutor(_THREADS) as pool:
-        rounding = max(pool.map(finish, range(len(slices))))
-    return words.view(np.int16), rounding
+        low, high, rounding = zip(*pool.map(finish, range(len(slices))), strict=True)
+    return Planes(words.view(np.int16), (min(low), max(high)), max(rounding))
 
 
 def _refuse_bomb(slices: Sequence[Slice]) -> None:
@@ -114,9 +127,11 @@ def _is_plain(image: Slice) -> bool:
 def _read_plain(image: Slice, out: Words) -> None:
     """Fill ``out`` (rows, columns) uint16 with stored words that lie in the file as they are."""
     assert image.native_offset is not None
-    with image.path.open("rb", buffering=0) as handle:
-        handle.seek(image.native_offset)
-        got = handle.readinto(out.reshape(-1).view(np.uint8).data)
+    handle = os.open(image.path, os.O_RDONLY)
+    try:
+        got = os.preadv(handle, [out.reshape(-1).view(np.uint8).data], image.native_offset)
+    finally:
+        os.close(handle)
     if got != out.nbytes:
         raise InputError("the file is cut short inside its pixel data", where=image.name)
 
@@ -168,7 +183,7 @@ class _Decoder:
         refuse_ragged(frame, pixels.rows * pixels.columns, pixels.bits_allocated // 8)
 
 
-def rescale(image: Slice, words: Words) -> float:
+def rescale(image: Slice, words: Words) -> tuple[int, int, float]:
     """Turn stored words into rescaled int16 values, in place.
 
     Parameters
@@ -180,8 +195,7 @@ def rescale(image: Slice, words: Words) -> float:
 
     Returns
     -------
-    float
-        Largest rounding that int16 cost, in rescaled units (0 for whole slopes and intercepts).
+    lowest, highest, rounding : as :class:`Planes` has them, of this plane
 
     Raises
     ------
@@ -217,7 +231,8 @@ def rescale(image: Slice, words: Words) -> float:
         result[...] = rounded.astype(np.int16)
     if padded is not None:
         result[padded] = PADDED_VALUE.get(image.modality, 0)
-    return rounding
+        return int(result.min()), int(result.max()), rounding
+    return round(ends[0]), round(ends[1]), rounding
 
 
 def _keep_stored_bits(pixels: PixelFormat, words: Words) -> None:

@@ -15,41 +15,54 @@ def header_values(dataset: Any) -> dict[str, Any]:
     Most values of a series are the same bytes in every file, and pydicom converts each anew: with the results
     kept, reading a header takes half the time.
     """
-    charset = _charset(dataset)
+    encoding = dataset.original_character_set
+    charset = (encoding,) if isinstance(encoding, str) else tuple(encoding or ())
     found: dict[str, Any] = {}
     for element in dataset.values():
-        if element.is_raw and element.value is not None and element.length <= _SHORT:
-            value = _converted(
-                element.tag,
-                element.VR,
-                element.value,
-                element.is_implicit_VR,
-                element.is_little_endian,
-                charset,
-            )
+        if element.is_raw and element.value is not None:
+            tag, little = int(element.tag), element.is_little_endian
+            value = converted(tag, element.VR, element.value, element.is_implicit_VR, little, charset)
         else:
             value = dataset[element.tag].value
-        found[_keyword(element.tag)] = value
+        found[keyword_of(int(element.tag))] = value
     return found
 
 
-def _charset(dataset: Any) -> tuple[str, ...]:
-    encoding = dataset.original_character_set
-    return (encoding,) if isinstance(encoding, str) else tuple(encoding or ())
-
-
 @cache
-def _keyword(tag: int) -> str:
+def keyword_of(tag: int) -> str:
+    """The DICOM keyword of a tag."""
     from pydicom.datadict import keyword_for_tag
 
     return keyword_for_tag(tag)
 
 
-@lru_cache(maxsize=4096)
-def _converted(
-    tag: Any, vr: str | None, value: bytes, implicit: bool, little: bool, charset: tuple[str, ...]
-) -> Any:
-    from pydicom.dataelem import RawDataElement, convert_raw_data_element
+@cache
+def encodings(vr: str | None, value: bytes | None, implicit: bool) -> tuple[str, ...]:
+    """Python's names for the character sets that an element SpecificCharacterSet states; None when it is absent."""
+    from pydicom.charset import convert_encodings, default_encoding
 
-    raw = RawDataElement(tag, vr, len(value), value, 0, implicit, little)
+    if value is None:
+        return (default_encoding,)
+    return tuple(convert_encodings(_convert(0x00080005, vr, value, implicit, True, ())))
+
+
+def converted(
+    tag: int, vr: str | None, value: bytes, implicit: bool, little: bool, charset: tuple[str, ...]
+) -> Any:
+    """The value that some bytes of an element stand for, as pydicom converts them."""
+    convert = _convert_once if len(value) <= _SHORT else _convert
+    return convert(tag, vr, value, implicit, little, charset)
+
+
+def _convert(
+    tag: int, vr: str | None, value: bytes, implicit: bool, little: bool, charset: tuple[str, ...]
+) -> Any:
+    from pydicom.dataelem import RawDataElement, convert_raw_data_element, empty_value_for_VR
+    from pydicom.tag import BaseTag
+
+    content = value or empty_value_for_VR(vr, raw=True)
+    raw = RawDataElement(BaseTag(tag), vr, len(value), content, 0, implicit, little)
     return convert_raw_data_element(raw, encoding=list(charset) or None).value
+
+
+_convert_once = lru_cache(maxsize=4096)(_convert)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from implantflow.dicom.consistency import refuse_exceptions
 from implantflow.dicom.headers import Slice
@@ -28,6 +27,7 @@ class Assembled:
     stack : Stack
     resampled : Resampled or None
         How the volume was made of an irregular stack, with the mask of what was not measured.
+    value_range : (lowest, highest) voxel
     rounding : float
         Largest difference between a rescaled value and its int16 voxel.
     lossy : bool
@@ -37,6 +37,7 @@ class Assembled:
     volume: Volume
     stack: Stack
     resampled: Resampled | None
+    value_range: tuple[int, int]
     rounding: float
     lossy: bool
 
@@ -58,16 +59,19 @@ def assemble(slices: Sequence[Slice], *, resample: bool = False) -> Assembled:
     refuse_mixed_grids(slices)
     stack = arrange(slices, same_values, resample=resample)
     refuse_exceptions(stack.slices)
-    planes, rounding = read_planes(stack.slices)
+    planes = read_planes(stack.slices)
     lossy = any(image.lossy for image in stack.slices)
     if stack.regular:
-        return Assembled(Volume(planes, stack.affine_lps), stack, None, rounding, lossy)
+        volume = Volume(planes.values, stack.affine_lps)
+        return Assembled(volume, stack, None, planes.value_range, planes.rounding, lossy)
     outside = PADDED_VALUE.get(stack.slices[0].modality, 0)
-    resampled = onto_regular_grid(planes, stack, outside)
-    return Assembled(resampled.volume, stack, resampled, rounding, lossy)
+    resampled = onto_regular_grid(planes.values, stack, outside)
+    values = resampled.volume.array
+    return Assembled(
+        resampled.volume, stack, resampled, (int(values.min()), int(values.max())), planes.rounding, lossy
+    )
 
 
 def same_values(first: Slice, second: Slice) -> bool:
     """True when two planes hold the same rescaled values."""
-    values: list[NDArray[np.int16]] = [read_planes([image])[0] for image in (first, second)]
-    return bool(np.array_equal(values[0], values[1]))
+    return bool(np.array_equal(read_planes([first]).values, read_planes([second]).values))

@@ -126,7 +126,7 @@ def _manifest(
         "affine_lps": volume.affine_lps,
         "slice_spacing_range_mm": list(stack.spacing_range_mm),
         "invented": _invented(assembled),
-        "value_range": [int(volume.array.min()), int(volume.array.max())],
+        "value_range": list(assembled.value_range),
         "frame_of_reference_uid": remap_uid(first.frame_of_reference),
         "header": facts,
         "missing_tags": missing,
