@@ -22,6 +22,19 @@ def agree_settings(names):
     return settings
 
 
+def outlines(case):
+    """(file, series) of what another program drew on this case's scans."""
+    found = [(t.file, t.series) for t in case.tumour.timepoints if t.method == "mask"]
+    if case.segment.prior.kind == "label_map":
+        found.append((case.segment.prior.path, case.ingest.planning_ct))
+    return found
+
+
+def preoperative_settings(wildcards):
+    found = agree_settings(lambda case: case.preoperative_series)(wildcards)
+    return {**found, "drawn_on": [s for _, s in outlines(CASES[wildcards.case])]}
+
+
 def with_planning_ct(wildcards):
     """The planning CT and the follow-up scans, which must be of the same patient."""
     case = CASES[wildcards.case]
@@ -84,6 +97,7 @@ rule agree_series:
             dicom_folder(w.case, s) for s in CASES[w.case].preoperative_series
         ],
         manifests=lambda w: manifests(w, CASES[w.case].preoperative_series),
+        outlines=lambda w: [path for path, _ in outlines(CASES[w.case])],
     output:
         ingest="results/{case}/ingest/ingest.json",
     log:
@@ -92,7 +106,7 @@ rule agree_series:
         "results/{case}/benchmarks/agree_series.tsv"
     params:
         case_dir=case_dir,
-        settings=agree_settings(lambda case: case.preoperative_series),
+        settings=preoperative_settings,
         side=sealed_link("preoperative"),
         code=code("ingest.stage"),
     script:

@@ -14,7 +14,7 @@ from synthetic_series import UID, make_slices, save
 from implantflow.artifacts import read_json, sha256_file
 from implantflow.config.ingest import IngestConfig, SeriesConfig
 from implantflow.dicom.uids import remap_uid
-from implantflow.errors import InputError
+from implantflow.errors import GeometryError, InputError
 from implantflow.ingest.read import scan_folder
 from implantflow.ingest.stage import CONTRACT_KEYS, agree_series, ingest_series
 from implantflow.jobs import Job, execute
@@ -37,7 +37,7 @@ def series_job(case: Path, name: str, folder: Path, settings: dict[str, Any]) ->
     )
 
 
-def agree_job(case: Path, folders: dict[str, Path]) -> Job:
+def agree_job(case: Path, folders: dict[str, Path], outlines: dict[str, Path] | None = None) -> Job:
     return Job(
         rule="agree_series",
         case_dir=case,
@@ -45,6 +45,7 @@ def agree_job(case: Path, folders: dict[str, Path]) -> Job:
         inputs={
             "dicom": list(folders.values()),
             "manifests": [case / "ingest" / name / "manifest.json" for name in folders],
+            "outlines": list((outlines or {}).values()),
         },
         outputs={"ingest": case / "ingest" / "ingest.json"},
         side_outputs={"link": case.parent / "sealed" / "link.json"},
@@ -54,6 +55,7 @@ def agree_job(case: Path, folders: dict[str, Path]) -> Job:
                 "series": {name: {"modality": name[:2].upper()} for name in folders},
             },
             "case": "test",
+            "drawn_on": list(outlines or {}),
         },
         function="implantflow.ingest.stage:agree_series",
         code_digest="0",
@@ -188,3 +190,46 @@ def test_config_refuses_what_it_does_not_know() -> None:
     for series in ({}, {"Mr Smith": {"modality": "CT"}}):
         with pytest.raises(ValueError, match="series"):
             IngestConfig.model_validate({"planning_ct": "ct", "series": series})
+
+
+def outline(tmp_path: Path, **changed: Any) -> dict[str, Path]:
+    """The header of a segmentation drawn on the planning CT, ``changed`` in some elements."""
+    ds = make_slices()[0]
+    ds.Modality = "SEG"
+    for keyword, value in changed.items():
+        setattr(ds, keyword, value)
+    save([ds], tmp_path / "outline")
+    return {"ct_planning": next((tmp_path / "outline").iterdir())}
+
+
+def test_outline_of_the_same_patient_and_frame(tmp_path: Path) -> None:
+    case, folders = ingest_two(tmp_path)
+    execute(agree_job(case, folders, outline(tmp_path)), agree_series)
+    verdict = read_json(case / "ingest" / "ingest.json")["outlines"]
+    assert verdict == [{"series": "ct_planning", "verdict": "patient and frame of reference agree"}]
+
+
+def test_outline_that_is_no_dicom_is_said_to_name_nobody(tmp_path: Path) -> None:
+    case, folders = ingest_two(tmp_path)
+    path = tmp_path / "mask.nii.gz"
+    path.write_bytes(b"no DICOM")
+    execute(agree_job(case, folders, {"ct_planning": path}), agree_series)
+    assert "names no patient" in read_json(case / "ingest" / "ingest.json")["outlines"][0]["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"PatientID": "SOMEBODY"}, "not of the patient of series ct_planning: PatientID"),
+        ({"PatientBirthDate": "19010203"}, "PatientBirthDate differ"),
+        ({"FrameOfReferenceUID": f"{UID}.99"}, "another frame of reference than series ct_planning"),
+        ({"FrameOfReferenceUID": ""}, "no frame of reference in common"),
+    ],
+)
+def test_outline_of_somebody_or_somewhere_else_is_refused(
+    tmp_path: Path, changed: dict[str, str], message: str
+) -> None:
+    case, folders = ingest_two(tmp_path)
+    with pytest.raises((InputError, GeometryError), match=message) as caught:
+        execute(agree_job(case, folders, outline(tmp_path, **changed)), agree_series)
+    assert "SOMEBODY" not in str(caught.value) and not (case / "ingest" / "ingest.json").exists()

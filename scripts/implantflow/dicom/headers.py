@@ -17,6 +17,7 @@ from implantflow.dicom.parse import read_header
 from implantflow.dicom.shown import shown_name
 from implantflow.errors import InputError
 
+
 @dataclass(frozen=True)
 class Identity:
     """Who an image belongs to; shows nothing of it when printed."""

@@ -145,7 +145,10 @@ def _representations() -> tuple[dict[bytes, str], dict[bytes, str]]:
     """Value representations with lengths of two and of four bytes."""
     from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
-    found = [{str(vr).encode(): str(vr) for vr in group} for group in (EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32)]
+    found = [
+        {str(vr).encode(): str(vr) for vr in group}
+        for group in (EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32)
+    ]
     return found[0], found[1]
 
 

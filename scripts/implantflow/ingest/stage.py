@@ -12,6 +12,7 @@ from implantflow.config.site import SiteConfig
 from implantflow.dicom import pacs
 from implantflow.dicom.headers import Identity
 from implantflow.dicom.identity import SeriesLink, read_series, study_uid, write_link
+from implantflow.dicom.owner import owner_of, refuse_stranger
 from implantflow.dicom.withheld import withheld
 from implantflow.errors import GeometryError, InputError
 from implantflow.ingest.read import take_series
@@ -75,12 +76,16 @@ def ingest_series(job: Job) -> None:
 def agree_series(job: Job) -> None:
     """Compare the patient over all series and write ``ingest`` with the contract's keys per series.
 
-    Identities are compared, and written nowhere but into the sealed ``link`` outside ``results/``.
+    Label objects of other programs (``outlines``, with the series each was drawn on in the settings) are compared
+    too, as far as they are DICOM; other formats name nobody. Identities are written nowhere but into the sealed
+    ``link`` outside ``results/``.
 
     Raises
     ------
     InputError
-        Two series are not the same patient's, or a folder no longer holds the series that was read.
+        Two series are not the same patient's, an outline is another's, or a folder no longer holds the series.
+    GeometryError
+        An outline is in another frame of reference than its series.
     """
     settings = IngestConfig.model_validate(job.settings["ingest"])
     folders, manifests = job.input_list("dicom"), [read_json(path) for path in job.input_list("manifests")]
@@ -89,9 +94,10 @@ def agree_series(job: Job) -> None:
     links = {m["name"]: _link(folder, m) for folder, m in zip(folders, manifests, strict=True)}
     identities = [link.identity for link in links.values()]
     _same_patient(identities, list(links))
-    write_json(
-        job.outputs["ingest"], {"planning_ct": settings.planning_ct, **_summary(manifests, identities)}
-    )
+    drawn_on: list[str] = job.settings.get("drawn_on", [])
+    compared = _same_owner(job.input_list("outlines"), drawn_on, links, manifests)
+    summary = {**_summary(manifests, identities), "outlines": compared}
+    write_json(job.outputs["ingest"], {"planning_ct": settings.planning_ct, **summary})
     write_link(job.side_outputs["link"], links)
 
 
@@ -115,6 +121,27 @@ def _same_patient(identities: list[Identity], names: list[str]) -> None:
                 where=f"ingest.series.{names[0]}, ingest.series.{name}",
                 fix="name the right folders, or correct the DICOM headers at their source",
             )
+
+
+def _same_owner(
+    outlines: list[Path], drawn_on: list[str], links: dict[str, SeriesLink], manifests: list[dict[str, Any]]
+) -> list[dict[str, str]]:
+    """Compare patient and frame of every outline with its series; what was compared, in the order of the config."""
+    frames = {manifest["name"]: manifest["frame_of_reference_uid"] for manifest in manifests}
+    found = []
+    for path, series in zip(outlines, drawn_on, strict=True):
+        verdict = "not DICOM: it names no patient and no frame of reference"
+        with withheld(f"the outline on series {series}", path.parent):
+            owner = owner_of(path)
+            if owner is not None:
+                refuse_stranger(
+                    owner, links[series].identity, links[series].uids.get(frames[series], ""), series
+                )
+                verdict = "patient and frame of reference agree"
+                if not owner.frame_of_reference:
+                    verdict = "patient agrees; neither it nor the series states a frame of reference"
+        found.append({"series": series, "verdict": verdict})
+    return found
 
 
 def _summary(manifests: list[dict[str, Any]], identities: list[Identity]) -> dict[str, Any]:
