@@ -266,10 +266,36 @@ def test_send_refuses(server: Orthanc, planted: Planted, work: Workspace) -> Non
     path = folder / "release/implant.dcm"
     path.write_bytes(re.sub(rb"2\.25\.1778", b"2.25.1779", path.read_bytes()))
     refused = command(work, "send", "home", "sent", "--not-clinical")
-    assert refused.returncode == 8 and "not the file that was released" in refused.stderr
+    assert refused.returncode == 8 and "not the file that the release made" in refused.stderr
     (work.path / "data/sealed/sent/link/preoperative.json").unlink()
     write_json(
         folder / "release/manifest.json", {"files": [{"path": "implant.dcm", "sha256": sha256_file(path)}]}
     )
     refused = command(work, "send", "home", "sent", "--not-clinical")
     assert refused.returncode == 3 and "no such sealed file" in refused.stderr
+
+
+def test_send_followup(server: Orthanc, planted: Planted, work: Workspace) -> None:
+    name_archive(work, "dicomweb", server.http_port)
+    case = released(work, planted, "clinical")
+    folder = case / "followup/m3/dicom"
+    folder.mkdir(parents=True)
+    ds = pydicom.dcmread(case / "release/implant.dcm")
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "2.25.1780"
+    ds.save_as(folder / "report.dcm", enforce_file_format=True)
+    record = case / "followup/m3/followup.json"
+    digests = {"report.dcm": sha256_file(folder / "report.dcm")}
+    write_json(record, {"dicom": {"status": "written", "sha256": digests}})
+    assert "no such follow-up" in command(work, "send", "home", "sent", "--followup", "m6").stderr
+    done = command(work, "send", "home", "sent", "--followup", "m3")
+    assert done.returncode == 0 and done.stdout.startswith("1 objects stored"), done.stderr
+    query = {"Level": "Instance", "Query": {"SOPInstanceUID": "2.25.1780", "PatientID": PATIENT}}
+    (ours,) = server.rest("POST", "tools/find", json=query)
+    server.rest("DELETE", f"instances/{ours}")
+    (folder / "report.dcm").write_bytes((case / "release/implant.dcm").read_bytes())
+    refused = command(work, "send", "home", "sent", "--followup", "m3")
+    assert refused.returncode == 8 and "not the file that the follow-up made" in refused.stderr
+    unsaid = {"status": "not written", "reason": "the date of the scan is not stated", "fix": "state it"}
+    write_json(record, {"dicom": unsaid})
+    refused = command(work, "send", "home", "sent", "--followup", "m3")
+    assert refused.returncode == 3 and "the date of the scan is not stated" in refused.stderr

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,14 @@ def main(arguments: Sequence[str]) -> int:
     fetch.add_argument("study", help="neutral name given by find --as")
     fetch.add_argument("out", type=Path, help="new folder, outside results/")
     fetch.set_defaults(run=_fetch)
-    send = commands.add_parser("send", help="send a released case's DICOM objects, under the patient's name")
+    send = commands.add_parser(
+        "send", help="send DICOM objects of a released case, or of its follow-up, under the patient's name"
+    )
     send.add_argument("node", help="name of the archive in the site config")
     send.add_argument("case", help="neutral name of the case")
+    send.add_argument(
+        "--followup", metavar="TIMEPOINT", help="the objects of this follow-up, not the release's"
+    )
     send.add_argument("--not-clinical", action="store_true", help="allow objects of a demo or research case")
     send.set_defaults(run=_send)
     options = parser.parse_args(arguments)
@@ -115,7 +120,7 @@ def _send(options: argparse.Namespace, site: SiteConfig) -> int:
         raise ConfigError(f"'{options.case}' is no case name")
     folder = RESULTS / options.case
     _allowed(folder, options.not_clinical)
-    objects = _objects(folder)
+    objects = _released(folder) if options.followup is None else _followed_up(folder, options.followup)
     links = _links(Path(site.sealed_root) / options.case / "link")
     datasets = [reidentify(dataset, links) for dataset in objects]
     archive = pacs.open_archive(options.node, site)
@@ -149,22 +154,46 @@ def _allowed(folder: Path, not_clinical: bool) -> None:
         )
 
 
-def _objects(folder: Path) -> list[Any]:
-    """The released DICOM objects, each exactly as the release lists it."""
-    import pydicom
-
+def _released(folder: Path) -> list[Any]:
+    """The released DICOM objects."""
     root = folder / "release"
     listed = {entry["path"]: entry["sha256"] for entry in read_json(root / "manifest.json")["files"]}
-    paths = sorted(name for name in listed if name.endswith(".dcm"))
-    if not paths:
-        raise InputError("the release holds no DICOM object", where=str(root))
-    for name in paths:
-        if not (root / name).is_file() or sha256_file(root / name) != listed[name]:
+    return _objects(
+        root, {name: digest for name, digest in listed.items() if name.endswith(".dcm")}, "release"
+    )
+
+
+def _followed_up(folder: Path, timepoint: str) -> list[Any]:
+    """The DICOM objects of one follow-up."""
+    if not re.fullmatch(NAME_PATTERN, timepoint):
+        raise ConfigError(f"'{timepoint}' is no name of a follow-up")
+    root = folder / "followup" / timepoint
+    record = root / "followup.json"
+    if not record.exists():
+        raise InputError("the case has no such follow-up", where=str(record), fix="run the follow-up first")
+    made = read_json(record)["dicom"]
+    if made["status"] != "written":
+        raise InputError(
+            f"the follow-up has no DICOM objects: {made['reason']}", where=str(record), fix=made["fix"]
+        )
+    return _objects(root / "dicom", made["sha256"], "follow-up")
+
+
+def _objects(root: Path, listed: Mapping[str, str], made_by: str) -> list[Any]:
+    """The DICOM files of ``root`` (name -> SHA-256), each exactly as it was listed when it was made."""
+    import pydicom
+
+    if not listed:
+        raise InputError(f"the {made_by} holds no DICOM object", where=str(root))
+    for name, digest in sorted(listed.items()):
+        if not (root / name).is_file() or sha256_file(root / name) != digest:
             raise ProvenanceError(
-                f"{name} is not the file that was released", where=str(root), fix="run the release again"
+                f"{name} is not the file that the {made_by} made",
+                where=str(root),
+                fix=f"run the {made_by} again",
             )
     with quietly():
-        return [pydicom.dcmread(root / name) for name in paths]
+        return [pydicom.dcmread(root / name) for name in sorted(listed)]
 
 
 def _links(sealed: Path) -> dict[str, SeriesLink]:

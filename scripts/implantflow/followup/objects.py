@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from implantflow.artifacts import read_json
+from implantflow.artifacts import read_json, sha256_file
 from implantflow.dicom.export import codes
 from implantflow.dicom.export.codes import Concept, own
 from implantflow.dicom.export.context import Case, Source
@@ -54,8 +54,8 @@ def write_objects(job: Job, record: Mapping[str, Any], scan_from_planning: Float
     Returns
     -------
     dict
-        UIDs by file; or, when nobody has stated a date, that nothing was written and why: a report without a
-        date is no DICOM object, and the day of the run is not the day of the scan.
+        UIDs and digests by file; or, when nobody has stated a date, that nothing was written and why: a report
+        without a date is no DICOM object, and the day of the run is not the day of the scan.
     """
     folder: Path = job.outputs["dicom"]
     folder.mkdir(parents=True)
@@ -84,7 +84,8 @@ def write_objects(job: Job, record: Mapping[str, Any], scan_from_planning: Float
         folder / REGISTRATION, case, scan, moved, text=f"Planning CT to {record['name']}",
         number=_NUMBERS[REGISTRATION],
     )  # fmt: skip
-    return {"status": "written", REPORT: report, REGISTRATION: registration}
+    digests = {name: sha256_file(folder / name) for name in (REPORT, REGISTRATION)}
+    return {"status": "written", REPORT: report, REGISTRATION: registration, "sha256": digests}
 
 
 def groups(record: Mapping[str, Any], side: str) -> list[Group]:
