@@ -42,6 +42,7 @@ FACTS = (
     Fact("KVP", "kvp", ("CT",), (10, 500)),
     Fact("ConvolutionKernel", "kernel", ("CT",), words=vocabulary.kernel),
     Fact("ReconstructionDiameter", "fov_mm", ("CT",), (1, 1000)),
+    Fact("ImagesInAcquisition", "images_in_acquisition", (), (1, 100_000)),
     Fact("XRayTubeCurrent", "tube_current_ma", (), (0, 2000)),
     Fact("Exposure", "exposure_mas", ("CT",), (0, 10000)),
     Fact("CTDIvol", "ctdi_vol_mgy", (), (0, 500)),

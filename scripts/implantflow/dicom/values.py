@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, cast
 
 #: Longer values are hardly the same twice.
 _SHORT = 64
@@ -60,7 +60,7 @@ def _convert(
     from pydicom.dataelem import RawDataElement, convert_raw_data_element, empty_value_for_VR
     from pydicom.tag import BaseTag
 
-    content = value or empty_value_for_VR(vr, raw=True)
+    content = value or cast("bytes | None", empty_value_for_VR(vr, raw=True))
     raw = RawDataElement(BaseTag(tag), vr, len(value), content, 0, implicit, little)
     return convert_raw_data_element(raw, encoding=list(charset) or None).value
 

@@ -18,6 +18,7 @@ from implantflow.dicom.stack import MAX_RESIDUAL_MM
 from implantflow.dicom.uids import remap_uid
 from implantflow.dicom.volume import Assembled, assemble
 from implantflow.errors import InputError
+from implantflow.ingest.doubts import doubts
 from implantflow.volumes import Volume
 
 
@@ -130,7 +131,7 @@ def _manifest(
         "frame_of_reference_uid": remap_uid(first.frame_of_reference),
         "header": facts,
         "missing_tags": missing,
-        "notes": _notes(assembled, choice, missing),
+        "notes": [*_notes(assembled, choice, missing), *doubts(stack.slices, facts)],
         "checks": _checks(assembled),
         "sop_class_uid": first.sop_class,
         "sop_instance_uids": [remap_uid(image.sop_uid) for image in stack.slices],
