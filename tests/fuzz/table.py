@@ -27,9 +27,10 @@ _LIMITS = """
   hit change, never a place. Uncompressed pixels ("pixel bits") are the same case.
 - **ALONE**: what a multi-frame file states once for all frames (pixel spacing, stored bits, padding) has nothing to be
   compared with. In a series of single files the same damage is refused: its neighbours contradict it, as do the other
-  frames where each frame states its own. Tags that repeat it (reconstruction diameter, slice thickness) are wrong too
-  often in good scans to decide.
-- A first or last file that is gone, or that two damages have made into something else.
+  frames where each frame states its own. A reconstruction diameter that repeats the spacing is wrong
+  too often in good scans to refuse by: where the two differ, the manifest and the report say so ("DOUBT").
+- A first or last file that is gone, or that two damages have made into something else. Where the header counts the
+  images of the acquisition, or the first one is not number 1, the manifest says so too.
 """
 
 
@@ -73,5 +74,8 @@ def _failures(records: Sequence[dict[str, Any]]) -> str:
         failed = [r for r in records if r["verdict"] == verdict]
         if failed:
             seeds = ", ".join(str(r["seed"]) for r in failed[:40]) + (" ..." if len(failed) > 40 else "")
-            lines.append(f"- {verdict} ({len(failed)}): seeds {seeds}")
+            told = sum(bool(r.get("told")) for r in failed)
+            lines.append(
+                f"- {verdict} ({len(failed)}, of these {told} with a DOUBT in the manifest): seeds {seeds}"
+            )
     return "\n".join(lines if len(lines) > 1 else [*lines, "Nothing."]) + "\n"

@@ -79,8 +79,9 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
     before_mb = _status_mb("VmRSS")
     started = time.process_time()
     try:
-        volume, _ = ingest_folder(Path(request["folder"]), request["series_uid"])
-        answer = {"kind": "accepted", **_compare(volume, _originals[request["base"]])}
+        volume, manifest = ingest_folder(Path(request["folder"]), request["series_uid"])
+        told = any(note.startswith("DOUBT") for note in manifest["notes"])
+        answer = {"kind": "accepted", "told": told, **_compare(volume, _originals[request["base"]])}
     except ImplantflowError as error:
         answer = {"kind": "refused", **_message(error)}
     except BaseException:

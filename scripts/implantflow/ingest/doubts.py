@@ -32,7 +32,8 @@ def doubts(slices: Sequence[Slice], facts: Mapping[str, Any]) -> list[str]:
     if field_mm is not None and all(abs(size - field_mm) > _SAME_SIZE * field_mm for size in sizes_mm):
         found.append(
             f"DOUBT: the header states a reconstruction diameter of {field_mm:.6g} mm, its pixel spacing makes "
-            f"{sizes_mm[0]:.6g} x {sizes_mm[1]:.6g} mm; if the spacing is wrong, so is every size: compare a known length"
+            f"{sizes_mm[0]:.6g} x {sizes_mm[1]:.6g} mm; if the spacing is wrong, so is every size: "
+            "compare a known length"
         )
     stated = facts.get("images_in_acquisition")
     if stated is not None and stated > len(slices):
