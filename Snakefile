@@ -72,7 +72,12 @@ rule implant:
 
 rule strength:
     input:
-        per_case(lambda c: f"results/{c}/strength/final/strength.json"),
+        per_case(
+            lambda c: [
+                f"results/{c}/strength/final/strength.json",
+                *calculix_files(c),
+            ]
+        ),
 
 
 rule lattice:

@@ -15,6 +15,7 @@ rule audit_case:
         inspection=lambda w: inspection_files(w.case),
         release=lambda w: release_files(w.case),
         followup=lambda w: followup_files(w.case),
+        calculix=lambda w: calculix_files(w.case),
         resolved="results/{case}/config.resolved.yaml",
     output:
         verify="results/{case}/audit/verify.json",

@@ -79,3 +79,31 @@ rule check_strength:
         code=code("strength.stage"),
     script:
         "../scripts/check_strength.py"
+
+
+def calculix_files(name):
+    wanted = CASES[name].strength.calculix
+    return [f"results/{name}/strength/final/calculix.json"] if wanted else []
+
+
+rule check_calculix:
+    """The same implant and loads, solved by CalculiX, where the case asks for it."""
+    input:
+        field="results/{case}/lattice/field.json",
+        field_data="results/{case}/lattice/field.npz",
+        cell="results/{case}/strength/cell.json",
+        cell_data="results/{case}/strength/cell.npz",
+        regions="results/{case}/implant/regions.json",
+        implant="results/{case}/implant/implant.stl",
+    output:
+        calculix="results/{case}/strength/final/calculix.json",
+    log:
+        "results/{case}/logs/check_calculix.log",
+    benchmark:
+        "results/{case}/benchmarks/check_calculix.tsv"
+    params:
+        case_dir=case_dir,
+        settings=section("strength", "lattice"),
+        code=code("strength.stage"),
+    script:
+        "../scripts/check_calculix.py"

@@ -115,13 +115,17 @@ class Room:
             inputs |= {"implant_json": self.path("implant.json")}
         else:
             inputs |= {"field": self.path("field.json"), "field_data": self.path("field.npz")}
+        if stage == "final":
             inputs |= {"strength_solid": self.path("solid.json")}
+        outputs = {"strength": self.path(f"{stage}.json"), "view": self.path(f"{stage}.npz")}
+        if stage == "calculix":
+            outputs = {"calculix": self.path("calculix.json")}
         return Job(
             rule=f"strength_{stage}",
             case_dir=self.folder,
             wildcards={"case": "block"},
             inputs=inputs,  # type: ignore[arg-type]
-            outputs={"strength": self.path(f"{stage}.json"), "view": self.path(f"{stage}.npz")},
+            outputs=outputs,  # type: ignore[arg-type]
             settings={"strength": self.settings, "lattice": self.lattice},
             function=f"implantflow.strength.stage:strength_{stage}",
             code_digest="test",

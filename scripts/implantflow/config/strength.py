@@ -145,6 +145,11 @@ class StrengthConfig(CellConfig):
         le=5,
     )
     sizing: Sizing = Field(description="Search for the dense strut's radius, reported and not applied.")
+    calculix: bool = Field(
+        default=False,
+        description="Also solve the load cases by CalculiX (Debian package calculix-ccx), if it is installed, "
+        "and stop when reactions or displacements differ by more than 0.5 %.",
+    )
     safety_factor_min: float = Field(
         description="Least fatigue strength divided by stress that the final check accepts.", ge=1.0, le=10.0
     )

@@ -27,6 +27,7 @@ STAGE_OF_RULE = {
     "homogenise_cell": "strength",
     "size_strut": "strength",
     "check_strength": "strength",
+    "check_calculix": "strength",
     "make_lattice": "lattice",
     "gate_design": "build",
     "build_part": "build",
@@ -283,7 +284,8 @@ def _strength(files: CaseFiles) -> tuple[Found, bool]:
         return None, False
     judged = final or solid or {}
     merged = {"judged": "final" if final else "solid", **judged}
-    return {**merged, "solid": solid, "final": final}, final is not None
+    outside = files.json("strength/final/calculix.json")
+    return {**merged, "solid": solid, "final": final, "calculix": outside}, final is not None
 
 
 def _build(files: CaseFiles) -> tuple[Found, bool]:

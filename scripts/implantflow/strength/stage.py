@@ -18,11 +18,15 @@ from implantflow.strength.agreement import grid_sensitivity, second_solution
 from implantflow.strength.implant import ImplantModel, build_model
 from implantflow.strength.judge import CaseResult, governing, solve_cases
 from implantflow.strength.lattice_cell import LatticeCell, characterise
+from implantflow.strength.outside import compare
 from implantflow.strength.parts import Parts, voxelise
 from implantflow.strength.sizing import size_strut, strut_rods, without_strut
 
 #: Distances of the solid stage's own field are stored on a grid of this share of a voxel, at most 0.5 mm.
 GRID_SHARE = 0.4
+
+#: Largest difference of reactions or of the loaded face's displacement between CalculiX and our solver.
+AGREEMENT_MAX_PCT = 0.5
 
 
 def homogenise_cell(job: Job) -> None:
@@ -139,6 +143,35 @@ def strength_final(job: Job) -> None:
     _pass_or_refuse(config, results)
     write_json(job.outputs["strength"], figures)
     _write_view(job, field, parts, setup, governing(results))
+
+
+def strength_calculix(job: Job) -> None:
+    """Solve the implant that strength/final judged by CalculiX too, where it is installed.
+
+    Reads ``field``, ``field_data``, ``cell``, ``cell_data``, ``implant`` and ``regions``; writes ``calculix``
+    (JSON). Its figures stay out of strength.json, which must not depend on what a machine has installed.
+
+    Raises
+    ------
+    QualityGateError
+        The two solutions are further apart than :data:`AGREEMENT_MAX_PCT`.
+    """
+    config = StrengthConfig.model_validate(job.settings["strength"])
+    _use_threads(job.threads)
+    regions, digest = _regions(job)
+    field = Field.load(job.input("field"), job.input("field_data"))
+    cell = _cell(job, job.settings["lattice"])
+    parts = voxelise(field, config.voxel_mm)
+    progress("solving the load cases by CalculiX", done=0.3)
+    figures = compare(field, regions, parts, cell, config)
+    if figures["ran"] and figures["agreement_pct"] > AGREEMENT_MAX_PCT:
+        raise QualityGateError(
+            f"CalculiX and our solver differ by {figures['agreement_pct']} % "
+            f"(more than {AGREEMENT_MAX_PCT} %)",
+            where="strength/final",
+            fix="report it with the case: one of the two is wrong",
+        )
+    write_json(job.outputs["calculix"], {"implant_stl_sha256": digest, **figures})
 
 
 def _regions(job: Job) -> tuple[dict[str, Any], str]:
