@@ -16,6 +16,12 @@ def cell_settings(wildcards):
     }
 
 
+def screws_of(wildcards):
+    """The plan, where rods and screws share the load."""
+    shared = CASES[wildcards.case].strength.fixation is not None
+    return f"{plan_in_force(wildcards)}/plan.json" if shared else []
+
+
 rule homogenise_cell:
     """Effective stiffness of the lattice cell and the stress in its struts."""
     output:
@@ -41,6 +47,7 @@ rule size_strut:
         implant="results/{case}/implant/implant.stl",
         regions="results/{case}/implant/regions.json",
         implant_json="results/{case}/implant/implant.json",
+        plan=screws_of,
     output:
         strength="results/{case}/strength/solid/strength.json",
         view="results/{case}/strength/solid/view.npz",
@@ -66,6 +73,7 @@ rule check_strength:
         regions="results/{case}/implant/regions.json",
         implant="results/{case}/implant/implant.stl",
         strength_solid="results/{case}/strength/solid/strength.json",
+        plan=screws_of,
     output:
         strength="results/{case}/strength/final/strength.json",
         view="results/{case}/strength/final/view.npz",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -75,6 +75,55 @@ class Support(Sourced):
     )
 
 
+class RodScrew(Section):
+    """A screw that a rod holds on to."""
+
+    name: Name = Field(description="Name of the corridor in the plan, e.g. s1_implant.")
+    held_by: Literal["implant", "pelvis", "vertebra"] = Field(
+        description="What the screw's thread sits in: a hole of the implant, the pelvis (ilium and remaining "
+        "sacrum, which do not move), or the vertebra that rests on the load face."
+    )
+
+
+class Rod(Sourced):
+    """A round rod through the heads of screws, straight from one to the next."""
+
+    name: Name = Field(description="Name of the rod, e.g. left.")
+    screws: list[RodScrew] = Field(description="Its screws, from one end to the other.", min_length=2, max_length=12)
+    diameter_mm: float = Field(description="Diameter of the rod (mm).", ge=3.0, le=8.0)
+    modulus_gpa: float = Field(description="Young's modulus of the rod (GPa).", ge=10.0, le=250.0)
+
+
+class Fixation(Sourced):
+    """Rods and screws that share the load with the implant."""
+
+    rods: list[Rod] = Field(description="The rods.", min_length=1, max_length=6)
+    screw_modulus_gpa: float = Field(description="Young's modulus of the screws (GPa).", ge=10.0, le=250.0)
+    stand_off_mm: float = Field(
+        description="Distance of the rod's axis from the bone or implant at the screw's entry (mm).", ge=0.0, le=40.0
+    )
+    bone_bed_n_per_mm2: float = Field(
+        description="Stiffness of the bone about a screw, N/mm per mm of its length, equal along and across: of "
+        "the order of the bone's modulus in MPa.",
+        gt=0.0,
+        le=1e5,
+    )
+    vertebra_bed_n_per_mm3: float = Field(
+        description="Stiffness of what lies between the vertebra and the load face, N/mm per mm2 of face. Used "
+        "when a screw sits in the vertebra.",
+        gt=0.0,
+        le=1e5,
+    )
+
+    @model_validator(mode="after")
+    def _each_screw_once(self) -> Self:
+        names = [screw.name for rod in self.rods for screw in rod.screws]
+        names += [rod.name for rod in self.rods]
+        if len(set(names)) != len(names):
+            raise ValueError("every rod and every screw needs a name of its own, and a screw holds one rod")
+        return self
+
+
 class Sizing(Section):
     """Search for the radius of the dense strut, on a coarser grid."""
 
@@ -120,13 +169,17 @@ class StrengthConfig(CellConfig):
     fatigue_strut: Fatigue = Field(description="Fatigue strength of the metal in the lattice's struts.")
     load_face: Name = Field(description="Contact face that takes the load, e.g. l5s1.")
     load_share: float = Field(
-        description="Share of the joint's force that the implant's own face takes (fraction); 1 leaves nothing "
-        "to the remaining half of the end plate and to the rods.",
+        description="Share of the joint's force that comes to the implant and its rods (fraction); 1 leaves "
+        "nothing to the remaining half of the end plate. What the rods take of it follows from `fixation`.",
         gt=0.0,
         le=1.0,
     )
     load_cases: list[LoadCase] = Field(description="Load cases.", min_length=1, max_length=12)
     supports: list[Support] = Field(description="Faces that bone holds.", min_length=1, max_length=8)
+    fixation: Fixation | None = Field(
+        default=None,
+        description="Rods and screws in the load path. Left out, they carry nothing, and the implant all.",
+    )
     voxel_mm: float = Field(
         description="Edge of a finite element of the implant (mm). Half the lattice's cell makes the density "
         "averages exact.",

@@ -87,9 +87,10 @@ def grid_sensitivity(
     cell: LatticeCell,
     config: StrengthConfig,
     results: list[CaseResult],
+    corridors: list[dict[str, Any]] | None,
 ) -> dict[str, Any]:
     """Change of the governing case's figures, in per cent, from voxels twice as large to the ones used."""
-    coarse = build_model(field, regions, coarsen(parts, 2.0 * parts.grid.voxel_mm), cell, config)
+    coarse = build_model(field, regions, coarsen(parts, 2.0 * parts.grid.voxel_mm), cell, config, corridors)
     worst = governing(results)
     fine = worst.figures
     rough = solve_cases(coarse, field, cell, only(config, worst))[0].figures

@@ -15,6 +15,7 @@ from implantflow.errors import GeometryError, InputError
 from implantflow.field.field import Field
 from implantflow.geometry import FloatArray, unit
 from implantflow.strength import faces
+from implantflow.strength.construct import Assembly, assemble
 from implantflow.strength.faces import Contact
 from implantflow.strength.lattice_cell import LatticeCell
 from implantflow.strength.mesh import Mesh, build_mesh, largest_part
@@ -45,6 +46,8 @@ class ImplantModel:
         False in the layers beside loaded and supported faces.
     facts : dict
         Counts for the report.
+    assembly : Assembly or None
+        Rods and screws that share the load.
     """
 
     model: Model
@@ -55,10 +58,16 @@ class ImplantModel:
     supports: list[tuple[Contact, float]]
     judged: NDArray[np.bool_]
     facts: dict[str, Any]
+    assembly: Assembly | None = None
 
 
 def build_model(
-    field: Field, regions: Mapping[str, Any], parts: Parts, cell: LatticeCell, config: StrengthConfig
+    field: Field,
+    regions: Mapping[str, Any],
+    parts: Parts,
+    cell: LatticeCell,
+    config: StrengthConfig,
+    corridors: list[dict[str, Any]] | None = None,
 ) -> ImplantModel:
     """Set up the equations.
 
@@ -71,11 +80,13 @@ def build_model(
         The field cut into voxels.
     cell : LatticeCell
     config : StrengthConfig
+    corridors : list of dict, optional
+        Screws of the plan; given, the construct of the config shares the load.
 
     Raises
     ------
     InputError
-        A face that the config names is not in the regions.
+        A screw of the construct is not in the plan, or a face that the config names is not in the regions.
     GeometryError
         The implant falls apart at this voxel size, or a face is off the mesh.
     """
@@ -98,7 +109,10 @@ def build_model(
         springs += contact.spread(mesh, np.repeat((bed * contact.areas)[:, None], 3, axis=1))
     scales = np.stack([dense, porous * cell.density_factor(density)])
     model = Model.of(mesh, [cell.metal, cell.elasticity], scales, springs.ravel())
-    contacts = [load, *[c for c, _ in supports]]
+    assembly = None
+    if corridors is not None and config.fixation is not None:
+        assembly = assemble(field, regions, corridors, mesh, load, config)
+    contacts = [load, *[c for c, _ in supports], *(assembly.ports[1:] if assembly else [])]
     # The same depth on any grid, so that grids can be compared.
     layers = math.ceil(config.exclude_elements * config.voxel_mm / parts.grid.voxel_mm - 1e-9)
     judged = _away_from(mesh.voxels, parts.grid.shape, contacts, layers)
@@ -115,7 +129,7 @@ def build_model(
         "elements_not_judged": int((~judged).sum()),
         "face_to_mesh_max_mm": max(c.farthest_mm for c in contacts),
     }
-    return ImplantModel(model, dense, porous, density, load, supports, judged, facts)
+    return ImplantModel(model, dense, porous, density, load, supports, judged, facts, assembly)
 
 
 def _contact(field: Field, regions: Mapping[str, Any], mesh: Mesh, name: str) -> Contact:
@@ -153,8 +167,8 @@ def _away_from(
     return np.asarray(~grown.ravel()[voxels])
 
 
-def unit_force(setup: ImplantModel, direction: FloatArray) -> FloatArray:
-    """(3 N,) nodal forces of 1 N in ``direction`` (3,), spread evenly over the load face."""
-    contact = setup.load
+def unit_force(setup: ImplantModel, direction: FloatArray, contact: Contact | None = None) -> FloatArray:
+    """(3 N,) nodal forces of 1 N in ``direction`` (3,), spread evenly over the load face or another contact."""
+    contact = contact or setup.load
     traction = contact.areas[:, None] / contact.areas.sum() * unit(direction)
     return contact.spread(setup.model.mesh, traction).ravel()

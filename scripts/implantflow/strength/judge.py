@@ -13,6 +13,8 @@ from implantflow.errors import GeometryError
 from implantflow.field.field import Field
 from implantflow.geometry import FloatArray, invert_rigid, transform_points, unit
 from implantflow.strength import element
+from implantflow.strength.construct import Assembly
+from implantflow.strength.faces import Contact
 from implantflow.strength.implant import ImplantModel, unit_force
 from implantflow.strength.lattice_cell import LatticeCell
 from implantflow.strength.multigrid import Multigrid
@@ -64,21 +66,68 @@ def only(config: StrengthConfig, result: CaseResult) -> StrengthConfig:
 def solve_cases(
     setup: ImplantModel, field: Field, cell: LatticeCell, config: StrengthConfig
 ) -> list[CaseResult]:
-    """Solve and judge every load case of the config; cases with the same direction share one solution."""
-    cycle = Multigrid(setup.model)
+    """Solve and judge every load case of the config; cases share the solutions that they have in common."""
     rotation = field.build_from_patient[:3, :3]
-    solved: dict[tuple[float, ...], tuple[FloatArray, dict[str, Any]]] = {}
+    answers = Answers(setup)
     results = []
     for case in config.load_cases:
         direction = rotation @ unit(case.direction_lps)
-        key = tuple(np.round(direction, 12).tolist())
-        if key not in solved:
-            answer = solve(setup.model, unit_force(setup, direction), precondition=cycle)
-            facts = {"solver_iterations": answer.iterations, "solver_residual": answer.residual}
-            solved[key] = (answer.displacement, facts)
-        per_newton, facts = solved[key]
-        results.append(_judge(setup, field, cell, config, case, per_newton, facts))
+        force_n = config.body_weight_n * case.body_weight_factor * config.load_share
+        if setup.assembly is None:
+            answer, loads = answers.of(setup.load, direction)
+            state = Loaded(force_n * answer, force_n * loads, {})
+        else:
+            state = answers.with_rods(setup.assembly, force_n * direction)
+        results.append(_judge(setup, field, cell, config, case, state, answers.facts))
     return results
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Displacements and applied forces (3 N,) of one load case, and what the rods took of it."""
+
+    displacement: FloatArray
+    applied: FloatArray
+    rods: dict[str, Any]
+
+
+class Answers:
+    """Solutions of one model for unit forces, each found once."""
+
+    def __init__(self, setup: ImplantModel) -> None:
+        self._setup = setup
+        self._cycle = Multigrid(setup.model)
+        self._known: dict[tuple[Any, ...], tuple[FloatArray, FloatArray]] = {}
+        self.facts: dict[str, Any] = {"solver_iterations": 0, "solver_residual": 0.0}
+
+    def of(self, contact: Contact, direction: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Displacements and nodal forces (3 N,) for 1 N on ``contact`` in ``direction`` (3,)."""
+        key = (contact.name, *np.round(direction, 12).tolist())
+        if key not in self._known:
+            loads = unit_force(self._setup, direction, contact)
+            answer = solve(self._setup.model, loads, precondition=self._cycle)
+            self.facts = {
+                "solver_iterations": max(self.facts["solver_iterations"], answer.iterations),
+                "solver_residual": max(self.facts["solver_residual"], answer.residual),
+            }
+            self._known[key] = (answer.displacement, loads)
+        return self._known[key]
+
+    def with_rods(self, assembly: Assembly, force: FloatArray) -> Loaded:
+        """The state under ``force`` (3,), N, shared between the implant and the rods."""
+        mesh = self._setup.model.mesh
+        pairs = [(port, axis) for port in assembly.ports for axis in np.eye(3)]
+        solved = [self.of(port, axis) for port, axis in pairs]
+        matrix = np.array(
+            [[port.mean(mesh, u.reshape(-1, 3)) @ axis for u, _ in solved] for port, axis in pairs]
+        )
+        forces, facts = assembly.share_out(matrix, force)
+        displacement = np.zeros_like(solved[0][0])
+        applied = np.zeros_like(displacement)
+        for amount, (u, loads) in zip(forces.ravel(), solved, strict=True):
+            displacement += amount * u
+            applied += amount * loads
+        return Loaded(displacement, applied, {"fixation": facts})
 
 
 def _judge(
@@ -87,13 +136,13 @@ def _judge(
     cell: LatticeCell,
     config: StrengthConfig,
     case: LoadCase,
-    per_newton: FloatArray,
+    state: Loaded,
     facts: dict[str, Any],
 ) -> CaseResult:
     mesh = setup.model.mesh
     force_n = config.body_weight_n * case.body_weight_factor * config.load_share
     direction = field.build_from_patient[:3, :3] @ unit(case.direction_lps)
-    displacement = force_n * per_newton
+    displacement = state.displacement
     nodal = displacement.reshape(-1, 3)
     strain = setup.model.strain(displacement)
     metal_stress = element.von_mises(strain @ cell.metal)
@@ -110,7 +159,8 @@ def _judge(
         **dense,
         **strut,
         **_motion(setup, direction, force_n, nodal),
-        **_balance(setup, direction, force_n, nodal),
+        **_balance(setup, direction, force_n, nodal, state.applied.reshape(-1, 3)),
+        **state.rods,
         **facts,
         "source": case.source,
         "verified": case.verified,
@@ -215,10 +265,11 @@ def _motion(setup: ImplantModel, direction: FloatArray, force_n: float, nodal: F
     }
 
 
-def _balance(setup: ImplantModel, direction: FloatArray, force_n: float, nodal: FloatArray) -> dict[str, Any]:
+def _balance(
+    setup: ImplantModel, direction: FloatArray, force_n: float, nodal: FloatArray, applied: FloatArray
+) -> dict[str, Any]:
     """Reactions of each support, and what is missing to equilibrium of forces and moments."""
     mesh = setup.model.mesh
-    applied = force_n * unit_force(setup, direction).reshape(-1, 3)
     middle = mesh.points.mean(axis=0)
     force, moment = applied.sum(axis=0), np.cross(mesh.points - middle, applied).sum(axis=0)
     shares = {}
@@ -235,6 +286,7 @@ def _balance(setup: ImplantModel, direction: FloatArray, force_n: float, nodal: 
     arm = float(np.linalg.norm(np.ptp(mesh.points, axis=0)))
     return {
         "reactions": shares,
+        "share_of_load_to_bone_faces": sum(s["share_of_load"] for s in shares.values()),
         "force_residual_pct": 100.0 * float(np.linalg.norm(force)) / force_n,
         "moment_residual_pct": 100.0 * float(np.linalg.norm(moment)) / (force_n * arm),
     }

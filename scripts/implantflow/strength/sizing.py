@@ -52,6 +52,8 @@ def size_strut(
 ) -> dict[str, Any]:
     """Safety factor over the radii of the config, under the load case that governs the implant as designed.
 
+    Rods and screws carry nothing here: the strut must do without them.
+
     Parameters
     ----------
     field : Field

@@ -15,6 +15,7 @@ from implantflow.field.make import make_field
 from implantflow.geometry import FloatArray, invert_rigid
 from implantflow.jobs import Job, progress
 from implantflow.strength.agreement import grid_sensitivity, second_solution
+from implantflow.strength.construct import limitation
 from implantflow.strength.implant import ImplantModel, build_model
 from implantflow.strength.judge import CaseResult, governing, solve_cases
 from implantflow.strength.lattice_cell import LatticeCell, characterise
@@ -45,7 +46,8 @@ def homogenise_cell(job: Job) -> None:
 def strength_solid(job: Job) -> None:
     """Stress in the implant as designed, with a lattice of nominal density, and the strut it would need.
 
-    Reads ``cell``, ``cell_data``, ``implant`` (STL), ``regions`` and ``implant_json``; writes ``strength`` (JSON)
+    Reads ``cell``, ``cell_data``, ``implant`` (STL), ``regions``, ``implant_json`` and, where rods share the load,
+    ``plan``; writes ``strength`` (JSON)
     and ``view`` (npz).
     The build orientation is not chosen yet, so the cell's axes are taken along the patient's.
 
@@ -76,11 +78,12 @@ def strength_solid(job: Job) -> None:
     rods = strut_rods(regions)
     parts = voxelise(field, config.voxel_mm, more_dense=rods(None), density=cell.relative_density)
     progress("solving the load cases", done=0.5)
-    setup = build_model(field, regions, parts, cell, config)
+    corridors = _corridors(job, config)
+    setup = build_model(field, regions, parts, cell, config, corridors)
     results = solve_cases(setup, field, cell, config)
     progress("second solution and strut radii", done=0.8)
     figures = _figures(config, cell, setup, results) | second_solution(field, regions, parts, cell, config)
-    figures |= grid_sensitivity(field, regions, parts, cell, config, results)
+    figures |= grid_sensitivity(field, regions, parts, cell, config, results, corridors)
     figures |= size_strut(field, regions, rods, cell, config, results)
     figures |= {
         "stage": "solid",
@@ -95,8 +98,8 @@ def strength_solid(job: Job) -> None:
 def strength_final(job: Job) -> None:
     """Judge the implant with the field that will be built.
 
-    Reads ``field``, ``field_data``, ``cell``, ``cell_data``, ``implant`` (STL), ``regions`` and
-    ``strength_solid``; writes ``strength`` (JSON) and ``view`` (npz).
+    Reads ``field``, ``field_data``, ``cell``, ``cell_data``, ``implant`` (STL), ``regions``, ``strength_solid`` and,
+    where rods share the load, ``plan``; writes ``strength`` (JSON) and ``view`` (npz).
     The lattice's density is measured in the field, voxel by voxel, and the cell lies along the build axes.
 
     Raises
@@ -124,11 +127,12 @@ def strength_final(job: Job) -> None:
     progress("measuring the field voxel by voxel", done=0.0)
     parts = voxelise(field, config.voxel_mm)
     progress("solving the load cases", done=0.6)
-    setup = build_model(field, regions, parts, cell, config)
+    corridors = _corridors(job, config)
+    setup = build_model(field, regions, parts, cell, config, corridors)
     results = solve_cases(setup, field, cell, config)
     progress("second solution", done=0.9)
     figures = _figures(config, cell, setup, results) | second_solution(field, regions, parts, cell, config)
-    figures |= grid_sensitivity(field, regions, parts, cell, config, results)
+    figures |= grid_sensitivity(field, regions, parts, cell, config, results, corridors)
     figures |= {
         "stage": "final",
         "frame": "build_xyz; places in patient_lps",
@@ -185,6 +189,13 @@ def _regions(job: Job) -> tuple[dict[str, Any], str]:
             fix="run the implant stage again",
         )
     return regions, digest
+
+
+def _corridors(job: Job, config: StrengthConfig) -> list[dict[str, Any]] | None:
+    """Screws of the plan, where rods and screws share the load."""
+    if config.fixation is None:
+        return None
+    return list(read_json(job.input("plan"))["corridors"])
 
 
 def _use_threads(threads: int) -> None:
@@ -245,7 +256,8 @@ def _figures(
         },
         "limitations": [
             f"{config.exclude_elements} layers of elements beside loaded and supported faces are not judged",
-            "faces are bonded to an elastic bed; gaps, friction, screws, rods and cables carry nothing",
+            "faces are bonded to an elastic bed; gaps, friction and cables carry nothing",
+            limitation(config.fixation),
             f"strut stress is the {100 * config.strut_stress_quantile:g} % quantile of the cell's metal under the "
             "homogenised stress averaged over one cell; struts cut at the surface are not resolved",
             "linear elastic, static loads compared with a fatigue strength",
