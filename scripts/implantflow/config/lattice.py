@@ -73,8 +73,9 @@ class LatticeConfig(Section):
         default=None,
         description="Name of a preset in config/lattices (without .yaml) that fills cell, cell_mm and strut_mm.",
     )
-    cell: Literal["diamond", "gyroid"] = Field(
-        description="Periodic cell. diamond: round struts; gyroid: skeletal, one labyrinth solid."
+    cell: Literal["diamond", "rhombic_dodecahedron", "gyroid", "gyroid_sheet"] = Field(
+        description="Periodic cell. diamond, rhombic_dodecahedron: round struts; gyroid: skeletal, one labyrinth "
+        "solid; gyroid_sheet: a wall between two labyrinths."
     )
     cell_mm: float = Field(
         description="Edge of the cubic cell (mm); a whole, even number of layers and of 5 um units.",
@@ -82,7 +83,7 @@ class LatticeConfig(Section):
         le=6.0,
     )
     strut_mm: float = Field(
-        description="Strut diameter (mm). For the gyroid: diameter of the sphere that fits the thinnest place.",
+        description="Strut diameter (mm). For the gyroids: diameter of the sphere that fits the thinnest place.",
         ge=0.2,
         le=1.5,
     )

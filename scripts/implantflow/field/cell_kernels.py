@@ -71,10 +71,13 @@ def strut_values(
 
 
 @kernel
-def gyroid_value(cell_mm: float, iso: float, floor: float, x: float, y: float, z: float) -> float:
-    """First-order distance in mm to the skeletal gyroid's surface, negative inside the metal.
+def gyroid_value(
+    sheet: bool, cell_mm: float, iso: float, floor: float, x: float, y: float, z: float
+) -> float:
+    """First-order distance in mm to the gyroid's surface, negative inside the metal.
 
-    Metal is where G = sin x cos y + sin y cos z + sin z cos x exceeds ``iso``. G is divided by the length of
+    With G = sin x cos y + sin y cos z + sin z cos x, metal is where G exceeds ``iso`` (skeletal) or where |G| is below
+    it (``sheet``). G is divided by the length of
     its gradient, kept above ``floor`` so that the value stays smooth where the gradient vanishes.
     """
     w = 2.0 * math.pi / cell_mm
@@ -86,11 +89,14 @@ def gyroid_value(cell_mm: float, iso: float, floor: float, x: float, y: float, z
     gy = cy * cz - sx * sy
     gz = cz * cx - sy * sz
     slope = math.sqrt(gx * gx + gy * gy + gz * gz)
-    return (iso - g) / (w * max(slope, floor))
+    inside = iso - abs(g) if sheet else g - iso
+    return -inside / (w * max(slope, floor))
 
 
 @kernel
-def gyroid_values(cell_mm: float, iso: float, floor: float, points: FloatArray, out: FloatArray) -> None:
+def gyroid_values(
+    sheet: bool, cell_mm: float, iso: float, floor: float, points: FloatArray, out: FloatArray
+) -> None:
     """:func:`gyroid_value` of (N, 3) ``points`` in mm."""
     for n in range(points.shape[0]):
-        out[n] = gyroid_value(cell_mm, iso, floor, points[n, 0], points[n, 1], points[n, 2])
+        out[n] = gyroid_value(sheet, cell_mm, iso, floor, points[n, 0], points[n, 1], points[n, 2])

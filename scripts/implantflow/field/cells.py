@@ -7,8 +7,14 @@
     Skeletal (one labyrinth solid) gyroid, G > iso. ``strut_mm`` is the diameter of the largest sphere that
     fits inside the metal at the thinnest place of a strut (the midpoint of an edge of the srs net, where
     G = sqrt 2). The value is the first-order distance (G - iso)/|grad G|.
+``gyroid_sheet``
+    Wall about the gyroid surface, |G| < iso, with two labyrinths of void. ``strut_mm`` is the diameter of the largest
+    sphere that fits the wall where it is thinnest (the flat points of the surface, where G is steepest).
+``rhombic_dodecahedron``
+    Strut cell: round struts along the edges of the rhombic dodecahedra that fill space, one dodecahedron inscribed in
+    the cube of edge ``cell_mm`` (its four-edged corners in the middles of the cube's faces), 32 struts a cube.
 
-Both have the period ``cell_mm`` along x, y and z with the origin at (0, 0, 0) of the frame they are used in.
+All have the period ``cell_mm`` along x, y and z with the origin at (0, 0, 0) of the frame they are used in.
 """
 
 from __future__ import annotations
@@ -25,13 +31,15 @@ from implantflow.errors import GeometryError
 FloatArray = NDArray[np.float64]
 
 #: Cells that exist; strut cells can also be exported as beams.
-CELLS = ("diamond", "gyroid")
-STRUT_CELLS = ("diamond",)
+CELLS = ("diamond", "rhombic_dodecahedron", "gyroid", "gyroid_sheet")
+STRUT_CELLS = ("diamond", "rhombic_dodecahedron")
 
 #: Bins along each edge of the cell for finding the nearest strut.
 _BINS = 8
 #: Smallest slope used in the gyroid's first-order distance; on its surface the slope is above 0.5.
 _GYROID_SLOPE_FLOOR = 0.4
+#: G at the middle of an edge of the srs net; a sheet up to this level has closed its pores.
+GYROID_SADDLE = math.sqrt(2.0)
 
 
 def _check(cell: str, cell_mm: float, strut_mm: float) -> None:
@@ -41,6 +49,11 @@ def _check(cell: str, cell_mm: float, strut_mm: float) -> None:
         raise GeometryError(
             f"a strut of {strut_mm} mm does not fit a {cell} cell of {cell_mm} mm",
             fix="the strut must be thinner than half the cell",
+        )
+    if cell == "gyroid_sheet" and gyroid_sheet_iso(cell_mm, strut_mm) >= GYROID_SADDLE:
+        raise GeometryError(
+            f"walls of {strut_mm} mm close the pores of a gyroid sheet of {cell_mm} mm",
+            fix="the wall must be thinner than a third of the cell",
         )
 
 
@@ -55,6 +68,15 @@ def strut_axes(cell: str) -> FloatArray:
     """
     if cell not in STRUT_CELLS:
         raise GeometryError(f"the {cell} cell is not made of struts")
+    if cell == "rhombic_dodecahedron":
+        # Every corner where three rhombs meet (tetrahedral hole of the cubic packing) has four edges to corners where
+        # four meet (octahedral holes), one for each sign pattern of an even number of steps back.
+        three = np.stack(np.meshgrid(*[[0.25, 0.75]] * 3, indexing="ij"), -1).reshape(-1, 3)
+        steps = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 4.0
+        # Octahedral holes have an odd number of half steps from a lattice point of the packing.
+        sign = np.where(np.round((three.sum(1) + 0.75) * 2.0) % 2 == 1, 1.0, -1.0)
+        foot = np.repeat(three, 4, axis=0)
+        return np.stack([foot, foot + np.repeat(sign, 4)[:, None] * np.tile(steps, (8, 1))], axis=1)
     corners = np.array([[0, 0, 0], [0, 2, 2], [2, 0, 2], [2, 2, 0]]) / 4.0
     bonds = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 4.0
     starts = np.repeat(corners, 4, axis=0)
@@ -89,20 +111,40 @@ def strut_table(cell: str) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.in
     return segments, starts.astype(np.int64), members.astype(np.int64), _BINS
 
 
-@lru_cache(maxsize=32)
-def gyroid_iso(cell_mm: float, strut_mm: float) -> float:
-    """Level of the gyroid function at which the strut's thinnest place holds a sphere of ``strut_mm``.
-
-    A sphere about the midpoint m lies in G > iso as long as iso is at most the least G on it.
-    """
-    middle = np.array([0.0, math.pi / 2.0, math.pi / 4.0])  # a saddle of G: value sqrt 2, no slope
+def _sphere_about(middle: FloatArray, cell_mm: float, strut_mm: float) -> FloatArray:
+    """Values of G (20 000,) on a sphere of diameter ``strut_mm`` about a point in radians of the cell."""
     n = 20_000
     height = 1.0 - (2.0 * np.arange(n) + 1.0) / n
     turn = math.pi * (3.0 - math.sqrt(5.0)) * np.arange(n)
     ring = np.sqrt(1.0 - height**2)
     sphere = np.column_stack([ring * np.cos(turn), ring * np.sin(turn), height])
     x, y, z = (middle + math.pi * strut_mm / cell_mm * sphere).T
-    return float((np.sin(x) * np.cos(y) + np.sin(y) * np.cos(z) + np.sin(z) * np.cos(x)).min())
+    return np.asarray(np.sin(x) * np.cos(y) + np.sin(y) * np.cos(z) + np.sin(z) * np.cos(x))
+
+
+@lru_cache(maxsize=256)
+def gyroid_sheet_iso(cell_mm: float, strut_mm: float) -> float:
+    """Level of |G| at which the wall's thinnest place, the flat point at the origin, holds a sphere of ``strut_mm``."""
+    return float(_sphere_about(np.zeros(3), cell_mm, strut_mm).max())
+
+
+@lru_cache(maxsize=256)
+def gyroid_iso(cell_mm: float, strut_mm: float) -> float:
+    """Level of the gyroid function at which the strut's thinnest place holds a sphere of ``strut_mm``.
+
+    A sphere about the midpoint m lies in G > iso as long as iso is at most the least G on it.
+    """
+    middle = np.array([0.0, math.pi / 2.0, math.pi / 4.0])  # a saddle of G: value sqrt 2, no slope
+    return float(_sphere_about(middle, cell_mm, strut_mm).min())
+
+
+def level_of(cell: str, cell_mm: float, strut_mm: float) -> float:
+    """What the kernels compare with: strut radius in mm, or the level of the gyroid's G."""
+    if cell == "gyroid":
+        return gyroid_iso(cell_mm, strut_mm)
+    if cell == "gyroid_sheet":
+        return gyroid_sheet_iso(cell_mm, strut_mm)
+    return strut_mm / 2.0
 
 
 def cell_value(cell: str, cell_mm: float, strut_mm: float, points_mm: ArrayLike) -> FloatArray:
@@ -117,7 +159,7 @@ def cell_value(cell: str, cell_mm: float, strut_mm: float, points_mm: ArrayLike)
     Returns
     -------
     (N,) float array
-        Signed distance (diamond) or first-order distance (gyroid) in mm, negative inside metal.
+        Signed distance (strut cells) or first-order distance (gyroids) in mm, negative inside metal.
 
     Raises
     ------
@@ -129,9 +171,10 @@ def cell_value(cell: str, cell_mm: float, strut_mm: float, points_mm: ArrayLike)
 
     points = np.ascontiguousarray(points_mm, dtype=np.float64)
     out = np.empty(len(points))
-    if cell == "gyroid":
-        iso = gyroid_iso(cell_mm, strut_mm)
-        cell_kernels.gyroid_values(cell_mm, iso, _GYROID_SLOPE_FLOOR, points, out)
+    if cell not in STRUT_CELLS:
+        iso = level_of(cell, cell_mm, strut_mm)
+        sheet = cell == "gyroid_sheet"
+        cell_kernels.gyroid_values(sheet, cell_mm, iso, _GYROID_SLOPE_FLOOR, points, out)
     else:
         segments, starts, members, bins = strut_table(cell)
         cell_kernels.strut_values(segments, starts, members, bins, cell_mm, strut_mm / 2.0, points, out)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.field.cells import STRUT_CELLS, gyroid_iso, strut_table
+from implantflow.field.cells import STRUT_CELLS, level_of, strut_table
 from implantflow.field.columns import Columns
 from implantflow.geometry import FloatArray
 
@@ -50,9 +50,9 @@ def _kernel_arguments(dense: DenseData | None, lattice: Lattice) -> tuple[Any, .
     cell, cell_mm, strut_mm = lattice
     strut = cell in STRUT_CELLS
     table = strut_table(cell if strut else STRUT_CELLS[0])
-    level = strut_mm / 2.0 if strut else gyroid_iso(cell_mm, strut_mm)
+    level = level_of(cell, cell_mm, strut_mm)
     nothing = (np.zeros((0, 1, 1), dtype=np.int16), np.zeros(3), np.ones(3))
-    return (*(dense or nothing), strut, *table, cell_mm, level)
+    return (*(dense or nothing), strut, cell == "gyroid_sheet", *table, cell_mm, level)
 
 
 def volumes_of(

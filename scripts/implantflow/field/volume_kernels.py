@@ -35,6 +35,7 @@ def grid_value(
 @kernel
 def is_metal(
     strut_cell: bool,
+    sheet: bool,
     segments: FloatArray,
     bin_starts: IntArray,
     members: IntArray,
@@ -49,7 +50,7 @@ def is_metal(
     if strut_cell:
         d2 = strut_distance2(segments, bin_starts, members, bins, x / cell_mm, y / cell_mm, z / cell_mm)
         return d2 * cell_mm * cell_mm < level * level
-    return gyroid_value(cell_mm, level, 1.0, x, y, z) < 0.0
+    return gyroid_value(sheet, cell_mm, level, 1.0, x, y, z) < 0.0
 
 
 @kernel
@@ -58,6 +59,7 @@ def _kind(
     dense_origin: FloatArray,
     dense_spacing: FloatArray,
     strut_cell: bool,
+    sheet: bool,
     segments: FloatArray,
     bin_starts: IntArray,
     members: IntArray,
@@ -71,7 +73,7 @@ def _kind(
     """Class of a point inside the solid: 1 porous void, 2 lattice metal, 3 dense."""
     if dense.shape[0] > 0 and grid_value(dense, dense_origin, dense_spacing, x, y, z) < 0.0:
         return 3
-    if is_metal(strut_cell, segments, bin_starts, members, bins, cell_mm, level, x, y, z):
+    if is_metal(strut_cell, sheet, segments, bin_starts, members, bins, cell_mm, level, x, y, z):
         return 2
     return 1
 
@@ -87,6 +89,7 @@ def label_columns(
     dense_origin: FloatArray,
     dense_spacing: FloatArray,
     strut_cell: bool,
+    sheet: bool,
     segments: FloatArray,
     bin_starts: IntArray,
     members: IntArray,
@@ -111,6 +114,7 @@ def label_columns(
                         dense_origin,
                         dense_spacing,
                         strut_cell,
+                        sheet,
                         segments,
                         bin_starts,
                         members,
@@ -138,6 +142,7 @@ def count_columns(
     dense_origin: FloatArray,
     dense_spacing: FloatArray,
     strut_cell: bool,
+    sheet: bool,
     segments: FloatArray,
     bin_starts: IntArray,
     members: IntArray,
@@ -169,6 +174,7 @@ def count_columns(
                             dense_origin,
                             dense_spacing,
                             strut_cell,
+                            sheet,
                             segments,
                             bin_starts,
                             members,
