@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -96,6 +98,19 @@ def slicing(work: Path) -> list[Cost]:
     return found
 
 
+def strength() -> list[Cost]:
+    """One load case of an implant-like body on 2 mm hexahedra, imports and input files included."""
+    solver = Path(__file__).parent / "peers" / "strength_solver.py"
+    elements = int(subprocess.run([sys.executable, solver, "count"], capture_output=True, check=True).stdout)
+    found = [run("strength", "implantflow", peer(solver.name, "implantflow"), work=elements)]
+    if shutil.which("ccx"):
+        note = "C3D8I, iterative Cholesky, one core"
+        found.append(
+            run("strength", "CalculiX", peer(solver.name, "calculix"), work=elements, repeats=1, note=note)
+        )
+    return found
+
+
 def meshed_lattice(path: Path) -> str:
     """A 20 mm cube of the same diamond lattice as triangles at 0.1 mm, for the peers that need a mesh."""
     import numpy as np
@@ -132,7 +147,7 @@ def main() -> None:
     work = OUT / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    costs = ingest(work) + slicing(work)
+    costs = ingest(work) + slicing(work) + strength()
     shutil.rmtree(work)
     first = {cost.group: cost for cost in reversed(costs)}
     rows = [

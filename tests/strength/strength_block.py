@@ -24,14 +24,16 @@ SETTINGS: dict[str, Any] = {
     "fatigue_dense": {
         "strength_mpa": 200.0,
         "cycles": 1e7,
-        "surface": "as built",
+        "surface": "as_built",
+        "hip": False,
         "source": "a test",
         "verified": False,
     },
     "fatigue_strut": {
         "strength_mpa": 200.0,
         "cycles": 1e7,
-        "surface": "as built",
+        "surface": "as_built",
+        "hip": False,
         "source": "a test",
         "verified": False,
     },

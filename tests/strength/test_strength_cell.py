@@ -104,10 +104,26 @@ def test_density_exponent_is_that_of_bending() -> None:
         metal_share[strut] = occupancy("diamond", 2.5, strut, 16)
         return metal_share[strut]
 
-    c, n, samples = homogenise.density_exponent(cell, METAL, [0.57, 0.67, 0.77])
+    samples = homogenise.density_samples(cell, METAL, [0.57, 0.67, 0.77])
+    c, n = homogenise.density_law(samples)
     assert 1.8 < n < 2.6
     assert 0.3 < c < 1.5
     assert [s["relative_density"] for s in samples] == sorted(s["relative_density"] for s in samples)
+
+
+def test_density_law_is_exact_on_a_power_law() -> None:
+    samples = [{"relative_density": d, "relative_modulus": 0.8 * d**2.1} for d in (0.1, 0.2, 0.4)]
+    assert homogenise.density_law(samples) == pytest.approx((0.8, 2.1))
+
+
+def test_cells_are_cubic_and_a_stretched_one_is_not() -> None:
+    for name in ("diamond", "rhombic_dodecahedron", "gyroid", "gyroid_sheet"):
+        elasticity = homogenise.homogenise(occupancy(name, 2.5, 0.6, 16), METAL).elasticity
+        assert homogenise.cubic_deviation(elasticity) < 1e-6, name
+    columns = np.zeros((8, 8, 8))
+    columns[:, 2:6, 2:6] = 1.0
+    elasticity = homogenise.homogenise(columns, METAL, filler=0.05).elasticity
+    assert homogenise.cubic_deviation(elasticity) > 0.1
 
 
 def test_no_stiffness_is_refused() -> None:

@@ -128,7 +128,9 @@ def test_two_paths_share_like_springs_in_parallel(room: Room) -> None:
     frame = Frame()
     tips = []
     for z in (45.0, -15.0):
-        nodes = [frame.node(np.array([10.0, y, z])) for y in (30.0, *(20 - (n + 0.5) * 5.0 for n in range(8)))]
+        nodes = [
+            frame.node(np.array([10.0, y, z])) for y in (30.0, *(20 - (n + 0.5) * 5.0 for n in range(8)))
+        ]
         for one, other in itertools.pairwise(nodes):
             frame.beam("screw", one, other, 6.5, 110e3)
         tips.append(nodes)

@@ -135,6 +135,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         Row("stiffness_n_per_mm", "Least stiffness", "kN/mm", 1, 1e-3),
         Row("elements", "Finite elements", "", 0),
         Row("solver_agreement_pct", "Difference to the independent check", "%", 2),
+        Row("calculix.agreement_pct", "Difference to CalculiX (reactions, displacement)", "%", 2),
     ),
     "release": (
         Row("revision", "Released revision"),
@@ -282,6 +283,8 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
                     Limit(">=", config="strength.safety_factor_min"),
                 ),
                 Row("stiffness_n_per_mm", "Stiffness", "kN/mm", 1, 1e-3),
+                Row("share_of_load_to_bone_faces", "To bone through the faces", "%", 0, 100.0),
+                Row("fixation.share_of_screws_in_pelvis", "To bone through rods and screws", "%", 0, 100.0),
                 Row("verified", "Load verified"),
             ),
         ),

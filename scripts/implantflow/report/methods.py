@@ -48,7 +48,8 @@ _TEXTS: dict[str, str] = {
     "periodic cell. Density, pores, throats and struts are measured from this field, the same one that is sliced.",
     "strength": "The cell's stiffness is computed by finite elements on the field (periodic homogenisation); the "
     "implant is then loaded with that material in its porous region. Linear elastic; stresses are compared with a "
-    "fatigue strength. Loads, material and supports are the case's own.",
+    "fatigue strength. Loads, material and supports are the case's own. Where rods and screws are given they share the "
+    "load as a frame of beams.",
     "build": "Every layer is cut from the field at the layer height. Contours and hatches are written as binary CLI "
     "(Common Layer Interface 2.0); beam settings go beside it as themes, since CLI carries geometry only. The file is "
     "read back by a reader that shares no code with the writer. The vendor's software makes the machine's own file "

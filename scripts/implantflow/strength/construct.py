@@ -205,7 +205,9 @@ def _wall(mesh: Mesh, name: str, half: tuple[FloatArray, FloatArray], radius_mm:
     one = unit(np.cross(along, helper))
     other = np.cross(along, one)
     angle = 2 * np.pi * np.arange(_AROUND) / _AROUND
-    ring = (radius_mm + 0.5 * mesh.grid.voxel_mm) * (np.outer(np.cos(angle), one) + np.outer(np.sin(angle), other))
+    ring = (radius_mm + 0.5 * mesh.grid.voxel_mm) * (
+        np.outer(np.cos(angle), one) + np.outer(np.sin(angle), other)
+    )
     count = max(2, round(2 * reach / mesh.grid.voxel_mm))
     places = middle + np.outer(((np.arange(count) + 0.5) / count * 2 - 1) * reach, along)
     points = (places[:, None, :] + ring[None]).reshape(-1, 3)

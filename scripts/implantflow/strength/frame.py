@@ -11,7 +11,9 @@ from implantflow.geometry import FloatArray, unit
 POISSON = 0.34
 
 
-def beam_matrix(start_mm: FloatArray, end_mm: FloatArray, diameter_mm: float, modulus_mpa: float) -> FloatArray:
+def beam_matrix(
+    start_mm: FloatArray, end_mm: FloatArray, diameter_mm: float, modulus_mpa: float
+) -> FloatArray:
     """Stiffness (12, 12) of a round beam: three displacements and three rotations of start, then of end."""
     axis = np.asarray(end_mm) - np.asarray(start_mm)
     length = float(np.linalg.norm(axis))

@@ -177,6 +177,19 @@ def engineering_constants(elasticity: FloatArray) -> dict[str, float]:
     }
 
 
+def cubic_deviation(elasticity: FloatArray) -> float:
+    """Distance of an elasticity matrix from its nearest cubic one (same axes), as a share of its own size.
+
+    Zero for a cell whose three axes are alike and that couples no shear to anything else.
+    """
+    c = np.asarray(elasticity)
+    cubic = np.zeros((6, 6))
+    cubic[:3, :3] = (c[0, 1] + c[0, 2] + c[1, 2]) / 3.0
+    cubic[np.arange(3), np.arange(3)] = np.trace(c[:3, :3]) / 3.0
+    cubic[np.arange(3, 6), np.arange(3, 6)] = np.trace(c[3:, 3:]) / 3.0
+    return float(np.linalg.norm(c - cubic) / np.linalg.norm(c))
+
+
 def modulus_along(elasticity: FloatArray, direction: FloatArray) -> float:
     """Young's modulus in ``direction`` (3,)."""
     d = np.asarray(direction, dtype=np.float64)
@@ -251,10 +264,10 @@ def _moduli(elasticity: FloatArray) -> FloatArray:
     return np.array([constants["e_z"], constants["shear_xy"]])
 
 
-def density_exponent(
+def density_samples(
     occupancy: Callable[[float], FloatArray], metal: FloatArray, struts_mm: list[float]
-) -> tuple[float, float, list[dict[str, float]]]:
-    """Fit E_z / E_metal = C * relative density ** n over a few strut sizes.
+) -> list[dict[str, float]]:
+    """Modulus against density over a few strut sizes.
 
     Parameters
     ----------
@@ -263,24 +276,29 @@ def density_exponent(
 
     Returns
     -------
-    c, n : float
     samples : list of dict
-        Strut, relative density, relative modulus. The two mixing rules are averaged at one resolution, so this
-        serves to scale stiffness with density, not to state it.
+        Strut, relative density, relative modulus with the half distance of the two mixing rules. Their mean at one
+        resolution serves to scale stiffness with density, not to state it.
     """
     modulus = 1.0 / float(np.linalg.inv(metal)[2, 2])
     samples = []
     for strut in struts_mm:
         share = occupancy(strut)
-        values = [_moduli(homogenise(share**power, metal).elasticity)[0] for power in (1, 2)]
+        upper, lower = (_moduli(homogenise(share**power, metal).elasticity)[0] / modulus for power in (1, 2))
         samples.append(
             {
                 "strut_mm": strut,
                 "relative_density": float(share.mean()),
-                "relative_modulus": float(np.mean(values)) / modulus,
+                "relative_modulus": 0.5 * (upper + lower),
+                "half_range": 0.5 * (upper - lower),
             }
         )
+    return samples
+
+
+def density_law(samples: list[dict[str, float]]) -> tuple[float, float]:
+    """C and n of E / E_metal = C * relative density ** n (Gibson and Ashby), fitted on logarithms."""
     x = np.log([s["relative_density"] for s in samples])
     y = np.log([s["relative_modulus"] for s in samples])
     n, offset = np.polyfit(x, y, 1)
-    return float(np.exp(offset)), float(n), samples
+    return float(np.exp(offset)), float(n)

@@ -16,8 +16,13 @@ from implantflow.geometry import FloatArray
 from implantflow.strength import element, homogenise
 from implantflow.strength.localise import StrutStress
 
-#: Strut sizes, as a share of the nominal one, that show how stiffness goes with density.
-STRUT_STEPS = (0.85, 1.0, 1.15)
+#: Strut sizes, as a share of the nominal one, of the curve of stiffness against density; the middle three give the
+#: exponent by which the implant's model scales stiffness near the nominal density.
+STRUT_STEPS = (0.7, 0.85, 1.0, 1.15, 1.3)
+NEAR = slice(1, 4)
+
+#: Largest deviation of a cell's elasticity from a cubic one; beyond it one modulus along z does not describe it.
+CUBIC_MAX = 0.01
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,12 @@ def characterise(config: CellConfig, cell: str, cell_mm: float, strut_mm: float)
         return occupancy(cell, cell_mm, strut, voxels)
 
     elasticity, unit_cell, study = homogenise.converge(lambda voxels: share(strut_mm, voxels), metal, n)
-    coefficient, exponent, samples = homogenise.density_exponent(
+    samples = homogenise.density_samples(
         lambda strut: share(strut, n // 2), metal, [step * strut_mm for step in STRUT_STEPS]
     )
+    coefficient, wide = homogenise.density_law(samples)
+    _, exponent = homogenise.density_law(samples[NEAR])
+    deviation = homogenise.cubic_deviation(elasticity)
     struts = StrutStress.of(unit_cell, metal, config.strut_stress_quantile)
     constants = homogenise.engineering_constants(elasticity)
     facts = {
@@ -111,7 +119,14 @@ def characterise(config: CellConfig, cell: str, cell_mm: float, strut_mm: float)
         "elasticity_gpa": elasticity / 1000.0,
         "elasticity_order": ["xx", "yy", "zz", "yz", "xz", "xy"],
         "levels": [_level(level) for level in study["levels"]],
-        "gibson_ashby": {"coefficient": coefficient, "exponent": exponent, "samples": samples},
+        "cubic_deviation": deviation,
+        "cubic": deviation <= CUBIC_MAX,
+        "gibson_ashby": {
+            "coefficient": coefficient,
+            "exponent": wide,
+            "exponent_near_nominal": exponent,
+            "samples": samples,
+        },
         "stress_concentration": struts.concentration(),
     }
     return LatticeCell(metal, elasticity, unit_cell.relative_density, exponent, struts, facts)

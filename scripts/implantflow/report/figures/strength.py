@@ -1,0 +1,218 @@
+"""Pictures of strength: the cell's stiffness, the implant's displacement and stress, how safe its struts are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.report import canvas, palette, svgplot
+from implantflow.report.figures import base
+from implantflow.report.figures.anatomy import four_views
+from implantflow.report.figures.base import Context, Figure, Float
+from implantflow.report.meshes import Mesh
+from implantflow.report.palette import Rgb
+from implantflow.report.views import Part
+
+_VIEWS = ("anterior", "left lateral", "posterior")
+_NOT_JUDGED: Rgb = (205, 205, 205)
+_BLUE, _ORANGE, _GREEN = "#0072b2", "#d55e00", "#00795a"
+
+#: Safety factors above this are all shown alike.
+_SAFE_ENOUGH = 5.0
+
+
+def stiffness_of_cell(context: Context) -> list[Figure]:
+    """Modulus against density with the fitted law, and modulus against direction."""
+    facts = context.files.json("strength/cell.json")
+    if not facts or "elasticity_gpa" not in facts:
+        return []
+    return [f for f in (_gibson_ashby(facts), _anisotropy(facts)) if f is not None]
+
+
+def _gibson_ashby(facts: Mapping[str, Any]) -> Figure | None:
+    law = facts.get("gibson_ashby") or {}
+    samples = law.get("samples") or []
+    if len(samples) < 2 or "half_range" not in samples[0]:
+        return None
+    density = np.array([s["relative_density"] for s in samples])
+    modulus = np.array([s["relative_modulus"] for s in samples])
+    half = np.array([s["half_range"] for s in samples])
+    fine = np.linspace(density.min(), density.max(), 40)
+    fit = law["coefficient"] * fine ** law["exponent"]
+    words = f"E/Es = {law['coefficient']:.2f} ρ^{law['exponent']:.2f}"
+    lines = [svgplot.Line(100 * fine, 100 * fit, _BLUE, words)]
+    for x, y, reach in zip(100 * density, 100 * modulus, 100 * half, strict=True):
+        lines.append(svgplot.Line(np.array([x, x]), np.array([y - reach, y + reach]), _ORANGE))
+        lines.append(svgplot.Line(np.array([x - 0.35, x + 0.35]), np.array([y, y]), _ORANGE))
+    title = "Stiffness against density"
+    svg = svgplot.plot(title, "metal, % of the volume", "modulus, % of the metal's", lines).encode()
+    caption = (
+        f"The {facts['cell']} cell with five struts; bars: range of the two ways to fill a voxel that is partly metal, "
+        f"at half the resolution. At the case's own strut, carried on to voxels of size zero: "
+        f"{facts['effective_modulus_gpa']:.2f} GPa ± {facts['error_pct']:.1f} %."
+    )
+    return Figure("gibson-ashby", title, caption, title, "image/svg+xml", svg)
+
+
+def _anisotropy(facts: Mapping[str, Any]) -> Figure:
+    compliance = np.linalg.inv(np.array(facts["elasticity_gpa"], dtype=np.float64))
+    angle = np.radians(np.linspace(0.0, 180.0, 181))
+    flat = np.stack([np.sin(angle), np.zeros_like(angle), np.cos(angle)], axis=1)
+    steep = np.stack([np.sin(angle) / np.sqrt(2), np.sin(angle) / np.sqrt(2), np.cos(angle)], axis=1)
+    degrees = np.degrees(angle)
+    lines = [
+        svgplot.Line(degrees, modulus_along(compliance, flat), _BLUE, "towards x"),
+        svgplot.Line(degrees, modulus_along(compliance, steep), _ORANGE, "towards x = y", "5 3"),
+    ]
+    title = "Stiffness against direction"
+    svg = svgplot.plot(title, "angle from the cell's z axis, degrees", "Young's modulus, GPa", lines).encode()
+    zener = facts["constants"]["zener"]
+    off = facts.get("cubic_deviation")
+    caption = (
+        f"Young's modulus of the cell from its whole elasticity tensor; anisotropy 2 C44/(C11-C12) = {zener:.2f} "
+        "(1 would be alike in all directions)"
+        + (f"; the tensor is cubic to {100 * off:.2g} %." if off is not None else ".")
+    )
+    return Figure("anisotropy", title, caption, title, "image/svg+xml", svg)
+
+
+def modulus_along(compliance: Float, directions: Float) -> Float:
+    """Young's modulus (N,) along unit ``directions`` (N, 3) from a compliance matrix (6, 6), order xx yy zz yz xz xy."""
+    x, y, z = directions.T
+    stress = np.stack([x * x, y * y, z * z, y * z, x * z, x * y], axis=1)
+    return np.asarray(1.0 / np.einsum("ni,ij,nj->n", stress, compliance, stress))
+
+
+def on_the_implant(context: Context) -> list[Figure]:
+    """Displacement, stress and safety of the governing load case on the implant's surface."""
+    implant = context.files.mesh("implant/implant.stl")
+    which = "final" if context.files.exists("strength/final/view.npz") else "solid"
+    facts = context.files.json(f"strength/{which}/strength.json") or {}
+    if implant is None or not context.files.exists(f"strength/{which}/view.npz"):
+        return []
+    with np.load(context.files.path(f"strength/{which}/view.npz"), allow_pickle=False) as arrays:
+        view = {key: np.asarray(arrays[key], dtype=np.float64) for key in arrays.files}
+    at = _elements_at(view, implant)
+    case = f"{which}, {facts.get('governing_load_case', 'governing load case')}"
+    found = [_moved(context, implant, view, at, case)]
+    if {"fatigue_dense", "fatigue_strut"} <= facts.keys():
+        found.append(_safety(context, implant, view, at, facts, case))
+    return found
+
+
+def _elements_at(view: Mapping[str, Float], mesh: Mesh) -> NDArray[np.int64]:
+    """(N,) flat index of the element that holds or is nearest to each vertex of a mesh in patient LPS."""
+    from scipy.ndimage import distance_transform_edt
+
+    grid_from_patient = np.linalg.inv(view["patient_from_grid"])
+    points = mesh.vertices @ grid_from_patient[:3, :3].T + grid_from_patient[:3, 3]
+    place = np.floor((points - view["origin_mm"]) / view["spacing_mm"]).astype(np.int64)[:, ::-1]
+    filled = (view["dense_share"] + view["porous_share"]) > 0
+    place = np.clip(place, 0, np.array(filled.shape) - 1)
+    nearest = distance_transform_edt(~filled, return_distances=False, return_indices=True)
+    k, j, i = (axis[tuple(place.T)] for axis in nearest)
+    return np.asarray(np.ravel_multi_index((k, j, i), filled.shape))
+
+
+def _moved(
+    context: Context, implant: Mesh, view: Mapping[str, Float], at: NDArray[np.int64], case: str
+) -> Figure:
+    moved = 1000.0 * view["displacement_mm"].ravel()[at]
+    stress = np.where(view["dense_share"] >= 0.5, view["von_mises_mpa"], view["strut_mpa"]).ravel()[at]
+    judged = view["judged"].ravel()[at] > 0
+    top = float(np.percentile(stress[judged], 99.5)) if judged.any() else 1.0
+    rows = []
+    for values, limit, unit, shown in (
+        (moved, float(moved.max()), "µm", np.ones(len(moved), dtype=bool)),
+        (stress, top, "MPa", judged),
+    ):
+        colours = palette.sequential(values, 0.0, limit) / 255.0
+        colours[~shown] = palette.unit_rgb(_NOT_JUDGED)
+        image = four_views([Part(implant, colours)], [implant], _VIEWS, 400, 320)
+        what = (
+            "displacement"
+            if unit == "µm"
+            else "von Mises stress of the metal (dense parts; struts in the lattice)"
+        )
+        rows.append(
+            canvas.colour_bar(image, palette.SEQUENTIAL, "0", f"{limit / 2:.0f}", f"{limit:.0f} {unit}", what)
+        )
+    image = canvas.legend(canvas.column(rows), [("beside a loaded or held face: not judged", _NOT_JUDGED)])
+    return base.finish(
+        context,
+        "strength-surface",
+        f"Displacement and stress on the implant ({case})",
+        "Each point shows the finite element under it. The displacement includes that of the elastic beds which "
+        "stand for bone. Stress colours end at the 99.5th percentile of the judged surface.",
+        "The implant from three sides, coloured by displacement above and by von Mises stress below.",
+        image,
+    )
+
+
+def _safety(
+    context: Context,
+    implant: Mesh,
+    view: Mapping[str, Float],
+    at: NDArray[np.int64],
+    facts: Mapping[str, Any],
+    case: str,
+) -> Figure:
+    dense = view["dense_share"] >= 0.5
+    stress = np.where(dense, view["von_mises_mpa"], view["strut_mpa"])
+    strength = np.where(dense, facts["fatigue_dense"]["strength_mpa"], facts["fatigue_strut"]["strength_mpa"])
+    factor = np.where(stress > 0, strength / np.maximum(stress, 1e-9), np.inf)
+    filled = (view["dense_share"] + view["porous_share"]) > 0
+    judged = (view["judged"] > 0) & filled
+
+    def paint(values: Float, shown: NDArray[np.bool_]) -> Float:
+        # Dark is little safety: the ramp is turned round.
+        colours = (
+            palette.sequential(_SAFE_ENOUGH - np.minimum(values, _SAFE_ENOUGH), 0.0, _SAFE_ENOUGH - 1.0)
+            / 255.0
+        )
+        colours[~shown] = palette.unit_rgb(_NOT_JUDGED)
+        return np.asarray(colours)
+
+    outside = paint(factor.ravel()[at], judged.ravel()[at])
+    surface = four_views([Part(implant, outside)], [implant], _VIEWS, 400, 320)
+    least = np.where(judged, factor, np.inf)
+    k, j, i = (int(n) for n in np.unravel_index(int(np.argmin(least)), least.shape))
+    panels = []
+    for name, cut in (
+        ("across z", np.s_[k]),
+        ("across y", np.s_[::-1, j]),
+        ("across x", np.s_[::-1, :, i]),
+    ):
+        colours = (255.0 * paint(factor[cut], judged[cut])).astype(np.uint8)
+        colours[~filled[cut]] = 255
+        repeat = max(1, round(380 / max(colours.shape[:2])))
+        image = np.ascontiguousarray(np.repeat(np.repeat(colours, repeat, axis=0), repeat, axis=1))
+        spacing = float(np.ravel(view["spacing_mm"])[0])
+        panels.append(canvas.titled(canvas.scale_bar(image, spacing / repeat, dark=False), name))
+    image = canvas.column([surface, canvas.row(panels)])
+    image = canvas.legend(image, [("beside a loaded or held face: not judged", _NOT_JUDGED)])
+    image = canvas.colour_bar(
+        image,
+        palette.SEQUENTIAL,
+        f"≥ {_SAFE_ENOUGH:g}",
+        "3",
+        "≤ 1",
+        "safety factor: fatigue strength / stress",
+    )
+    states = [
+        f"{name} {facts[key]['strength_mpa']:g} MPa ({str(facts[key].get('surface', '')).replace('_', ' ')}, "
+        f"{'HIP' if facts[key].get('hip') else 'no HIP'}, {'verified' if facts[key].get('verified') else 'not verified'})"
+        for name, key in (("dense metal", "fatigue_dense"), ("struts", "fatigue_strut"))
+    ]
+    return base.finish(
+        context,
+        "strut-safety",
+        f"Safety of struts and dense metal ({case})",
+        f"On the surface, and in sections through the least safe judged element. Fatigue strength: {'; '.join(states)}. "
+        "Between elements with struts of different load the stress follows the root mean square in the cell.",
+        "The implant from three sides and in three sections, coloured by safety factor.",
+        image,
+    )
