@@ -7,6 +7,7 @@ forces between the two follow from both; so no mesh has to join thin rods to vox
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -156,7 +157,7 @@ def assemble(
                 count = max(2, round(float(np.linalg.norm(end - start)) / _STEP_MM))
                 stations = [head, *(start + (n + 0.5) / count * (end - start) for n in range(count))]
             nodes = [frame.node(place) for place in stations]
-            for one, other in zip(nodes, nodes[1:], strict=False):
+            for one, other in itertools.pairwise(nodes):
                 frame.beam(screw.name, one, other, float(entry["diameter_mm"]), metal)
             if screw.held_by == "implant":
                 length = float(np.linalg.norm(held[1] - held[0])) / _HALVES
@@ -168,7 +169,7 @@ def assemble(
                 length = float(np.linalg.norm(end - start)) / (len(nodes) - 1)
                 springs += [(n, screw.held_by, wanted.bone_bed_n_per_mm2 * length) for n in nodes[1:]]
             heads.append(nodes[0])
-        for one, other in zip(heads, heads[1:], strict=False):
+        for one, other in itertools.pairwise(heads):
             frame.beam(rod.name, one, other, rod.diameter_mm, 1000.0 * rod.modulus_gpa)
     in_vertebra = any(holder == "vertebra" for _, holder, _ in springs)
     bed = wanted.vertebra_bed_n_per_mm3 * float(load.areas.sum()) if in_vertebra else None

@@ -20,8 +20,10 @@ _VIEWS = ("anterior", "left lateral", "posterior")
 _NOT_JUDGED: Rgb = (205, 205, 205)
 _BLUE, _ORANGE, _GREEN = "#0072b2", "#d55e00", "#00795a"
 
-#: Safety factors above this are all shown alike.
-_SAFE_ENOUGH = 5.0
+_NOT_JUDGED_WORDS = "not judged: beside a loaded or held face, or less than half of the element filled"
+
+#: Safety factors above this multiple of the least one are all shown alike.
+_SHOWN_MULTIPLE = 3.0
 
 
 def stiffness_of_cell(context: Context) -> list[Figure]:
@@ -80,7 +82,7 @@ def _anisotropy(facts: Mapping[str, Any]) -> Figure:
 
 
 def modulus_along(compliance: Float, directions: Float) -> Float:
-    """Young's modulus (N,) along unit ``directions`` (N, 3) from a compliance matrix (6, 6), order xx yy zz yz xz xy."""
+    """Young's modulus (N,) along unit ``directions`` (N, 3); compliance (6, 6) in the order xx yy zz yz xz xy."""
     x, y, z = directions.T
     stress = np.stack([x * x, y * y, z * z, y * z, x * z, x * y], axis=1)
     return np.asarray(1.0 / np.einsum("ni,ij,nj->n", stress, compliance, stress))
@@ -104,17 +106,24 @@ def on_the_implant(context: Context) -> list[Figure]:
 
 
 def _elements_at(view: Mapping[str, Float], mesh: Mesh) -> NDArray[np.int64]:
-    """(N,) flat index of the element that holds or is nearest to each vertex of a mesh in patient LPS."""
+    """(N,) flat index of the stressed element that holds or is nearest to each vertex of a mesh in patient LPS.
+
+    Elements less than half filled have no stress of their own; their neighbour inwards stands for them.
+    """
     from scipy.ndimage import distance_transform_edt
 
     grid_from_patient = np.linalg.inv(view["patient_from_grid"])
     points = mesh.vertices @ grid_from_patient[:3, :3].T + grid_from_patient[:3, 3]
     place = np.floor((points - view["origin_mm"]) / view["spacing_mm"]).astype(np.int64)[:, ::-1]
-    filled = (view["dense_share"] + view["porous_share"]) > 0
+    filled = _stressed(view)
     place = np.clip(place, 0, np.array(filled.shape) - 1)
     nearest = distance_transform_edt(~filled, return_distances=False, return_indices=True)
     k, j, i = (axis[tuple(place.T)] for axis in nearest)
     return np.asarray(np.ravel_multi_index((k, j, i), filled.shape))
+
+
+def _stressed(view: Mapping[str, Float]) -> NDArray[np.bool_]:
+    return np.asarray((view["dense_share"] >= 0.5) | (view["porous_share"] >= 0.5))
 
 
 def _moved(
@@ -140,7 +149,7 @@ def _moved(
         rows.append(
             canvas.colour_bar(image, palette.SEQUENTIAL, "0", f"{limit / 2:.0f}", f"{limit:.0f} {unit}", what)
         )
-    image = canvas.legend(canvas.column(rows), [("beside a loaded or held face: not judged", _NOT_JUDGED)])
+    image = canvas.legend(canvas.column(rows), [(_NOT_JUDGED_WORDS, _NOT_JUDGED)])
     return base.finish(
         context,
         "strength-surface",
@@ -165,20 +174,19 @@ def _safety(
     strength = np.where(dense, facts["fatigue_dense"]["strength_mpa"], facts["fatigue_strut"]["strength_mpa"])
     factor = np.where(stress > 0, strength / np.maximum(stress, 1e-9), np.inf)
     filled = (view["dense_share"] + view["porous_share"]) > 0
-    judged = (view["judged"] > 0) & filled
+    judged = (view["judged"] > 0) & _stressed(view)
+    least = np.where(judged, factor, np.inf)
+    worst = float(least.min())
+    top = max(float(np.ceil(_SHOWN_MULTIPLE * worst)), 3.0) if np.isfinite(worst) else 3.0
 
     def paint(values: Float, shown: NDArray[np.bool_]) -> Float:
-        # Dark is little safety: the ramp is turned round.
-        colours = (
-            palette.sequential(_SAFE_ENOUGH - np.minimum(values, _SAFE_ENOUGH), 0.0, _SAFE_ENOUGH - 1.0)
-            / 255.0
-        )
+        # Bright is little safety: the ramp is turned round.
+        colours = palette.sequential(top - np.minimum(values, top), 0.0, top - 1.0) / 255.0
         colours[~shown] = palette.unit_rgb(_NOT_JUDGED)
         return np.asarray(colours)
 
     outside = paint(factor.ravel()[at], judged.ravel()[at])
     surface = four_views([Part(implant, outside)], [implant], _VIEWS, 400, 320)
-    least = np.where(judged, factor, np.inf)
     k, j, i = (int(n) for n in np.unravel_index(int(np.argmin(least)), least.shape))
     panels = []
     for name, cut in (
@@ -193,26 +201,36 @@ def _safety(
         spacing = float(np.ravel(view["spacing_mm"])[0])
         panels.append(canvas.titled(canvas.scale_bar(image, spacing / repeat, dark=False), name))
     image = canvas.column([surface, canvas.row(panels)])
-    image = canvas.legend(image, [("beside a loaded or held face: not judged", _NOT_JUDGED)])
+    image = canvas.legend(image, [(_NOT_JUDGED_WORDS, _NOT_JUDGED)])
     image = canvas.colour_bar(
         image,
         palette.SEQUENTIAL,
-        f"≥ {_SAFE_ENOUGH:g}",
-        "3",
+        f"≥ {top:g}",
+        f"{(top + 1) / 2:g}",
         "≤ 1",
-        "safety factor: fatigue strength / stress",
+        f"safety factor: fatigue strength / stress; least {worst:.1f}",
     )
     states = [
-        f"{name} {facts[key]['strength_mpa']:g} MPa ({str(facts[key].get('surface', '')).replace('_', ' ')}, "
-        f"{'HIP' if facts[key].get('hip') else 'no HIP'}, {'verified' if facts[key].get('verified') else 'not verified'})"
+        f"{name} {_state(facts[key])}"
         for name, key in (("dense metal", "fatigue_dense"), ("struts", "fatigue_strut"))
     ]
     return base.finish(
         context,
         "strut-safety",
         f"Safety of struts and dense metal ({case})",
-        f"On the surface, and in sections through the least safe judged element. Fatigue strength: {'; '.join(states)}. "
-        "Between elements with struts of different load the stress follows the root mean square in the cell.",
+        "On the surface, and in sections through the least safe judged element. Fatigue strength: "
+        f"{'; '.join(states)}. In the lattice, the stress of the worst element is spread to the others by the root "
+        "mean square in the cell.",
         "The implant from three sides and in three sections, coloured by safety factor.",
         image,
     )
+
+
+def _state(fatigue: Mapping[str, Any]) -> str:
+    """Strength with the surface and treatment it holds for."""
+    words = [
+        str(fatigue.get("surface", "surface not stated")).replace("_", " "),
+        "HIP" if fatigue.get("hip") else "no HIP",
+        "verified" if fatigue.get("verified") else "not verified",
+    ]
+    return f"{fatigue['strength_mpa']:g} MPa ({', '.join(words)})"
