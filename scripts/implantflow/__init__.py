@@ -15,3 +15,6 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 # Threads that wait must not spin: with more jobs than cores spinning costs several times the work.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# numba would take oneTBB wherever that library happens to be installed; its threads spin, and on a busy machine it
+# keeps a finished process for minutes.
+os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue")

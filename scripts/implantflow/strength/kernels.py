@@ -7,12 +7,6 @@ fixed length. Each parallel loop ends in a barrier, so there are as few loops an
 
 from __future__ import annotations
 
-import os
-
-# OpenMP threads spin at each barrier by default. On a machine that is busy with other jobs the one waited for
-# has no core, and the whole solution takes six times as long; sleeping threads cost nothing measurable.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 import numpy as np
 from numba import prange
 from numpy.typing import NDArray

@@ -201,9 +201,6 @@ def _corridors(job: Job, config: StrengthConfig) -> list[dict[str, Any]] | None:
 def _use_threads(threads: int) -> None:
     import numba
 
-    # Before numba starts its threads: importing the kernels says how they wait.
-    from implantflow.strength import kernels  # noqa: F401
-
     available = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
     numba.set_num_threads(max(1, min(threads, available)))
 
