@@ -83,7 +83,7 @@ class Assembly:
             _join(k, beams, first_port, self.vertebra_bed_n_per_mm)
         load = np.zeros(size)
         load[beams : beams + 3] = force  # the vertebra, or the loaded face where it is the first port
-        moved = np.linalg.solve(k, load)
+        moved: FloatArray = np.asarray(np.linalg.solve(k, load), dtype=np.float64)
         for node, holder, spring in self.springs:
             if holder == "pelvis":
                 pelvis += spring * moved[6 * node : 6 * node + 3]
