@@ -9,6 +9,7 @@ rule build_part:
         gate="results/{case}/design/gate.json",
     output:
         cli="results/{case}/build/{revision}/build.cli",
+        obf="results/{case}/build/{revision}/build.obf",
         themes="results/{case}/build/{revision}/themes.json",
         layers="results/{case}/build/{revision}/layers.parquet",
         build="results/{case}/build/{revision}/build.json",

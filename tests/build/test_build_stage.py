@@ -62,6 +62,7 @@ def _job(folder: Path, threads: int, **changes: Any) -> Job:
     field.save(folder / "field.json", folder / "field.npz", {"purpose": "demo"})
     names = {
         "cli": "build.cli",
+        "obf": "build.obf",
         "themes": "t.json",
         "layers": "l.parquet",
         "build": "b.json",

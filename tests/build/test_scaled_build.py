@@ -35,6 +35,7 @@ BUILD: dict[str, Any] = {
 }
 OUTPUTS = {
     "cli": "build.cli",
+    "obf": "build.obf",
     "themes": "t.json",
     "layers": "l.parquet",
     "build": "b.json",

@@ -89,6 +89,11 @@ class CliFile:
         )
 
     @property
+    def words(self) -> NDArray[np.uint16]:
+        """The binary part as it stands in the file, 16 bits each; not in memory."""
+        return self._words
+
+    @property
     def user_data(self) -> list[str]:
         """Texts of the ``$$USERDATA`` lines."""
         return [value.split(",", 2)[-1] for key, value in self.header if key == "USERDATA"]

@@ -15,6 +15,8 @@ from implantflow.build import verdicts
 from implantflow.build.checks import Findings, examine_file
 from implantflow.build.cli_writer import HATCH_ID, NET_ID, CliHeader, CliWriter
 from implantflow.build.crumbs import Crumbs
+from implantflow.build.obf_reader import examine_obf
+from implantflow.build.obf_writer import write_obf
 from implantflow.build.part import Part
 from implantflow.build.scale import Scale
 from implantflow.build.slicer import FIGURES, Plan, Slicer, slice_layers
@@ -175,7 +177,7 @@ def _starts_dense(field: Field, scale: Scale, found: Findings, layer_mm: float) 
 def build_part(job: Job) -> None:
     """Slice the field at the layer thickness, write the build file, read it back and check it.
 
-    Inputs: ``field``, ``field_data``, ``gate``. Outputs: ``cli``, ``themes``, ``layers``, ``build``,
+    Inputs: ``field``, ``field_data``, ``gate``. Outputs: ``cli``, ``obf``, ``themes``, ``layers``, ``build``,
     ``checks``. Settings: ``build`` (with the one ``revision``), ``purpose``, ``case``, ``side``.
 
     Raises
@@ -231,7 +233,13 @@ def build_part(job: Job) -> None:
     dense_start = _starts_dense(field, scale, found, machine.layer_mm)
     checks = judge(sliced, found, part, machine, config.limits.volume_error_pct, limits, dense_start)
     verdicts.require(checks)
-    times, _ = _efforts(sliced, found, machine, part.box_mm)
+    progress("writing the open build file and reading it back", done=0.8)
+    times, read = _efforts(sliced, found, machine, part.box_mm)
+    clinical = purpose == "clinical"
+    write_obf(job.outputs["obf"], job.outputs["cli"], machine, part.box_mm, facts, clinical, job.threads)
+    obf = examine_obf(job.outputs["obf"], job.outputs["cli"], machine, job.threads)
+    checks += verdicts.open_file(obf, found, read, machine, part.box_mm)
+    verdicts.require(checks)
     write_json(job.outputs["themes"], themes)
     write_json(job.outputs["checks"], _checks_json(checks, found, sliced))
     _write_layers(job.outputs["layers"], sliced, times)
@@ -240,6 +248,8 @@ def build_part(job: Job) -> None:
         {
             **_build_json(revision, sliced, found, checks, times, machine, part, job.outputs["cli"]),
             **scale.as_json(field.cell_mm, machine.layer_mm),
+            "obf_sha256": sha256_file(job.outputs["obf"]),
+            "obf_lines": obf.lines,
         },
     )
 

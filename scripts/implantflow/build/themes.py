@@ -77,6 +77,13 @@ def check_themes(machine: Machine) -> dict[str, Any]:
     }
 
 
+def heated_mm(machine: Machine, box_mm: FloatArray) -> FloatArray:
+    """(2, 2) corners of the heated rectangle: the part's box and the margin round it, as far as the plate reaches."""
+    margin = machine.preheat.margin_mm
+    corners = np.array([box_mm[0, :2] - margin, box_mm[1, :2] + margin])
+    return np.asarray(np.clip(corners, 0.0, np.asarray(machine.envelope_mm[:2])))
+
+
 def effort(
     machine: Machine, box_mm: FloatArray, contour_mm: FloatArray, hatch_mm: FloatArray, net_mm: FloatArray
 ) -> Effort:
@@ -90,9 +97,9 @@ def effort(
     box_mm : (2, 3) box of the part in build_xyz.
     contour_mm, hatch_mm, net_mm : (layers,) path lengths.
     """
-    plate = np.asarray(machine.envelope_mm[:2])
     heat = machine.preheat
-    sides = np.minimum(box_mm[1, :2] - box_mm[0, :2] + 2.0 * heat.margin_mm, plate)
+    low, high = heated_mm(machine, box_mm)
+    sides = high - low
     preheat = heat.passes * float(sides[0] * sides[1]) / (heat.offset_mm * heat.speed_mm_s)
     layers = len(contour_mm)
     times = [

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from implantflow.build.checks import Findings
-from implantflow.build.themes import Effort
+from implantflow.build.obf_reader import ObfFindings
+from implantflow.build.themes import Effort, heated_mm
+from implantflow.config.build import Machine
 from implantflow.errors import QualityGateError
 from implantflow.geometry import FloatArray
 
@@ -89,6 +91,45 @@ def sums(name: str, written: FloatArray, read: FloatArray) -> Check:
 def efforts(written: Effort, read: Effort) -> list[Check]:
     """Time and energy stated against those of the vectors read back."""
     return [sums("time", written.time_s, read.time_s), sums("energy", written.energy_j, read.energy_j)]
+
+
+def open_file(
+    read: ObfFindings, found: Findings, melted: Effort, machine: Machine, box_mm: FloatArray
+) -> list[Check]:
+    """The open build file against the CLI file and the preset.
+
+    Parameters
+    ----------
+    read : from the open build file. found, melted : the CLI file's findings, and time and energy of its lines.
+    box_mm : (2, 3) box of the part.
+    """
+    length = np.asarray(found.contour_mm) + sum(found.lengths(label) for label in sorted(found.hatch_mm))
+    heat = machine.preheat
+    low, high = heated_mm(machine, box_mm)
+    width, height = high - low
+    off = abs(read.pass_mm - width * height / heat.offset_mm)
+    # A whole number of lines fills the heated rectangle.
+    allowed = 0.5 * width + 1e-3 * height / heat.offset_mm
+    told = abs(read.passes - heat.passes) + abs(read.temperature_c - heat.temperature_c)
+    return [
+        Check("obf_lines_differ", read.differing, "0", read.differing == 0, tuple(read.places)),
+        Check("obf_foreign_beam", read.foreign_beam, "0", read.foreign_beam == 0, tuple(read.places)),
+        sums("obf_length", length, np.asarray(read.length_mm)),
+        sums("obf_time", melted.melt_s, np.asarray(read.melt_s)),
+        sums("obf_energy", melted.melt_j, np.asarray(read.melt_j)),
+        Check(
+            "obf_preheat_pass_mm",
+            off,
+            f"<= {allowed:.1f} mm (half a line) off the time model",
+            off <= allowed,
+        ),
+        Check(
+            "obf_preheat_settings",
+            told,
+            f"0 off {heat.passes} passes, {heat.temperature_c:g} deg C",
+            told == 0.0,
+        ),
+    ]
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,9 @@ class Theme(Section):
         gt=0.01,
         le=2.0,
     )
+    spot_um: float = Field(
+        description="Diameter of the spot, as the open build file asks for it (um).", gt=0.0, le=5000.0
+    )
     source: str = Field(description="Where these figures come from.", min_length=3)
     verified: bool = Field(description="Were they confirmed on the machine?")
 
@@ -39,6 +42,9 @@ class Preheat(Section):
     current_ma: float = Field(description="Beam current (mA).", gt=0.0, le=100.0)
     speed_mm_s: float = Field(description="Speed of the spot (mm/s).", gt=0.0, le=100000.0)
     offset_mm: float = Field(description="Distance between neighbouring lines (mm).", gt=0.01, le=10.0)
+    spot_um: float = Field(
+        description="Diameter of the spot, as the open build file asks for it (um).", gt=0.0, le=20000.0
+    )
     temperature_c: float = Field(
         description="Temperature the powder bed is held at (deg C).", ge=0.0, le=1200.0
     )

@@ -1,0 +1,188 @@
+"""The open build file (OBF 1.0): a zip with the layers' beam paths as OBP packets and JSON that orders them.
+
+It holds what the CLI file holds, line for line, and besides it the heating: one pass over the heated rectangle, run
+``jumpSafe.repetitions`` times before each layer. The recoater, the powder pistons, the temperature sensor and the
+time-out of the start heat are settings of a machine; they are not in the presets, so they are not in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.build.cli_reader import CliFile
+from implantflow.build.cli_writer import LABELS, NOT_CLINICAL
+from implantflow.build.pipeline import ordered
+from implantflow.build.themes import heated_mm
+from implantflow.build.zip_stream import Entry, ZipStream
+from implantflow.config.build import Machine
+from implantflow.geometry import FloatArray
+
+#: Layers that one thread works on before it hands them over; a layer takes a hundred times its CLI words.
+_BLOCK = 4
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def beam_fields(
+    spot_um: float, power_w: float, speed_mm_s: float
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Encoded fields of a line that do not depend on its place: beam parameters, and speed."""
+    head = b"\x0a\x0a\x0d" + struct.pack("<f", spot_um) + b"\x15" + struct.pack("<f", power_w)
+    tail = b"\x30" + _varint(round(speed_mm_s * 1000.0))
+    return np.frombuffer(head, np.uint8), np.frombuffer(tail, np.uint8)
+
+
+def encode_theme(machine: Machine, name: str, lines: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """OBP packets of (N, 4) lines in units of the build file, driven with a theme of the machine."""
+    from implantflow.build import obp_kernels
+
+    theme = getattr(machine, name)
+    power_w = machine.voltage_kv * theme.current_ma
+    head, tail = beam_fields(theme.spot_um, power_w, theme.speed_mm_s)
+    centre_x_um, centre_y_um = (500.0 * side for side in machine.envelope_mm[:2])
+    return obp_kernels.encode_lines(lines, machine.unit_mm * 1000.0, centre_x_um, centre_y_um, head, tail)
+
+
+def heating_lines(machine: Machine, box_mm: FloatArray) -> NDArray[np.int64]:
+    """(N, 4) lines in units of one pass over the heated rectangle, to and fro.
+
+    The distance of the lines is the preset's, rounded so that a whole number of them fills the rectangle.
+    """
+    low, high = heated_mm(machine, box_mm)
+    height = float(high[1] - low[1])
+    count = max(round(height / machine.preheat.offset_mm), 1)
+    y = low[1] + (np.arange(count) + 0.5) * height / count
+    left, right = np.full(count, low[0]), np.full(count, high[0])
+    odd = np.arange(count) % 2 == 1
+    ends = np.column_stack([np.where(odd, right, left), y, np.where(odd, left, right), y])
+    return np.round(ends / machine.unit_mm).astype(np.int64)
+
+
+def _layers(cli: CliFile) -> Iterator[tuple[int, NDArray[np.uint16]]]:
+    """Number and words of each layer, as they stand in the file."""
+    from implantflow.build import cli_reader_kernels
+
+    words, at, number = cli.words, 0, 0
+    while at < len(words):
+        end = cli_reader_kernels.measure_layer(words, at)[0]
+        yield number, words[at:end]
+        at, number = end, number + 1
+
+
+def entry_name(layer: int, theme: str) -> str:
+    """Name under which the paths of a theme in a layer are listed; layers count from 1."""
+    return f"layer{layer + 1:05d}_{theme}"
+
+
+def write_obf(
+    path: Path,
+    cli_path: Path,
+    machine: Machine,
+    box_mm: FloatArray,
+    facts: Mapping[str, str],
+    clinical: bool,
+    threads: int,
+) -> None:
+    """Write the open build file of a CLI file that this project wrote (16-bit blocks).
+
+    Parameters
+    ----------
+    box_mm : (2, 3) box of the part in build_xyz. facts : texts of the header, kept in ``buildInfo.global``.
+    """
+    from implantflow.build import obp_kernels
+
+    def encode(item: tuple[int, NDArray[np.uint16]]) -> list[tuple[str, Entry]]:
+        number, words = item
+        made = []
+        for label, theme in LABELS.items():
+            lines = obp_kernels.lines_of(words, label)
+            if len(lines):
+                packets = encode_theme(machine, theme, lines)
+                made.append((entry_name(number, theme), Entry.of(packets.data)))
+        return made
+
+    files: dict[str, str] = {}
+    layers: list[dict[str, Any]] = []
+    with ZipStream(path) as out:
+
+        def add(name: str, entry: Entry) -> None:
+            files[name] = f"obp/{name}.obp"
+            out.add(files[name], entry)
+
+        heat = Entry.of(encode_theme(machine, "preheat", heating_lines(machine, box_mm)).data)
+        add("startHeat", heat)
+        add("jumpSafe", heat)
+        for made in ordered(_layers(CliFile(cli_path)), encode, threads, _BLOCK):
+            for name, entry in made:
+                add(name, entry)
+            layers.append({"melt": [name for name, _ in made]})
+        for name, content in _documents(machine, facts, clinical, files, layers).items():
+            out.add(name, Entry.of((json.dumps(content, indent=1) + "\n").encode("ascii")))
+
+
+def _documents(
+    machine: Machine,
+    facts: Mapping[str, str],
+    clinical: bool,
+    files: dict[str, str],
+    layers: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """The JSON files of the archive, each under its name."""
+    themes = [machine.preheat, *(getattr(machine, name) for name in LABELS.values())]
+    return {
+        "manifest.json": {
+            "obfFormatVersion": "1.0",
+            "name": " ".join(facts.get(key, "") for key in ("case", "revision")).strip() or "part",
+            "description": "beam paths of one part" if clinical else NOT_CLINICAL,
+            "version": "1.0",
+            "author": "implantflow",
+            "license": "not stated",
+            "repository": "none",
+            "modules": {},
+            "buildInfo": "buildInfo.json",
+            "buildProcessors": "buildProcessors/buildProcessors.json",
+            "machineCapabilities": "machineCapabilities.json",
+        },
+        "buildInfo.json": {
+            "files": files,
+            "global": {
+                "implantflow": {
+                    **({} if clinical else {"notice": NOT_CLINICAL}),
+                    **facts,
+                    "not in this file": "recoater, powder pistons, temperature sensor and time-out of the start heat",
+                    "machineCapabilities": "beamPower in W, beamSize in mm, beamSpeed in m/s",
+                },
+                "layerfeed": {"build_piston_distance": -machine.layer_mm},
+                "startHeat": {"file": "startHeat", "targetTemperature": machine.preheat.temperature_c},
+                "jumpSafe": {"files": ["jumpSafe"], "repetitions": machine.preheat.passes},
+            },
+            "layers": layers,
+        },
+        "buildProcessors/buildProcessors.json": {"buildProcessors": {}},
+        "machineCapabilities.json": {
+            "buildModule": {
+                "tankSize": machine.envelope_mm[2],
+                "platform": {"x": machine.envelope_mm[0], "y": machine.envelope_mm[1]},
+            },
+            "meltSystem": {
+                "beamPower": max(machine.voltage_kv * theme.current_ma for theme in themes),
+                "beamSize": max(theme.spot_um for theme in themes) / 1000.0,
+                "beamSpeed": max(theme.speed_mm_s for theme in themes) / 1000.0,
+            },
+            "turnaroundStation": {},
+            "software": {},
+        },
+    }
