@@ -145,16 +145,12 @@ def expected_lines(layer: CliLayer, unit_mm: float, centre_um: FloatArray) -> di
     return {label: np.concatenate(parts) for label, parts in sorted(out.items())}
 
 
-def beam_of(machine: Machine, theme: str) -> tuple[float, float, float]:
-    """Speed (um/s), power (W) and spot (um) that a theme of the machine asks for."""
-    said = getattr(machine, theme)
-    return said.speed_mm_s * 1000.0, machine.voltage_kv * said.current_ma, said.spot_um
-
-
-def _foreign(lines: FloatArray, machine: Machine, theme: str) -> int:
-    # Speed is a whole number of um/s in the format, power and spot are single precision.
-    beam = np.asarray(beam_of(machine, theme))
-    return int((np.abs(lines[:, 4:] - beam) > np.maximum(1e-6 * beam, [0.5, 0.0, 0.0])).any(axis=1).sum())
+def beam_of(machine: Machine, theme: str) -> FloatArray:
+    """(3,) speed (um/s), power (W) and spot (um) that a theme of the machine asks for; zeros for no theme of it."""
+    said = getattr(machine, theme, None)
+    if said is None:
+        return np.zeros(3)
+    return np.array([said.speed_mm_s * 1000.0, machine.voltage_kv * said.current_ma, said.spot_um])
 
 
 def _compare(
@@ -166,28 +162,24 @@ def _compare(
     said: list[tuple[str, bytes]],
 ) -> _Seen:
     """Hold one layer's packets against the CLI layer; may run in any thread."""
+    from implantflow.build import obp_reader_kernels
+
     centre_um = 500.0 * np.asarray(machine.envelope_mm[:2])
     wanted = {
         labels.get(label, str(label)): xy for label, xy in expected_lines(layer, unit_mm, centre_um).items()
     }
-    total = np.zeros(3)
     count, differing, foreign = 0, 0, 0
+    length_mm, melt_s, melt_j = 0.0, 0.0, 0.0
     for name, raw in said:
         theme = name.rpartition("_")[2]
         lines = obf.parse(name, raw)
-        ours = wanted.pop(theme, np.empty((0, 4)))
         count += len(lines)
-        if len(ours) != len(lines):
-            differing += max(len(ours), len(lines))
-        else:
-            differing += int((np.abs(lines[:, :4] - ours) > _SAME_UM).any(axis=1).sum())
-        foreign += _foreign(lines, machine, theme) if hasattr(machine, theme) else len(lines)
-        length_um = np.hypot(lines[:, 2] - lines[:, 0], lines[:, 3] - lines[:, 1])
-        with np.errstate(divide="ignore"):
-            seconds = length_um / lines[:, 4]
-        total += length_um.sum() / 1000.0, seconds.sum(), (seconds * lines[:, 5]).sum()
+        ours = wanted.pop(theme, np.empty((0, 4)))
+        found = obp_reader_kernels.hold_against(lines, ours, beam_of(machine, theme), _SAME_UM)
+        differing, foreign = differing + found[0], foreign + found[1]
+        length_mm, melt_s, melt_j = length_mm + found[2], melt_s + found[3], melt_j + found[4]
     differing += sum(len(xy) for xy in wanted.values())
-    return _Seen(count, float(total[0]), float(total[1]), float(total[2]), differing, foreign)
+    return _Seen(count, length_mm, melt_s, melt_j, differing, foreign)
 
 
 def examine_obf(path: Path, cli_path: Path, machine: Machine, threads: int = 1) -> ObfFindings:
@@ -198,6 +190,8 @@ def examine_obf(path: Path, cli_path: Path, machine: Machine, threads: int = 1) 
     InputError
         A file cannot be read, or the two have different numbers of layers.
     """
+    from implantflow.build import obp_reader_kernels as kernels
+
     found = ObfFindings()
     cli = CliFile(cli_path)
     with ObfFile(path) as obf:
@@ -207,15 +201,14 @@ def examine_obf(path: Path, cli_path: Path, machine: Machine, threads: int = 1) 
                 where=str(path),
                 fix="build it again",
             )
-        heat = obf.settings.get("jumpSafe", {})
-        found.passes = int(heat.get("repetitions", -1))
+        settings = obf.settings.get("jumpSafe", {})
+        found.passes = int(settings.get("repetitions", -1))
         found.temperature_c = float(obf.settings.get("startHeat", {}).get("targetTemperature", "nan"))
-        for name in heat.get("files", []):
+        for name in settings.get("files", []):
             lines = obf.lines(name)
-            found.pass_mm += (
-                float(np.hypot(lines[:, 2] - lines[:, 0], lines[:, 3] - lines[:, 1]).sum()) / 1000.0
-            )
-            found.foreign_beam += _foreign(lines, machine, "preheat")
+            seen = kernels.hold_against(lines, lines[:, :4].copy(), beam_of(machine, "preheat"), _SAME_UM)
+            found.foreign_beam += seen[1]
+            found.pass_mm += seen[2]
 
         def items() -> Iterator[tuple[CliLayer, list[tuple[str, bytes]]]]:
             for layer, names in zip(cli.layers(), obf.layers, strict=True):

@@ -102,3 +102,45 @@ def read_lines(data: Bytes) -> tuple[FloatArray, int]:
             return out[:0], at
         at = last
     return out, -1
+
+
+@kernel
+def hold_against(
+    lines: FloatArray, wanted: FloatArray, beam: FloatArray, same_um: float
+) -> tuple[int, int, float, float, float]:
+    """Lines that were read against those that should be there, one by one.
+
+    Parameters
+    ----------
+    lines : (N, 7) as read. wanted : (M, 4) ends in um. beam : (3,) speed, power, spot of the theme.
+    same_um : ends this far apart are the same.
+
+    Returns
+    -------
+    lines that differ, lines driven with another beam; length in mm, time in s and energy in J of what was read.
+    """
+    differing = abs(lines.shape[0] - wanted.shape[0])
+    foreign = 0
+    length, seconds, joules = 0.0, 0.0, 0.0
+    for n in range(lines.shape[0]):
+        row = lines[n]
+        if n < wanted.shape[0]:
+            for k in range(4):
+                # Written so that a number that is none differs.
+                if not abs(row[k] - wanted[n, k]) <= same_um:
+                    differing += 1
+                    break
+        # Speed is a whole number of um/s in the format, power and spot are single precision.
+        same = abs(row[SPEED] - beam[0]) <= 0.5
+        same = (
+            same
+            and abs(row[POWER] - beam[1]) <= 1e-6 * beam[1]
+            and abs(row[SPOT] - beam[2]) <= 1e-6 * beam[2]
+        )
+        foreign += 0 if same else 1
+        step = np.hypot(row[X1] - row[X0], row[Y1] - row[Y0])
+        time = step / row[SPEED] if row[SPEED] > 0.0 else np.inf
+        length += step
+        seconds += time
+        joules += time * row[POWER]
+    return differing, foreign, length / 1000.0, seconds, joules
