@@ -139,8 +139,9 @@ def expected_lines(layer: CliLayer, unit_mm: float, centre_um: FloatArray) -> di
     pairs = np.concatenate([layer.points[first], layer.points[first + 1]], axis=1)
     owner = np.repeat(layer.label, np.diff(layer.starts) - 1)
     for labels, lines in ((owner, pairs), (layer.hatch_label, layer.hatches)):
-        for label in np.unique(labels).tolist():
-            chosen = lines if (labels == label).all() else lines[labels == label]
+        single = len(labels) > 0 and bool((labels == labels[0]).all())
+        for label in [int(labels[0])] if single else np.unique(labels).tolist():
+            chosen = lines if single else lines[labels == label]
             out.setdefault(label, []).append(chosen * step - np.tile(centre_um, 2))
     return {label: np.concatenate(parts) for label, parts in sorted(out.items())}
 

@@ -33,9 +33,8 @@ def _varint(data: Bytes, at: int, end: int) -> tuple[int, int]:
 
 
 @kernel
-def _beam(data: Bytes, at: int, end: int, row: FloatArray) -> bool:
+def _beam(data: Bytes, at: int, end: int, row: FloatArray, single: NDArray[np.float32]) -> bool:
     """Beam parameters between ``at`` and ``end`` into a row; whether they can be read."""
-    single = np.empty(1, np.float32)
     raw = single.view(np.uint8)
     while at < end:
         tag = int(data[at])
@@ -49,9 +48,10 @@ def _beam(data: Bytes, at: int, end: int, row: FloatArray) -> bool:
 
 
 @kernel
-def _line(data: Bytes, at: int, end: int, row: FloatArray) -> bool:
+def _line(
+    data: Bytes, at: int, end: int, row: FloatArray, number: FloatArray, single: NDArray[np.float32]
+) -> bool:
     """The line between ``at`` and ``end`` into a row; whether it can be read."""
-    number = np.empty(1, np.float64)
     raw = number.view(np.uint8)
     row[:] = 0.0
     while at < end:
@@ -70,7 +70,7 @@ def _line(data: Bytes, at: int, end: int, row: FloatArray) -> bool:
             row[SPEED] = speed
         elif tag == 10:
             size, at = _varint(data, at + 1, end)
-            if at < 0 or size > end - at or not _beam(data, at, at + size, row):
+            if at < 0 or size > end - at or not _beam(data, at, at + size, row, single):
                 return False
             at += size
         else:
@@ -90,6 +90,8 @@ def read_lines(data: Bytes) -> tuple[FloatArray, int]:
         count += 1
         at = body + size
     out = np.empty((count, 7))
+    # Made once: an allocation a line would take longer than the line.
+    number, single = np.empty(1, np.float64), np.empty(1, np.float32)
     at = 0
     for n in range(count):
         size, body = _varint(data, at, end)
@@ -98,7 +100,7 @@ def read_lines(data: Bytes) -> tuple[FloatArray, int]:
         if size < 2 or data[body] != 82:
             return out[:0], at
         inner, first = _varint(data, body + 1, last)
-        if first < 0 or first + inner != last or not _line(data, first, last, out[n]):
+        if first < 0 or first + inner != last or not _line(data, first, last, out[n], number, single):
             return out[:0], at
         at = last
     return out, -1
