@@ -14,6 +14,7 @@ rule build_part:
         layers="results/{case}/build/{revision}/layers.parquet",
         build="results/{case}/build/{revision}/build.json",
         checks="results/{case}/build/{revision}/checks.json",
+        orientation="results/{case}/build/{revision}/orientation.json",
     log:
         "results/{case}/logs/build_part.{revision}.log",
     benchmark:

@@ -63,6 +63,7 @@ def _job(folder: Path, threads: int, **changes: Any) -> Job:
     names = {
         "cli": "build.cli",
         "obf": "build.obf",
+        "orientation": "orientation.json",
         "themes": "t.json",
         "layers": "l.parquet",
         "build": "b.json",

@@ -36,6 +36,7 @@ BUILD: dict[str, Any] = {
 OUTPUTS = {
     "cli": "build.cli",
     "obf": "build.obf",
+    "orientation": "orientation.json",
     "themes": "t.json",
     "layers": "l.parquet",
     "build": "b.json",

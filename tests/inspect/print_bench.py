@@ -68,7 +68,13 @@ class Bench:
         """Build a revision; its folder."""
         out = self.folder / "build" / revision
         out.mkdir(parents=True)
-        names = {"cli": "build.cli", "obf": "build.obf", "themes": "t.json", "layers": "l.parquet"}
+        names = {
+            "cli": "build.cli",
+            "obf": "build.obf",
+            "orientation": "o.json",
+            "themes": "t.json",
+            "layers": "l.parquet",
+        }
         names |= {"build": "build.json", "checks": "c.json"}
         settings = {**BUILD, "revision": {"id": revision, "scale_xyz": scale_xyz}}
         build_part(

@@ -207,9 +207,10 @@ def examine_obf(path: Path, cli_path: Path, machine: Machine, threads: int = 1) 
         found.temperature_c = float(obf.settings.get("startHeat", {}).get("targetTemperature", "nan"))
         for name in settings.get("files", []):
             lines = obf.lines(name)
-            seen = kernels.hold_against(lines, lines[:, :4].copy(), beam_of(machine, "preheat"), _SAME_UM)
-            found.foreign_beam += seen[1]
-            found.pass_mm += seen[2]
+            beam = beam_of(machine, "preheat")
+            _, foreign, length_mm, _, _ = kernels.hold_against(lines, lines[:, :4].copy(), beam, _SAME_UM)
+            found.foreign_beam += foreign
+            found.pass_mm += length_mm
 
         def items() -> Iterator[tuple[CliLayer, list[tuple[str, bytes]]]]:
             for layer, names in zip(cli.layers(), obf.layers, strict=True):

@@ -13,6 +13,9 @@ from implantflow.field.field import Field
 from implantflow.field.volume import mesh_volume_mm3, volumes_of
 from implantflow.geometry import FloatArray
 
+#: Depth under the skin at which a face is asked what it bounds (mm): two layers.
+BEHIND_MM = 0.1
+
 
 @dataclass(frozen=True)
 class Part:
@@ -29,6 +32,16 @@ class Part:
         dense = DenseGrid(field.dense, field.origin_mm, field.spacing_mm, scale)
         lattice = (field.cell, field.cell_mm, field.strut_mm)
         return cls(scale.drawn(field.vertices_mm), field.faces, dense, lattice)
+
+    def dense_faces(self, field: Field) -> NDArray[np.bool_]:
+        """(faces,) does full metal lie behind the face?"""
+        corners = self.vertices_mm[self.faces]
+        normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        normal /= np.maximum(np.linalg.norm(normal, axis=1), 1e-30)[:, None]
+        places = corners.mean(axis=1) - BEHIND_MM * normal
+        if self.dense is not None:
+            places = self.dense.scale.designed(places)
+        return np.asarray(field.dense_value(places) < 0.0)
 
     @property
     def box_mm(self) -> FloatArray:

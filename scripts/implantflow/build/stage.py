@@ -17,6 +17,7 @@ from implantflow.build.cli_writer import HATCH_ID, NET_ID, CliHeader, CliWriter
 from implantflow.build.crumbs import Crumbs
 from implantflow.build.obf_reader import examine_obf
 from implantflow.build.obf_writer import write_obf
+from implantflow.build.orient import search, worth_a_look
 from implantflow.build.part import Part
 from implantflow.build.scale import Scale
 from implantflow.build.slicer import FIGURES, Plan, Slicer, slice_layers
@@ -178,7 +179,7 @@ def build_part(job: Job) -> None:
     """Slice the field at the layer thickness, write the build file, read it back and check it.
 
     Inputs: ``field``, ``field_data``, ``gate``. Outputs: ``cli``, ``obf``, ``themes``, ``layers``, ``build``,
-    ``checks``. Settings: ``build`` (with the one ``revision``), ``purpose``, ``case``, ``side``.
+    ``checks``, ``orientation``. Settings: ``build`` (with the one ``revision``), ``purpose``, ``case``, ``side``.
 
     Raises
     ------
@@ -239,7 +240,12 @@ def build_part(job: Job) -> None:
     write_obf(job.outputs["obf"], job.outputs["cli"], machine, part.box_mm, facts, clinical, job.threads)
     obf = examine_obf(job.outputs["obf"], job.outputs["cli"], machine, job.threads)
     checks += verdicts.open_file(obf, found, read, machine, part.box_mm)
+    progress("surfaces that face down", done=0.95)
+    stance = config.orientation
+    hangs, orientations = search(part, field, stance, machine, float(times.melt_s.sum()))
+    checks.append(verdicts.down_facing(hangs))
     verdicts.require(checks)
+    write_json(job.outputs["orientation"], orientations)
     write_json(job.outputs["themes"], themes)
     write_json(job.outputs["checks"], _checks_json(checks, found, sliced))
     _write_layers(job.outputs["layers"], sliced, times)
@@ -248,6 +254,8 @@ def build_part(job: Job) -> None:
         {
             **_build_json(revision, sliced, found, checks, times, machine, part, job.outputs["cli"]),
             **scale.as_json(field.cell_mm, machine.layer_mm),
+            "orientations": worth_a_look(orientations),
+            "down_facing": hangs.as_json(stance.overhang_deg),
             "obf_sha256": sha256_file(job.outputs["obf"]),
             "obf_lines": obf.lines,
         },

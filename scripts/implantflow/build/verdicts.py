@@ -10,6 +10,7 @@ import numpy as np
 
 from implantflow.build.checks import Findings
 from implantflow.build.obf_reader import ObfFindings
+from implantflow.build.overhang import Overhang
 from implantflow.build.themes import Effort, heated_mm
 from implantflow.config.build import Machine
 from implantflow.errors import QualityGateError
@@ -173,6 +174,18 @@ def islands(found: Findings, layer_mm: float, dense: Sequence[bool], limits: Isl
         Check("island_area_mm2", areas, f"<= {limits.area_max_mm2:g} mm2", not large, tuple(large[:5]), soft),
         Check("dense_islands_need_support", len(bumps), "0", not bumps, tuple(bumps[:5]), True),
     ]
+
+
+def down_facing(hangs: Overhang) -> Check:
+    """Dense surface that needs supports, largest areas first: a warning, since the file holds no supports."""
+    area = hangs.area_mm2(True)
+    places = []
+    for n in range(min(int(hangs.patches.max(initial=-1)) + 1, 5)):
+        here = hangs.patches == n
+        x, y = hangs.places_mm[here].mean(axis=0)
+        size = float(hangs.slant[here].sum()) * hangs.step_mm**2
+        places.append(f"{size:.1f} mm2 round x {x:.1f}, y {y:.1f}, from z {hangs.top_mm[here].min():.1f} mm")
+    return Check("dense_down_facing_mm2", area, "0 (no supports are drawn)", area == 0.0, tuple(places), True)
 
 
 def require(checks: Sequence[Check]) -> None:

@@ -122,6 +122,20 @@ class Orientation(Section):
         ge=0.0,
         le=20.0,
     )
+    overhang_deg: float = Field(
+        default=45.0,
+        description="Surface that leans more than this from the vertical, face down, is reported as in need of "
+        "supports (deg). No supports are drawn.",
+        gt=0.0,
+        lt=90.0,
+    )
+    search_directions: int = Field(
+        default=200,
+        description="Other orientations that are reported beside the chosen one: height, time, surface that needs "
+        "supports (count); 0 for none. The search changes nothing.",
+        ge=0,
+        le=2000,
+    )
 
     @model_validator(mode="after")
     def _independent(self) -> Orientation:

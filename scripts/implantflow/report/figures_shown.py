@@ -309,6 +309,30 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
             ),
         ),
         Listing(
+            "revisions.-1.down_facing.areas",
+            "Dense surface that needs supports, last build (no supports are in the file)",
+            (
+                Row("area_mm2", "Area", "mm²", 0),
+                Row("centre_mm", "Centre x, y, z of the machine", "mm", 0, join=", "),
+                Row("tallest_support_mm", "Tallest support", "mm", 1),
+                Row("support_room_mm3", "Room below", "cm³", 2, 1e-3),
+                Row("on_plate_pct", "Stands on the plate", "%", 0),
+            ),
+        ),
+        Listing(
+            "revisions.-1.orientations",
+            "The chosen orientation and those that none beats, last build",
+            (
+                Row("chosen", "Chosen"),
+                Row("up_lps", "Up, patient LPS", "", 2, join=", "),
+                Row("height_mm", "Height", "mm", 1),
+                Row("time_h", "Time", "h", 1),
+                Row("dense_area_mm2", "Dense surface to support", "cm²", 1, 1e-2),
+                Row("support_room_mm3", "Room for supports", "cm³", 1, 1e-3),
+                Row("support_standing_on_part_mm3", "of that standing on the part", "cm³", 1, 1e-3),
+            ),
+        ),
+        Listing(
             "revisions.-1.checks.checks",
             "Checks of the last build file, read back",
             (

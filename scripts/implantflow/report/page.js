@@ -54,3 +54,9 @@
     watcher.observe(frame);
   } else { load(); }
 })();
+
+// Layers under a slider: one wide picture, of which one frame is seen.
+document.querySelectorAll(".frames").forEach(function (box) {
+  var slider = box.querySelector("input");
+  slider.addEventListener("input", function () { box.style.setProperty("--frame", slider.value); });
+});

@@ -242,6 +242,7 @@ def _encoded(figure: Figure) -> dict[str, Any]:
         "alt": figure.alt,
         "mime": figure.mime,
         "base64": base64.b64encode(figure.data).decode(),
-        "width": width,
+        "width": width // figure.frames,
+        "frames": figure.frames,
         "height": height,
     }

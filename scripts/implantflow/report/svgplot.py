@@ -17,13 +17,17 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 30, 42
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a plot: points (N,) each, CSS colour, name for the legend, dash pattern ("" is solid)."""
+    """One line of a plot: points (N,) each, CSS colour, name for the legend, dash pattern ("" is solid).
+
+    With a ``radius`` the points are drawn as dots of that size instead of a line.
+    """
 
     x: Float
     y: Float
     colour: str
     name: str = ""
     dash: str = ""
+    radius: float = 0.0
 
 
 def plot(
@@ -65,6 +69,12 @@ def plot(
     )
     for line in lines:
         across, down = place(line.x, line.y)
+        if line.radius > 0:
+            parts += [
+                f'<circle fill="{line.colour}" r="{line.radius:g}" cx="{a:.1f}" cy="{d:.1f}"/>'
+                for a, d in zip(across, down, strict=True)
+            ]
+            continue
         points = " ".join(f"{a:.1f},{d:.1f}" for a, d in zip(across, down, strict=True))
         dash = f' stroke-dasharray="{line.dash}"' if line.dash else ""
         parts.append(

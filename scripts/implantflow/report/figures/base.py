@@ -33,6 +33,7 @@ class Figure:
     title, caption : shown with it; the caption says what is seen and by which rule it was drawn.
     alt : the same for people who do not see it.
     mime, data : encoded picture; ``image/svg+xml`` is put into the page as markup.
+    frames : pictures of equal width side by side in it, of which a slider shows one.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Figure:
     alt: str
     mime: str
     data: bytes
+    frames: int = 1
 
 
 @dataclass(frozen=True)

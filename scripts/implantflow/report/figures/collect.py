@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from implantflow.report.figures import anatomy, device, making, outcome, planning, strength
+from implantflow.report.figures import anatomy, building, device, making, outcome, planning, strength
 from implantflow.report.figures.base import Context, Figure
 
 logger = logging.getLogger("implantflow")
@@ -24,7 +24,7 @@ DRAWERS: dict[str, tuple[Drawer, ...]] = {
     "implant": (device.implant_and_specimen, device.fit_planes, planning.radiographs),
     "lattice": (making.lattice_sections, device.preview),
     "strength": (making.stress, strength.on_the_implant, strength.stiffness_of_cell),
-    "build": (making.layers, making.layer_plots),
+    "build": (making.layers, building.layer_slider, making.layer_plots, building.orientations),
     "inspect": (outcome.pictures_of("inspect", "revisions"),),
     "followup": (outcome.pictures_of("followup", "timepoints"),),
 }

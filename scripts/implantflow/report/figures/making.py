@@ -77,7 +77,7 @@ def _dressed_light(image: NDArray[np.uint8], plane: Slice) -> NDArray[np.uint8]:
 
 def layers(context: Context) -> Figure | None:
     """Four layers of the build file as the machine gets them, and a detail of one."""
-    revision = _last_build(context)
+    revision = last_build(context)
     if revision is None or not context.files.exists(f"build/{revision}/build.cli"):
         return None
     cli = LayerFile(context.files.path(f"build/{revision}/build.cli"))
@@ -92,14 +92,14 @@ def layers(context: Context) -> Figure | None:
     middle = (low + high) / 2.0
     panels = [
         canvas.titled(
-            _draw_layer(layer, middle, scale, side_px, hatches=False),
+            draw_layer(layer, middle, scale, side_px, hatches=False),
             f"layer {n + 1}, z = {layer.z_mm:.2f} mm",
         )
         for n, layer in chosen
     ]
     n, layer = chosen[len(chosen) // 2]
     spot = _busy_spot(layer, middle)
-    detail = _draw_layer(layer, spot, 12.0 / side_px, side_px, hatches=True)
+    detail = draw_layer(layer, spot, 12.0 / side_px, side_px, hatches=True)
     panels.append(canvas.titled(detail, f"detail of layer {n + 1}: 12 mm wide, with hatches"))
     image = canvas.column([canvas.row(panels[:3]), canvas.row(panels[3:])])
     entries: list[tuple[str, Rgb]] = [
@@ -118,7 +118,8 @@ def layers(context: Context) -> Figure | None:
     )
 
 
-def _last_build(context: Context) -> str | None:
+def last_build(context: Context) -> str | None:
+    """Name of the newest build revision that exists."""
     revisions = context.summary["build"].get("revisions") or []
     return str(revisions[-1]["id"]) if revisions else None
 
@@ -131,9 +132,10 @@ def _busy_spot(layer: Layer, middle: Float) -> Float:
     return np.asarray(points[np.argmin(np.linalg.norm(points - middle, axis=1))])
 
 
-def _draw_layer(
+def draw_layer(
     layer: Layer, middle: Float, mm_per_px: float, side_px: int, *, hatches: bool
 ) -> NDArray[np.uint8]:
+    """A square picture round ``middle`` (2,), coloured by theme, y upwards."""
     image = np.full((side_px, side_px, 3), 255, np.uint8)
 
     def to_px(points: Float) -> Float:
@@ -207,7 +209,7 @@ _PLOTS: tuple[tuple[str, str, tuple[_Curve, ...]], ...] = (
 
 def layer_plots(context: Context) -> list[Figure]:
     """Area, lengths, time and energy over the height of the part."""
-    revision = _last_build(context)
+    revision = last_build(context)
     if revision is None or not context.files.exists(f"build/{revision}/layers.parquet"):
         return []
     import pyarrow.parquet
