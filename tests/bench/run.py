@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -111,6 +112,14 @@ def strength() -> list[Cost]:
     return found
 
 
+def beam_paths() -> list[Cost]:
+    """Lines to OBP packets in memory, warm, per thousand lines; obplib where it is installed (not in the lock)."""
+    found = [warm("obp", "implantflow", peer("obp_write.py", "implantflow", "2000000"), work=2000)]
+    if importlib.util.find_spec("obplib") is not None:
+        found.append(warm("obp", "obplib", peer("obp_write.py", "obplib", "50000"), work=50))
+    return found
+
+
 def meshed_lattice(path: Path) -> str:
     """A 20 mm cube of the same diamond lattice as triangles at 0.1 mm, for the peers that need a mesh."""
     import numpy as np
@@ -147,7 +156,7 @@ def main() -> None:
     work = OUT / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    costs = ingest(work) + slicing(work) + strength()
+    costs = ingest(work) + slicing(work) + beam_paths() + strength()
     shutil.rmtree(work)
     first = {cost.group: cost for cost in reversed(costs)}
     rows = [

@@ -17,7 +17,7 @@ COLUMN_MM = 0.5
 #: A column under the surface counts from this height on (mm): less is a layer or two, which powder carries.
 LEAST_HEIGHT_MM = 0.1
 #: Areas smaller than this are not listed one by one (mm2); they are in the sums.
-LISTED_MM2 = 1.0
+LISTED_MM2 = 5.0
 
 
 @dataclass(frozen=True)
