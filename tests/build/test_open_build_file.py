@@ -18,7 +18,7 @@ from implantflow.build import verdicts
 from implantflow.build.checks import examine_file
 from implantflow.build.cli_writer import HATCH_ID, NET_ID
 from implantflow.build.obf_reader import ObfFile, examine_obf
-from implantflow.build.obf_writer import encode_theme, write_obf
+from implantflow.build.obf_writer import encode_theme, with_short_jumps, write_obf
 from implantflow.build.themes import effort
 from implantflow.build.zip_stream import ZipStream
 from implantflow.config.build import load_machine
@@ -204,11 +204,11 @@ def _more_power(data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (_shift, {"obf_lines_differ"}),
+        (_shift, {"obf_paths_differ"}),
         (_more_power, {"obf_foreign_beam"}),
-        (lambda data: data + data, {"obf_lines_differ", "obf_length_equals_vectors_pct"}),
-        (lambda data: data[1 + data[0] :], {"obf_lines_differ"}),
-        (lambda data: b"", {"obf_lines_differ"}),
+        (lambda data: data + data, {"obf_paths_differ", "obf_length_equals_vectors_pct"}),
+        (lambda data: data[1 + data[0] :], {"obf_paths_differ"}),
+        (lambda data: b"", {"obf_paths_differ"}),
     ],
     ids=["moved end", "more power", "melted twice", "first line missing", "nothing"],
 )
@@ -288,3 +288,29 @@ def test_zip_that_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         out.add("b", entry)
         with pytest.raises(QualityGateError, match="do not fit"):
             out.add("c", entry)
+
+
+def test_order_keeps_the_lines_and_shortens_the_jumps(build: Build) -> None:
+    found = examine_obf(build.obf, build.cli, MACHINE)
+    assert found.differing == 0
+    assert 0.0 < found.jump_mm < 0.7 * found.cli_jump_mm
+
+
+def test_tiles_keep_outlines_whole_and_lines_complete() -> None:
+    rng = np.random.default_rng(5)
+    squares = []
+    for x, y in rng.integers(0, 9000, (300, 2)):
+        corners = np.array([[x, y], [x + 40, y], [x + 40, y + 40], [x, y + 40], [x, y]])
+        squares.append(np.hstack([corners[:-1], corners[1:]]))
+    outlines = np.concatenate(squares)
+    singles = rng.integers(0, 9000, (500, 4))
+    for lines in (outlines, singles):
+        ordered = with_short_jumps(lines, 0.005)
+        both = [np.where((a[:, :1] > a[:, 2:3]), a[:, [2, 3, 0, 1]], a) for a in (lines, ordered)]
+        assert sorted(map(tuple, both[0].tolist())) == sorted(map(tuple, both[1].tolist()))
+    runs = with_short_jumps(outlines, 0.005).reshape(300, 4, 4)
+    assert (runs[:, 1:, :2] == runs[:, :-1, 2:]).all() and (runs[:, 0, :2] == runs[:, -1, 2:]).all()
+    area = (runs[..., 0] * runs[..., 3] - runs[..., 2] * runs[..., 1]).sum(axis=1)
+    assert (area == 2 * 40 * 40).all(), "outlines keep their direction"
+    best = np.array([[0, 0, 10, 0], [11, 0, 20, 0], [21, 0, 30, 0]])
+    assert with_short_jumps(best, 0.005) is best

@@ -1,7 +1,8 @@
 """Reading an open build file back: JSON by name, packets one by one, against the CLI file's own lines.
 
 ``obftool verify`` looks at the JSON and at the presence of files; it accepts junk under the name of a beam path. Here
-every packet is parsed, every line must be the CLI file's, and power, speed and spot those of its theme.
+every packet is parsed; the lines of every layer and theme must be the CLI file's (in any order and direction), and
+power, speed and spot those of the theme.
 """
 
 from __future__ import annotations
@@ -21,9 +22,6 @@ from implantflow.build.pipeline import ordered
 from implantflow.config.build import Machine
 from implantflow.errors import InputError
 from implantflow.geometry import FloatArray
-
-#: Ends farther than this from the CLI file's are other lines (um); doubles hold whole units exactly.
-_SAME_UM = 1e-3
 
 
 class ObfFile:
@@ -97,7 +95,9 @@ class ObfFindings:
     Attributes
     ----------
     lines : count. length_mm, melt_s, melt_j : (layers,) from the packets' own speed and power.
-    differing : lines that are not the CLI file's; foreign_beam : lines whose power, speed or spot is not the theme's.
+    jump_mm, cli_jump_mm : ways between lines of a theme, in this file's order and in the CLI file's.
+    differing : files (one a layer and theme) that do not hold the CLI file's lines.
+    foreign_beam : lines whose power, speed or spot is not the theme's.
     pass_mm : length of one preheat pass. places : where, first few.
     """
 
@@ -107,6 +107,8 @@ class ObfFindings:
     melt_j: list[float] = field(default_factory=list)
     differing: int = 0
     foreign_beam: int = 0
+    jump_mm: float = 0.0
+    cli_jump_mm: float = 0.0
     pass_mm: float = 0.0
     passes: int = -1
     temperature_c: float = float("nan")
@@ -119,14 +121,16 @@ class ObfFindings:
 
 
 class _Seen(NamedTuple):
-    """One layer: lines, length, time and energy of its packets, and what is wrong with it."""
+    """One layer: lines, files that are not the CLI file's, lines with another beam; what the packets sum to."""
 
     lines: int
+    differing: int
+    foreign: int
     length_mm: float
     melt_s: float
     melt_j: float
-    differing: int
-    foreign: int
+    jump_mm: float
+    cli_jump_mm: float
 
 
 def expected_lines(layer: CliLayer, unit_mm: float, centre_um: FloatArray) -> dict[int, FloatArray]:
@@ -163,24 +167,29 @@ def _compare(
     said: list[tuple[str, bytes]],
 ) -> _Seen:
     """Hold one layer's packets against the CLI layer; may run in any thread."""
-    from implantflow.build import obp_reader_kernels
+    from implantflow.build import obp_reader_kernels as kernels
 
     centre_um = 500.0 * np.asarray(machine.envelope_mm[:2])
+    grid = (unit_mm * 1000.0, float(centre_um[0]), float(centre_um[1]))
     wanted = {
         labels.get(label, str(label)): xy for label, xy in expected_lines(layer, unit_mm, centre_um).items()
     }
     count, differing, foreign = 0, 0, 0
-    length_mm, melt_s, melt_j = 0.0, 0.0, 0.0
+    figures = np.zeros(5)
     for name, raw in said:
         theme = name.rpartition("_")[2]
         lines = obf.parse(name, raw)
         count += len(lines)
         ours = wanted.pop(theme, np.empty((0, 4)))
-        found = obp_reader_kernels.hold_against(lines, ours, beam_of(machine, theme), _SAME_UM)
-        differing, foreign = differing + found[0], foreign + found[1]
-        length_mm, melt_s, melt_j = length_mm + found[2], melt_s + found[3], melt_j + found[4]
-    differing += sum(len(xy) for xy in wanted.values())
-    return _Seen(count, length_mm, melt_s, melt_j, differing, foreign)
+        same = len(ours) == len(lines) and kernels.fingerprint(lines, *grid) == kernels.fingerprint(
+            ours, *grid
+        )
+        differing += 0 if same else 1
+        strange, *melted = kernels.beam_figures(lines, beam_of(machine, theme))
+        foreign += strange
+        figures += [*melted, kernels.jump_mm(lines), kernels.jump_mm(ours)]
+    differing += len(wanted)
+    return _Seen(count, differing, foreign, *figures.tolist())
 
 
 def examine_obf(path: Path, cli_path: Path, machine: Machine, threads: int = 1) -> ObfFindings:
@@ -208,7 +217,7 @@ def examine_obf(path: Path, cli_path: Path, machine: Machine, threads: int = 1) 
         for name in settings.get("files", []):
             lines = obf.lines(name)
             beam = beam_of(machine, "preheat")
-            _, foreign, length_mm, _, _ = kernels.hold_against(lines, lines[:, :4].copy(), beam, _SAME_UM)
+            foreign, length_mm, _, _ = kernels.beam_figures(lines, beam)
             found.foreign_beam += foreign
             found.pass_mm += length_mm
 
@@ -226,9 +235,12 @@ def examine_obf(path: Path, cli_path: Path, machine: Machine, threads: int = 1) 
             found.melt_s.append(seen.melt_s)
             found.melt_j.append(seen.melt_j)
             found.differing += seen.differing
+            found.jump_mm += seen.jump_mm
+            found.cli_jump_mm += seen.cli_jump_mm
             found.foreign_beam += seen.foreign
             if seen.differing or seen.foreign:
                 found.note(
-                    f"build.obf, layer {number}: {seen.differing} other lines, {seen.foreign} with another beam"
+                    f"build.obf, layer {number}: {seen.differing} themes hold other lines, "
+                    f"{seen.foreign} lines another beam"
                 )
     return found

@@ -1,8 +1,9 @@
 """The open build file (OBF 1.0): a zip with the layers' beam paths as OBP packets and JSON that orders them.
 
-It holds what the CLI file holds, line for line, and besides it the heating: one pass over the heated rectangle, run
-``jumpSafe.repetitions`` times before each layer. The recoater, the powder pistons, the temperature sensor and the
-time-out of the start heat are settings of a machine; they are not in the presets, so they are not in the file.
+It holds the lines of the CLI file in an order with shorter jumps, and besides them the heating: one pass over the
+heated rectangle, run ``jumpSafe.repetitions`` times before each layer. The recoater, the powder pistons, the
+temperature sensor and the time-out of the start heat are settings of a machine; they are not in the presets, so they
+are not in the file.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from implantflow.geometry import FloatArray
 
 #: Layers that one thread works on before it hands them over; a layer takes a hundred times its CLI words.
 _BLOCK = 4
+#: Side of the tiles that the beam goes through one after another (mm): about a cell of the lattice.
+TILE_MM = 2.5
 
 
 def _varint(value: int) -> bytes:
@@ -54,6 +57,14 @@ def encode_theme(machine: Machine, name: str, lines: NDArray[np.int64]) -> NDArr
     head, tail = beam_fields(theme.spot_um, power_w, theme.speed_mm_s)
     centre_x_um, centre_y_um = (500.0 * side for side in machine.envelope_mm[:2])
     return obp_kernels.encode_lines(lines, machine.unit_mm * 1000.0, centre_x_um, centre_y_um, head, tail)
+
+
+def with_short_jumps(lines: NDArray[np.int64], unit_mm: float) -> NDArray[np.int64]:
+    """The lines in an order with shorter jumps: by tiles, where that is shorter than the order of the CLI file."""
+    from implantflow.build import order_kernels
+
+    tiled = order_kernels.by_tiles(lines, round(TILE_MM / unit_mm))
+    return tiled if order_kernels.jumps(tiled) < order_kernels.jumps(lines) else lines
 
 
 def heating_lines(machine: Machine, box_mm: FloatArray) -> NDArray[np.int64]:
@@ -110,7 +121,7 @@ def write_obf(
         for label, theme in LABELS.items():
             lines = obp_kernels.lines_of(words, label)
             if len(lines):
-                packets = encode_theme(machine, theme, lines)
+                packets = encode_theme(machine, theme, with_short_jumps(lines, machine.unit_mm))
                 made.append((entry_name(number, theme), Entry.of(packets.data)))
         return made
 

@@ -107,31 +107,12 @@ def read_lines(data: Bytes) -> tuple[FloatArray, int]:
 
 
 @kernel
-def hold_against(
-    lines: FloatArray, wanted: FloatArray, beam: FloatArray, same_um: float
-) -> tuple[int, int, float, float, float]:
-    """Lines that were read against those that should be there, one by one.
-
-    Parameters
-    ----------
-    lines : (N, 7) as read. wanted : (M, 4) ends in um. beam : (3,) speed, power, spot of the theme.
-    same_um : ends this far apart are the same.
-
-    Returns
-    -------
-    lines that differ, lines driven with another beam; length in mm, time in s and energy in J of what was read.
-    """
-    differing = abs(lines.shape[0] - wanted.shape[0])
+def beam_figures(lines: FloatArray, beam: FloatArray) -> tuple[int, float, float, float]:
+    """Lines (N, 7) driven with another beam than (3,) speed, power, spot; length in mm, time in s, energy in J."""
     foreign = 0
     length, seconds, joules = 0.0, 0.0, 0.0
     for n in range(lines.shape[0]):
         row = lines[n]
-        if n < wanted.shape[0]:
-            for k in range(4):
-                # Written so that a number that is none differs.
-                if not abs(row[k] - wanted[n, k]) <= same_um:
-                    differing += 1
-                    break
         # Speed is a whole number of um/s in the format, power and spot are single precision.
         same = abs(row[SPEED] - beam[0]) <= 0.5
         same = (
@@ -145,4 +126,45 @@ def hold_against(
         length += step
         seconds += time
         joules += time * row[POWER]
-    return differing, foreign, length / 1000.0, seconds, joules
+    return foreign, length / 1000.0, seconds, joules
+
+
+@kernel
+def jump_mm(lines: FloatArray) -> float:
+    """Length of the ways between the end of a line (um) and the start of the next."""
+    total = 0.0
+    for n in range(1, lines.shape[0]):
+        total += np.hypot(lines[n, X0] - lines[n - 1, X1], lines[n, Y0] - lines[n - 1, Y1])
+    return total / 1000.0
+
+
+@kernel
+def fingerprint(lines: FloatArray, unit_um: float, centre_x_um: float, centre_y_um: float) -> tuple[int, int]:
+    """A number that a set of lines has whatever their order and direction, and how many lines are on no unit.
+
+    A line of the build file is four 16-bit numbers. Each line's 64 bits are mixed (splitmix64's finaliser) and
+    added up, so that sets which differ in one bit of one line differ, but for one chance in 2**64.
+    """
+    total = np.uint64(0)
+    astray = 0
+    whole = np.empty(4, np.int64)
+    for n in range(lines.shape[0]):
+        good = True
+        for k in range(4):
+            place = (lines[n, k] + (centre_x_um if k % 2 == 0 else centre_y_um)) / unit_um
+            near = np.floor(place + 0.5)
+            if not (abs(place - near) <= 1e-3 and near >= 0.0 and near <= 65535.0):
+                good = False
+                break
+            whole[k] = int(near)
+        if not good:
+            astray += 1
+            continue
+        a = np.uint64(whole[0]) << np.uint64(16) | np.uint64(whole[1])
+        b = np.uint64(whole[2]) << np.uint64(16) | np.uint64(whole[3])
+        h = min(a, b) << np.uint64(32) | max(a, b)
+        h += np.uint64(0x9E3779B97F4A7C15)
+        h = (h ^ h >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+        h = (h ^ h >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+        total += h ^ h >> np.uint64(31)
+    return int(total), astray

@@ -258,6 +258,8 @@ def build_part(job: Job) -> None:
             "down_facing": hangs.as_json(stance.overhang_deg),
             "obf_sha256": sha256_file(job.outputs["obf"]),
             "obf_lines": obf.lines,
+            "obf_jump_m": obf.jump_mm / 1000.0,
+            "cli_jump_m": obf.cli_jump_mm / 1000.0,
         },
     )
 

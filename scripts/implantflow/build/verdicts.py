@@ -113,7 +113,7 @@ def open_file(
     allowed = 0.5 * width + 1e-3 * height / heat.offset_mm
     told = abs(read.passes - heat.passes) + abs(read.temperature_c - heat.temperature_c)
     return [
-        Check("obf_lines_differ", read.differing, "0", read.differing == 0, tuple(read.places)),
+        Check("obf_paths_differ", read.differing, "0", read.differing == 0, tuple(read.places)),
         Check("obf_foreign_beam", read.foreign_beam, "0", read.foreign_beam == 0, tuple(read.places)),
         sums("obf_length", length, np.asarray(read.length_mm)),
         sums("obf_time", melted.melt_s, np.asarray(read.melt_s)),
