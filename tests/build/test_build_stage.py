@@ -24,7 +24,12 @@ Stl = Callable[[Mesh, str], Path]
 
 BUILD: dict[str, Any] = {
     "machine": "arcam-a1",
-    "orientation": {"up_lps": [0, 0, 1], "right_lps": [1, 0, 0], "support_gap_mm": 1.0},
+    "orientation": {
+        "up_lps": [0, 0, 1],
+        "right_lps": [1, 0, 0],
+        "support_gap_mm": 1.0,
+        "search_directions": 20,
+    },
     "limits": {
         "volume_error_pct": 0.5,
         "island_join_max_mm": 2.5,

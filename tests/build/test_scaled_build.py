@@ -25,7 +25,12 @@ from implantflow.jobs import Job
 
 BUILD: dict[str, Any] = {
     "machine": "arcam-a1",
-    "orientation": {"up_lps": [0, 0, 1], "right_lps": [1, 0, 0], "support_gap_mm": 1.0},
+    "orientation": {
+        "up_lps": [0, 0, 1],
+        "right_lps": [1, 0, 0],
+        "support_gap_mm": 1.0,
+        "search_directions": 20,
+    },
     "limits": {
         "volume_error_pct": 0.5,
         "island_join_max_mm": 2.5,
@@ -59,7 +64,7 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> tuple[Field, Path]:
     return made, folder
 
 
-def _build(source: Path, folder: Path, **revision: Any) -> Job:
+def _build(source: Path, folder: Path, machine: Any = "arcam-a1", **revision: Any) -> Job:
     folder.mkdir(parents=True, exist_ok=True)
     job = Job(
         rule="build_part",
@@ -68,7 +73,7 @@ def _build(source: Path, folder: Path, **revision: Any) -> Job:
         inputs={"field": source / "field.json", "field_data": source / "field.npz"},
         outputs={key: folder / name for key, name in OUTPUTS.items()},
         settings={
-            "build": {**BUILD, "revision": {"id": "r1", **revision}},
+            "build": {**BUILD, "machine": machine, "revision": {"id": "r1", **revision}},
             "purpose": "demo",
             "case": "demo",
             "side": "left",
@@ -124,7 +129,7 @@ def test_part_grows_about_its_foot_and_the_lattice_stays(field: tuple[Field, Pat
 def test_scaled_volume_is_that_of_the_scaled_field(field: tuple[Field, Path]) -> None:
     made, _ = field
     scale = Scale.about_foot(FACTORS, made.vertices_mm)
-    one, larger = Part.of_field(made, Scale.none()), Part.of_field(made, scale)
+    one, larger = (Part.of_field(made, chosen, load_machine("arcam-a1")) for chosen in (Scale.none(), scale))
     ratio = larger.material_mm3() / one.material_mm3()
     assert ratio == pytest.approx(float(np.prod(FACTORS)), rel=0.02)
 
@@ -141,3 +146,30 @@ def test_scaled_part_must_fit_the_machine() -> None:
 def test_factors_that_are_no_shrinkage_are_refused(factor: float) -> None:
     with pytest.raises(ValidationError):
         Revision(id="r1", scale_xyz=(1.0, factor, 1.0))
+
+
+def test_struts_are_drawn_thinner_by_what_they_grow(field: tuple[Field, Path], tmp_path: Path) -> None:
+    made, source = field
+    plain = load_machine("arcam-a1")
+    grown = plain.model_copy(update={"strut_growth_mm": 0.07})
+    job = _build(source, tmp_path, machine=grown.model_dump(mode="json"))
+    build = read_json(job.outputs["build"])
+    assert (build["strut_designed_mm"], build["strut_drawn_mm"]) == (0.67, 0.6)
+    cli = CliFile(job.outputs["cli"])
+    assert "strut drawn=0.6 mm_ prints 0.07 mm thicker" in cli.user_data
+    # What was drawn is the field with thinner struts, and clearly less than the design.
+    drawn = Part.of_field(made, Scale.none(), grown).material_mm3()
+    assert build["solid_volume_mm3"] == pytest.approx(drawn, rel=0.005)
+    assert drawn < 0.95 * Part.of_field(made, Scale.none(), plain).material_mm3()
+    # Turning the part is reported beside it, and the file of beam paths holds what the CLI file holds.
+    table = read_json(job.outputs["orientation"])
+    assert len(table["orientations"]) == 21 and table["orientations"][0]["chosen"]
+    # The dense bar meets the skin at its upright ends only: all that faces down is lattice.
+    assert build["down_facing"]["lattice_area_mm2"] > 20.0 and build["down_facing"]["areas"] == []
+    assert build["obf_lines"] > 1000 and build["obf_jump_m"] < build["cli_jump_m"]
+
+
+def test_strut_thinner_than_a_line_is_refused(field: tuple[Field, Path]) -> None:
+    machine = load_machine("arcam-a1").model_copy(update={"strut_growth_mm": 0.5})
+    with pytest.raises(GeometryError, match="thinner than one line"):
+        Part.of_field(field[0], Scale.none(), machine)

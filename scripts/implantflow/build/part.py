@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from implantflow.build.scale import Scale
 from implantflow.build.slicer import DenseGrid
+from implantflow.config.build import Machine
+from implantflow.errors import GeometryError
 from implantflow.field.field import Field
 from implantflow.field.volume import mesh_volume_mm3, volumes_of
 from implantflow.geometry import FloatArray
@@ -27,10 +29,26 @@ class Part:
     lattice: tuple[str, float, float] | None
 
     @classmethod
-    def of_field(cls, field: Field, scale: Scale) -> Part:
-        """The field's part as a build draws it; the lattice keeps its cell whatever the scale."""
+    def of_field(cls, field: Field, scale: Scale, machine: Machine) -> Part:
+        """The field's part as a build draws it; the lattice keeps its cell whatever the scale.
+
+        Its struts are drawn thinner by what the machine prints them thicker.
+
+        Raises
+        ------
+        GeometryError
+            Nothing but a line would be left of a strut.
+        """
+        strut_mm = round(field.strut_mm - machine.strut_growth_mm, 6)
+        if machine.strut_growth_mm > 0 and strut_mm < machine.net.offset_mm:
+            raise GeometryError(
+                f"a strut of {field.strut_mm:g} mm that prints {machine.strut_growth_mm:g} mm thicker would be drawn "
+                f"thinner than one line of {machine.net.offset_mm:g} mm",
+                where="build.machine: strut_growth_mm",
+                fix="choose a thicker strut, or measure the growth again",
+            )
         dense = DenseGrid(field.dense, field.origin_mm, field.spacing_mm, scale)
-        lattice = (field.cell, field.cell_mm, field.strut_mm)
+        lattice = (field.cell, field.cell_mm, strut_mm)
         return cls(scale.drawn(field.vertices_mm), field.faces, dense, lattice)
 
     def dense_faces(self, field: Field) -> NDArray[np.bool_]:
@@ -42,6 +60,11 @@ class Part:
         if self.dense is not None:
             places = self.dense.scale.designed(places)
         return np.asarray(field.dense_value(places) < 0.0)
+
+    @property
+    def strut_mm(self) -> float | None:
+        """Diameter of the struts as drawn; None for full metal."""
+        return None if self.lattice is None else self.lattice[2]
 
     @property
     def box_mm(self) -> FloatArray:

@@ -196,7 +196,7 @@ def build_part(job: Job) -> None:
     themes = check_themes(machine)
     field = Field.load(job.input("field"), job.input("field_data"))
     scale = Scale.about_foot(revision.scale_xyz, field.vertices_mm)
-    part = Part.of_field(field, scale)
+    part = Part.of_field(field, scale, machine)
     scale.require_room(part.vertices_mm, machine.envelope_mm)
     purpose = str(job.settings["purpose"])
     facts = {
@@ -210,6 +210,8 @@ def build_part(job: Job) -> None:
         "field sha256": sha256_file(job.input("field")),
         "layer height": "upper surface",
     }
+    if machine.strut_growth_mm > 0:
+        facts["strut drawn"] = f"{part.strut_mm:g} mm, prints {machine.strut_growth_mm:g} mm thicker"
     facts.update(scale.facts())
     sliced = write_build(
         job.outputs["cli"],
@@ -254,6 +256,8 @@ def build_part(job: Job) -> None:
         {
             **_build_json(revision, sliced, found, checks, times, machine, part, job.outputs["cli"]),
             **scale.as_json(field.cell_mm, machine.layer_mm),
+            "strut_designed_mm": field.strut_mm,
+            "strut_drawn_mm": part.strut_mm,
             "orientations": worth_a_look(orientations),
             "down_facing": hangs.as_json(stance.overhang_deg),
             "obf_sha256": sha256_file(job.outputs["obf"]),

@@ -77,6 +77,13 @@ class Machine(Section):
     rake_s: float = Field(
         description="Time to lower the table and spread the next layer (s).", ge=0.0, le=120.0
     )
+    strut_growth_mm: float = Field(
+        default=0.0,
+        description="How much thicker than drawn this machine prints a strut, or a wall of a lattice of sheets (mm): "
+        "the build draws them thinner by it, and says so. 0 draws what was designed.",
+        ge=0.0,
+        le=0.3,
+    )
     energy_density_j_mm3: tuple[float, float] = Field(
         description="Window of P / (speed * offset * layer) that melts without boiling (J/mm3); a theme outside "
         "it is an error."
