@@ -53,7 +53,10 @@ _TEXTS: dict[str, str] = {
     "build": "Every layer is cut from the field at the layer height. Contours and hatches are written as binary CLI "
     "(Common Layer Interface 2.0); beam settings go beside it as themes, since CLI carries geometry only. The file is "
     "read back by a reader that shares no code with the writer. The vendor's software makes the machine's own file "
-    "from this one.",
+    "from this one. The same lines stand in an open build file (OBF) as packets, in an order with shorter jumps; "
+    "every packet is read back and held against the CLI file. Surface that leans more than the stated angle from the "
+    "vertical and faces down is found on vertical columns through the part; supports for it are not drawn. Other "
+    "orientations are compared by height, time, such surface and the room below it.",
     "inspect": "The scan is laid on the design by a rigid alignment from several starts that must agree; the deviation "
     "of the outer surface is signed, too much metal is positive. Size is a separate fit with one scale per axis of the "
     "build. Walls of holes and passages are not judged, since no scanner sees into them. The proposed compensation is "
