@@ -10,9 +10,12 @@ import pytest
 
 from implantflow.artifacts import read_json, write_json
 from implantflow.errors import GeometryError, InputError, ProvenanceError
+from implantflow.field.cells import cell_value
 from implantflow.field.field import DENSE, OUTSIDE, POROUS, Field
 from implantflow.field.make import make_field
+from implantflow.field.material import Texture
 from implantflow.field.placement import build_rotation, place_on_plate
+from implantflow.field.shaping import Filling, Grading
 from implantflow.field.volume import DENSE_METAL, label_grid, mesh_volume_mm3, volumes_of
 from implantflow.geometry import transform_points
 
@@ -29,11 +32,81 @@ def _box(low: list[float], high: list[float]) -> tuple[np.ndarray, np.ndarray]:
     return np.array(low) + CORNERS * (np.array(high) - np.array(low)), BOX_FACES
 
 
-def _field(regions: dict[str, Any], matrix: np.ndarray | None = None) -> Field:
+def _field(
+    regions: dict[str, Any], matrix: np.ndarray | None = None, cell: str | Filling = "diamond"
+) -> Field:
     vertices, faces = _box([0, 0, 0], [20, 16, 12])
-    return make_field(
-        vertices, faces, regions, np.eye(4) if matrix is None else matrix, "diamond", 2.5, 0.67, 0.5
-    )
+    return make_field(vertices, faces, regions, np.eye(4) if matrix is None else matrix, cell, 2.5, 0.67, 0.5)
+
+
+FACE = {"contact_faces": [{"name": "midline", "triangles": [8, 9], "thickness_mm": 0.0}]}
+
+
+def test_struts_grow_from_the_named_face_or_from_the_skin() -> None:
+    grading = Grading(0.8, 0.4, 8.0, ("midline",))
+    field = _field(FACE, cell=Filling("diamond", 2.5, 0.5, grading=grading))
+    assert field.lattice.strut_range_mm == (0.4, 0.8)
+    assert not field.material.stampable
+    x = np.array([0.0, 4.0, 8.0, 19.0])
+    points = np.column_stack([x, np.full(4, 8.0), np.full(4, 6.0)])
+    i = np.round((x - field.origin_mm[0]) / 0.5).astype(int)
+    j, k = (np.round((v - field.origin_mm[a]) / 0.5).astype(int) for v, a in ((8.0, 1), (6.0, 2)))
+    assert field.grade is not None
+    np.testing.assert_allclose(field.grade[k, j, i] * 1e-4, [0.8, 0.6, 0.4, 0.4], atol=0.03)
+    thick = cell_value("diamond", 2.5, 0.6, points[1:2])[0]
+    assert field.lattice_value(points[1:2])[0] == pytest.approx(thick, abs=0.015)
+    skin = _field(FACE, cell=Filling("gyroid", 2.5, 0.5, grading=Grading(0.4, 0.8, 3.0)))
+    assert skin.grade is not None
+    assert skin.grade[k, j, i].tolist() == pytest.approx([4000, 8000, 8000, 5333], abs=700)
+    with pytest.raises(InputError, match="no contact face caudal"):
+        _field(FACE, cell=Filling("diamond", 2.5, 0.5, grading=Grading(0.8, 0.4, 8.0, ("caudal",))))
+
+
+def test_strut_is_read_from_a_stored_grid() -> None:
+    values = np.broadcast_to(np.linspace(0.4, 0.8, 5), (3, 3, 5))
+    stored = values, np.array([0.0, -1.0, -1.0]), np.array([5.0, 10.0, 10.0])
+    field = _field({}, cell=Filling("diamond", 2.5, 0.5, grading=Grading(0, 0, 1, stored=stored)))
+    points = np.random.default_rng(1).uniform([1, 1, 1], [19, 15, 11], (50, 3))
+    uniform = [cell_value("diamond", 2.5, 0.4 + 0.02 * p[0], p[None])[0] for p in points]
+    np.testing.assert_allclose(field.lattice_value(points), uniform, atol=1e-3)
+
+
+def test_texture_lies_on_the_face_and_nowhere_near_a_passage() -> None:
+    regions = {
+        "contact_faces": [{"name": "midline", "triangles": [8, 9], "thickness_mm": 1.5}],
+        "strut": {"segments": [{"start_lps_mm": [0, 8, 6], "end_lps_mm": [18, 8, 6], "radius_mm": 2.0}]},
+        "cable_passages": [
+            {"polyline_lps_mm": [[-1, 13, 3], [21, 13, 3]], "diameter_mm": 2.0, "wall_mm": 1.0}
+        ],
+    }
+    texture = Texture(0.2, 1.5, 1)
+    field = _field(regions, cell=Filling("diamond", 2.5, 0.67, texture=texture, fillet_mm=0.2))
+    smooth = _field(regions, cell=Filling("diamond", 2.5, 0.67, fillet_mm=0.2))
+    random = np.random.default_rng(4)
+    face = np.column_stack([np.full(500, 0.05), random.uniform(2, 9, 500), random.uniform(2, 11, 500)])
+    assert (field.value(face) > 0).mean() > 0.4
+    assert (smooth.value(face) < 0).all()
+    deep = face + np.array([0.2, 0.0, 0.0])
+    assert (field.value(deep) < 0).all()
+    for x in ([10.0, 13.0, 4.95], [19.95, 3.0, 3.0], [0.1, 13.0, 3.0]):
+        around = np.array(x) + random.normal(0, 0.05, (200, 3))
+        np.testing.assert_allclose(field.material.value(around), smooth.material.value(around), atol=1e-9)
+
+
+def test_every_kind_of_field_comes_back_from_its_file(tmp_path: Path) -> None:
+    points = np.random.default_rng(5).uniform([0, 0, 0], [20, 16, 12], (300, 3))
+    for cell in (
+        Filling("voronoi", 3.0, 0.5, seed=3, grading=Grading(0.7, 0.4, 4.0), fillet_mm=0.25),
+        Filling("gyroid_sheet", 4.0, 0.45, texture=Texture(0.15, 2.0, 9)),
+    ):
+        field = _field(FACE | {"shell": {"thickness_mm": 0.8}}, cell=cell)
+        field.save(tmp_path / "field.json", tmp_path / "field.npz", {"purpose": "demo"})
+        again = Field.load(tmp_path / "field.json", tmp_path / "field.npz")
+        np.testing.assert_array_equal(again.value(points), field.value(points))
+        assert again.lattice.is_struts == (cell.cell == "voronoi")
+        once = (tmp_path / "field.npz").read_bytes()
+        again.save(tmp_path / "field.json", tmp_path / "field.npz", {"purpose": "demo"})
+        assert (tmp_path / "field.npz").read_bytes() == once
 
 
 def test_regions_of_a_box_with_face_strut_and_boss() -> None:

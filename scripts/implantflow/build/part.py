@@ -37,8 +37,14 @@ class Part:
         Raises
         ------
         GeometryError
-            Nothing but a line would be left of a strut.
+            Nothing but a line would be left of a strut, or the field holds more than the slicer can stamp.
         """
+        if not field.material.stampable:
+            raise GeometryError(
+                "this field is graded, stochastic, filleted or rugged, and the slicer stamps periodic cells only",
+                where="lattice",
+                fix="leave out lattice.grading, fillet_mm and texture, and use a periodic cell",
+            )
         strut_mm = round(field.strut_mm - machine.strut_growth_mm, 6)
         if machine.strut_growth_mm > 0 and strut_mm < machine.net.offset_mm:
             raise GeometryError(

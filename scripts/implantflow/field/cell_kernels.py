@@ -1,8 +1,9 @@
-"""Compiled evaluation of the lattice cells. Import inside functions: it costs numba's start-up."""
+"""Compiled evaluation of the lattice, periodic or not. Import inside functions: it costs numba's start-up."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,91 +13,234 @@ from implantflow.compiled import kernel
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+STRUTS, GYROID, SHEET = 0, 1, 2
+#: Steps of the stored int16 grids in mm.
+STEP_MM = 1e-4
 
-@kernel
-def strut_distance2(
-    segments: FloatArray, starts: IntArray, members: IntArray, bins: int, x: float, y: float, z: float
-) -> float:
-    """Squared distance of a point in units of the cell to the nearest strut axis of a periodic cell.
 
-    ``segments`` (S, 7): start, direction, 1/length^2. ``starts``/``members`` list, per bin of the cell, the
-    struts that can be nearest there.
+class LatticeArrays(NamedTuple):
+    """A lattice as the kernels take it; mm.
+
+    Attributes
+    ----------
+    kind : STRUTS, GYROID or SHEET. period : edge of the cell, 0 where nothing repeats.
+    segments (S, 7) : struts as start, direction, 1/length^2.
+    bin_origin (3,), bin_mm, bin_shape (3,) : boxes over the period (or over the part), x, y, z.
+    starts, members : per box, x fastest, the struts that can be the nearest there.
+    reach : distance given where a box has no strut.
+    floor : least slope in the gyroid's first-order distance.
+    level : strut radius or level of G; levels (N,), strut_low, strut_step : the level of a graded strut.
+    grade (K, J, I) int16, grade_origin, grade_spacing (3,) : strut diameter in STEP_MM; no nodes = not graded.
     """
-    x -= math.floor(x)
-    y -= math.floor(y)
-    z -= math.floor(z)
-    i = min(int(x * bins), bins - 1)
-    j = min(int(y * bins), bins - 1)
-    k = min(int(z * bins), bins - 1)
-    b = (k * bins + j) * bins + i
-    best = 1e30
-    for m in range(starts[b], starts[b + 1]):
-        s = segments[members[m]]
-        px = x - s[0]
-        py = y - s[1]
-        pz = z - s[2]
-        t = (px * s[3] + py * s[4] + pz * s[5]) * s[6]
-        t = min(max(t, 0.0), 1.0)
-        dx = px - t * s[3]
-        dy = py - t * s[4]
-        dz = pz - t * s[5]
-        best = min(best, dx * dx + dy * dy + dz * dz)
-    return best
+
+    kind: int
+    period: float
+    segments: FloatArray
+    bin_origin: FloatArray
+    bin_mm: float
+    bin_shape: IntArray
+    starts: IntArray
+    members: IntArray
+    reach: float
+    floor: float
+    level: float
+    levels: FloatArray
+    strut_low: float
+    strut_step: float
+    grade: NDArray[np.int16]
+    grade_origin: FloatArray
+    grade_spacing: FloatArray
 
 
 @kernel
-def strut_values(
-    segments: FloatArray,
-    starts: IntArray,
-    members: IntArray,
-    bins: int,
-    cell_mm: float,
-    radius_mm: float,
-    points: FloatArray,
-    out: FloatArray,
-) -> None:
-    """Signed distance in mm, negative inside the struts, of (N, 3) ``points`` in mm."""
-    scale = 1.0 / cell_mm
-    for n in range(points.shape[0]):
-        d2 = strut_distance2(
-            segments,
-            starts,
-            members,
-            bins,
-            points[n, 0] * scale,
-            points[n, 1] * scale,
-            points[n, 2] * scale,
-        )
-        out[n] = math.sqrt(d2) * cell_mm - radius_mm
-
-
-@kernel
-def gyroid_value(
-    sheet: bool, cell_mm: float, iso: float, floor: float, x: float, y: float, z: float
+def grid_value(
+    grid: NDArray[np.int16], origin: FloatArray, spacing: FloatArray, x: float, y: float, z: float
 ) -> float:
-    """First-order distance in mm to the gyroid's surface, negative inside the metal.
+    """Trilinear value of a grid (spacing along x, y, z) at one point; clamped at the border of the grid."""
+    nk, nj, ni = grid.shape
+    fx = min(max((x - origin[0]) / spacing[0], 0.0), ni - 1.000001)
+    fy = min(max((y - origin[1]) / spacing[1], 0.0), nj - 1.000001)
+    fz = min(max((z - origin[2]) / spacing[2], 0.0), nk - 1.000001)
+    i, j, k = int(fx), int(fy), int(fz)
+    u, v, w = fx - i, fy - j, fz - k
+    low = (grid[k, j, i] * (1.0 - u) + grid[k, j, i + 1] * u) * (1.0 - v)
+    low += (grid[k, j + 1, i] * (1.0 - u) + grid[k, j + 1, i + 1] * u) * v
+    high = (grid[k + 1, j, i] * (1.0 - u) + grid[k + 1, j, i + 1] * u) * (1.0 - v)
+    high += (grid[k + 1, j + 1, i] * (1.0 - u) + grid[k + 1, j + 1, i + 1] * u) * v
+    return float(low * (1.0 - w) + high * w)
 
-    With G = sin x cos y + sin y cos z + sin z cos x, metal is where G exceeds ``iso`` (skeletal) or where |G| is below
-    it (``sheet``). G is divided by the length of
-    its gradient, kept above ``floor`` so that the value stays smooth where the gradient vanishes.
-    """
-    w = 2.0 * math.pi / cell_mm
+
+@kernel
+def segment_distance2(s: FloatArray, x: float, y: float, z: float) -> float:
+    """Squared distance of a point to a segment (7,): start, direction, 1/length^2."""
+    px = x - s[0]
+    py = y - s[1]
+    pz = z - s[2]
+    t = (px * s[3] + py * s[4] + pz * s[5]) * s[6]
+    t = min(max(t, 0.0), 1.0)
+    dx = px - t * s[3]
+    dy = py - t * s[4]
+    dz = pz - t * s[5]
+    return float(dx * dx + dy * dy + dz * dz)
+
+
+@kernel
+def axis_distance(lattice: LatticeArrays, x: float, y: float, z: float) -> float:
+    """Distance in mm to the nearest strut axis, at most about ``reach`` where no strut is near."""
+    if lattice.period > 0.0:
+        x -= math.floor(x / lattice.period) * lattice.period
+        y -= math.floor(y / lattice.period) * lattice.period
+        z -= math.floor(z / lattice.period) * lattice.period
+    o, h, n = lattice.bin_origin, lattice.bin_mm, lattice.bin_shape
+    i = min(max(int((x - o[0]) / h), 0), n[0] - 1)
+    j = min(max(int((y - o[1]) / h), 0), n[1] - 1)
+    k = min(max(int((z - o[2]) / h), 0), n[2] - 1)
+    b = (k * n[1] + j) * n[0] + i
+    best = lattice.reach * lattice.reach
+    for m in range(lattice.starts[b], lattice.starts[b + 1]):
+        best = min(best, segment_distance2(lattice.segments[lattice.members[m]], x, y, z))
+    return float(math.sqrt(best))
+
+
+@kernel
+def gyroid_slope(period: float, x: float, y: float, z: float) -> tuple[float, float]:
+    """G = sin x cos y + sin y cos z + sin z cos x and the length of its gradient per radian."""
+    w = 2.0 * math.pi / period
     sx, cx = math.sin(w * x), math.cos(w * x)
     sy, cy = math.sin(w * y), math.cos(w * y)
     sz, cz = math.sin(w * z), math.cos(w * z)
-    g = sx * cy + sy * cz + sz * cx
     gx = cx * cy - sz * sx
     gy = cy * cz - sx * sy
     gz = cz * cx - sy * sz
-    slope = math.sqrt(gx * gx + gy * gy + gz * gz)
-    inside = iso - abs(g) if sheet else g - iso
-    return -inside / (w * max(slope, floor))
+    return sx * cy + sy * cz + sz * cx, math.sqrt(gx * gx + gy * gy + gz * gz)
 
 
 @kernel
-def gyroid_values(
-    sheet: bool, cell_mm: float, iso: float, floor: float, points: FloatArray, out: FloatArray
-) -> None:
-    """:func:`gyroid_value` of (N, 3) ``points`` in mm."""
+def base_value(lattice: LatticeArrays, x: float, y: float, z: float) -> tuple[float, float]:
+    """What of the lattice does not depend on its thickness: axis distance and 1, or G and its slope in 1/mm."""
+    if lattice.kind == STRUTS:
+        return axis_distance(lattice, x, y, z), 1.0
+    g, slope = gyroid_slope(lattice.period, x, y, z)
+    return g, 2.0 * math.pi / lattice.period * max(slope, lattice.floor)
+
+
+@kernel
+def level_at(lattice: LatticeArrays, x: float, y: float, z: float) -> float:
+    """Strut radius, or level of G, that holds at a point."""
+    if lattice.grade.shape[0] == 0:
+        return lattice.level
+    strut = grid_value(lattice.grade, lattice.grade_origin, lattice.grade_spacing, x, y, z) * STEP_MM
+    if lattice.kind == STRUTS:
+        return 0.5 * strut
+    f = min(max((strut - lattice.strut_low) / lattice.strut_step, 0.0), lattice.levels.shape[0] - 1.000001)
+    i = int(f)
+    return float(lattice.levels[i] + (f - i) * (lattice.levels[i + 1] - lattice.levels[i]))
+
+
+@kernel
+def signed(kind: int, base: float, slope: float, level: float) -> float:
+    """Value in mm, negative inside metal, from :func:`base_value` and :func:`level_at`.
+
+    G is divided by its slope, kept above ``floor`` so that the value stays smooth where the gradient vanishes.
+    """
+    if kind == STRUTS:
+        return base - level
+    inside = level - abs(base) if kind == SHEET else base - level
+    return -inside / slope
+
+
+@kernel
+def lattice_value(lattice: LatticeArrays, x: float, y: float, z: float) -> float:
+    """Value of the unclipped lattice at one point in mm, negative inside metal."""
+    base, slope = base_value(lattice, x, y, z)
+    return signed(lattice.kind, base, slope, level_at(lattice, x, y, z))
+
+
+@kernel
+def lattice_values(lattice: LatticeArrays, points: FloatArray, out: FloatArray) -> None:
+    """:func:`lattice_value` of (N, 3) ``points``."""
     for n in range(points.shape[0]):
-        out[n] = gyroid_value(sheet, cell_mm, iso, floor, points[n, 0], points[n, 1], points[n, 2])
+        out[n] = lattice_value(lattice, points[n, 0], points[n, 1], points[n, 2])
+
+
+@kernel
+def lattice_layer(
+    lattice: LatticeArrays,
+    order: IntArray,
+    tops: FloatArray,
+    x0: float,
+    y0: float,
+    step: float,
+    z: float,
+    spans: IntArray,
+    out: FloatArray,
+) -> None:
+    """Value of the lattice on the nodes (J, I) of one plane; equals :func:`lattice_value` at every node near metal.
+
+    A cell whose period is a whole number of steps is evaluated once a layer and repeated. Struts that repeat nowhere
+    are laid on the plane one by one (``order``: struts by their lowest point; ``tops``: greatest height reached by the
+    struts up to each, both with ``reach`` added); nodes further than ``reach`` from every axis get that distance.
+    ``spans`` (J, 2): first node and node after the last of each row that is wanted; the others are left alone.
+    """
+    nj, ni = out.shape
+    if lattice.period <= 0.0:
+        for j in range(nj):
+            for i in range(spans[j, 0], spans[j, 1]):
+                out[j, i] = lattice.reach * lattice.reach
+        _lay_struts(lattice, order, tops, x0, y0, step, z, spans, out)
+        for j in range(nj):
+            for i in range(spans[j, 0], spans[j, 1]):
+                level = level_at(lattice, x0 + i * step, y0 + j * step, z)
+                out[j, i] = math.sqrt(out[j, i]) - level
+        return
+    n = round(lattice.period / step)
+    if abs(n * step - lattice.period) > 1e-9 or n * n > nj * ni:
+        for j in range(nj):
+            for i in range(spans[j, 0], spans[j, 1]):
+                out[j, i] = lattice_value(lattice, x0 + i * step, y0 + j * step, z)
+        return
+    base = np.empty((n, n))
+    slope = np.empty((n, n))
+    for j in range(n):
+        for i in range(n):
+            base[j, i], slope[j, i] = base_value(lattice, x0 + i * step, y0 + j * step, z)
+    for j in range(nj):
+        b, s = base[j % n], slope[j % n]
+        y = y0 + j * step
+        for i in range(spans[j, 0], spans[j, 1]):
+            level = level_at(lattice, x0 + i * step, y, z)
+            out[j, i] = signed(lattice.kind, b[i % n], s[i % n], level)
+
+
+@kernel
+def _lay_struts(
+    lattice: LatticeArrays,
+    order: IntArray,
+    tops: FloatArray,
+    x0: float,
+    y0: float,
+    step: float,
+    z: float,
+    spans: IntArray,
+    out: FloatArray,
+) -> None:
+    """Lower ``out`` to the squared axis distance of every strut within ``reach`` of the plane."""
+    nj = out.shape[0]
+    reach = lattice.reach
+    # Struts before ``first`` all end below the plane, since ``tops`` never falls.
+    first = np.searchsorted(tops, z)
+    for m in range(first, order.shape[0]):
+        s = lattice.segments[order[m]]
+        if min(s[2], s[2] + s[5]) - reach > z:
+            break
+        if max(s[2], s[2] + s[5]) + reach < z:
+            continue
+        j0 = max(math.ceil((min(s[1], s[1] + s[4]) - reach - y0) / step), 0)
+        j1 = min(math.floor((max(s[1], s[1] + s[4]) + reach - y0) / step), nj - 1)
+        i0 = math.ceil((min(s[0], s[0] + s[3]) - reach - x0) / step)
+        i1 = math.floor((max(s[0], s[0] + s[3]) + reach - x0) / step) + 1
+        for j in range(j0, j1 + 1):
+            y = y0 + j * step
+            for i in range(max(i0, spans[j, 0]), min(i1, spans[j, 1])):
+                d2 = segment_distance2(s, x0 + i * step, y, z)
+                out[j, i] = min(out[j, i], d2)

@@ -37,12 +37,13 @@ STRUT_CELLS = ("diamond", "rhombic_dodecahedron")
 #: Bins along each edge of the cell for finding the nearest strut.
 _BINS = 8
 #: Smallest slope used in the gyroid's first-order distance; on its surface the slope is above 0.5.
-_GYROID_SLOPE_FLOOR = 0.4
+GYROID_SLOPE_FLOOR = 0.4
 #: G at the middle of an edge of the srs net; a sheet up to this level has closed its pores.
 GYROID_SADDLE = math.sqrt(2.0)
 
 
-def _check(cell: str, cell_mm: float, strut_mm: float) -> None:
+def check_cell(cell: str, cell_mm: float, strut_mm: float) -> None:
+    """Refuse an unknown cell and a strut that closes it."""
     if cell not in CELLS:
         raise GeometryError(f"no such lattice cell: {cell!r}", fix=f"use one of {', '.join(CELLS)}")
     if not (0.0 < strut_mm < 0.5 * cell_mm):
@@ -166,19 +167,9 @@ def cell_value(cell: str, cell_mm: float, strut_mm: float, points_mm: ArrayLike)
     GeometryError
         Unknown cell, or a strut that does not fit it.
     """
-    _check(cell, cell_mm, strut_mm)
-    from implantflow.field import cell_kernels
+    from implantflow.field.lattice import Lattice
 
-    points = np.ascontiguousarray(points_mm, dtype=np.float64)
-    out = np.empty(len(points))
-    if cell not in STRUT_CELLS:
-        iso = level_of(cell, cell_mm, strut_mm)
-        sheet = cell == "gyroid_sheet"
-        cell_kernels.gyroid_values(sheet, cell_mm, iso, _GYROID_SLOPE_FLOOR, points, out)
-    else:
-        segments, starts, members, bins = strut_table(cell)
-        cell_kernels.strut_values(segments, starts, members, bins, cell_mm, strut_mm / 2.0, points, out)
-    return out
+    return Lattice(cell, cell_mm, strut_mm).value(points_mm)
 
 
 def occupancy(cell: str, cell_mm: float, strut_mm: float, n: int) -> FloatArray:
@@ -192,7 +183,7 @@ def occupancy(cell: str, cell_mm: float, strut_mm: float, n: int) -> FloatArray:
     (n, n, n) float64 array
         In [0, 1], axes (k, j, i) = (z, y, x); the mean is the relative density.
     """
-    _check(cell, cell_mm, strut_mm)
+    check_cell(cell, cell_mm, strut_mm)
     sub = max(4, -(-160 // n))
     step = cell_mm / (n * sub)
     line = (np.arange(n * sub) + 0.5) * step

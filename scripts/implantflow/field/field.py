@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from implantflow.artifacts import read_json, sha256_file, write_json, write_npz
 from implantflow.errors import InputError, ProvenanceError
-from implantflow.field.cells import cell_value
+from implantflow.field.lattice import Grade, Graph, Lattice
+from implantflow.field.material import Material, Texture
 from implantflow.geometry import FloatArray
 
 #: mm per step of the stored int16 distances.
@@ -24,18 +26,23 @@ OUTSIDE, POROUS, DENSE = 0, 1, 2
 class Field:
     """The implant's material as a signed function in ``build_xyz`` (mm, z up from the plate).
 
-    Negative inside metal: ``max(solid, min(dense, lattice))``. ``solid`` and ``dense`` are distances on
+    Negative inside metal: ``max(solid, material)``, the material being ``min(dense, lattice)`` with fillets between the
+    two and a texture on rugged surfaces (:mod:`implantflow.field.material`). ``solid`` and ``dense`` are distances on
     coarse grids, linear between nodes and clamped (solid to 1.5 mm or more, dense to 3 mm); the exact surface
     of the solid is the mesh, which the slicer and the volume use. The lattice follows the build axes with its
     origin at (0, 0, 0).
 
     Attributes
     ----------
-    cell, cell_mm, strut_mm : the lattice.
+    cell, cell_mm, strut_mm : the lattice (:class:`implantflow.field.lattice.Lattice`).
     build_from_patient : (4, 4) rigid matrix, patient LPS -> build_xyz.
     vertices_mm, faces : the implant's surface, (N, 3) in build_xyz and (M, 3).
     origin_mm, spacing_mm : place of node (0, 0, 0) and distance of nodes of both grids.
     solid, dense : (K, J, I) int16, distances in steps of :data:`DISTANCE_STEP_MM`.
+    grade : (K, J, I) int16, strut diameter at the same nodes and in the same steps; None where all are alike.
+    graph : struts of a lattice that repeats nowhere.
+    fillet_mm : radius between lattice and dense metal.
+    texture, rough : rugged surfaces and where they are, (K, J, I) int16, share in steps of 1e-4.
     """
 
     cell: str
@@ -48,6 +55,33 @@ class Field:
     spacing_mm: float
     solid: NDArray[np.int16]
     dense: NDArray[np.int16]
+    grade: NDArray[np.int16] | None = None
+    graph: Graph | None = None
+    fillet_mm: float = 0.0
+    texture: Texture | None = None
+    rough: NDArray[np.int16] | None = None
+
+    @cached_property
+    def material(self) -> Material:
+        """What fills the outer surface, as designed."""
+        return self.material_drawn(self.origin_mm, np.full(3, self.spacing_mm))
+
+    @property
+    def lattice(self) -> Lattice:
+        """The unclipped lattice."""
+        return self.material.lattice
+
+    def material_drawn(self, origin_mm: FloatArray, spacing_mm: FloatArray) -> Material:
+        """The material with its grids (dense, grade, texture) drawn elsewhere, as a thermally scaled build does.
+
+        ``origin_mm`` (3,) is where node (0, 0, 0) is drawn, ``spacing_mm`` (3,) how far apart nodes are drawn. The
+        cells of the lattice keep their size and place.
+        """
+        grade = None if self.grade is None else Grade(self.grade, origin_mm, spacing_mm)
+        lattice = Lattice(self.cell, self.cell_mm, self.strut_mm, self.graph, grade)
+        return Material(
+            lattice, origin_mm, spacing_mm, self.dense, self.fillet_mm, self.texture, self.solid, self.rough
+        )
 
     @property
     def dense_data(self) -> tuple[NDArray[np.int16], FloatArray, FloatArray]:
@@ -77,12 +111,11 @@ class Field:
 
     def lattice_value(self, points_build: ArrayLike) -> FloatArray:
         """(N,) value of the unclipped lattice in mm, negative inside metal."""
-        return cell_value(self.cell, self.cell_mm, self.strut_mm, points_build)
+        return self.lattice.value(points_build)
 
     def value(self, points_build: ArrayLike) -> FloatArray:
         """(N,) signed value in mm of the material at (N, 3) points in build_xyz, negative inside metal."""
-        inner = np.minimum(self.dense_value(points_build), self.lattice_value(points_build))
-        return np.asarray(np.maximum(self.solid_value(points_build), inner))
+        return np.asarray(np.maximum(self.solid_value(points_build), self.material.value(points_build)))
 
     def region(self, points_build: ArrayLike) -> NDArray[np.uint8]:
         """(N,) region of (N, 3) points in build_xyz: 0 outside, 1 porous, 2 dense."""
@@ -92,21 +125,27 @@ class Field:
 
     def save(self, json_path: Path, npz_path: Path, facts: dict[str, Any]) -> None:
         """Write field.json (parameters, frames, digest of the npz, ``facts``) and field.npz."""
-        write_npz(
-            npz_path,
-            {
-                "vertices_mm": self.vertices_mm,
-                "faces": self.faces.astype(np.int32),
-                "solid": self.solid,
-                "dense": self.dense,
-            },
-        )
+        arrays: dict[str, NDArray[Any]] = {
+            "vertices_mm": self.vertices_mm,
+            "faces": self.faces.astype(np.int32),
+            "solid": self.solid,
+            "dense": self.dense,
+        }
+        if self.grade is not None:
+            arrays["grade"] = self.grade
+        if self.rough is not None:
+            arrays["rough"] = self.rough
+        if self.graph is not None:
+            arrays["nodes_tenth_um"] = np.round(self.graph.nodes_mm * 1e4).astype(np.int32)
+            arrays["beams"] = self.graph.beams.astype(np.int32)
+        write_npz(npz_path, arrays)
         write_json(
             json_path,
             {
                 "frame": "build_xyz",
-                "formula": "material = solid AND (dense OR lattice); value = max(solid, min(dense, lattice)) mm, "
-                "negative inside metal",
+                "formula": "metal = solid AND (dense OR lattice); value = max(solid, min(dense, lattice)) mm, "
+                "negative inside metal; corners between lattice and dense metal rounded by fillet_mm; rough surfaces "
+                "shifted by the texture, the outer one inwards only",
                 "cell": self.cell,
                 "cell_mm": self.cell_mm,
                 "strut_mm": self.strut_mm,
@@ -118,6 +157,11 @@ class Field:
                 "grid_spacing_mm": self.spacing_mm,
                 "grid_shape_kji": list(self.solid.shape),
                 "grid_step_mm": repr(DISTANCE_STEP_MM),
+                "strut_range_mm": list(self.lattice.strut_range_mm),
+                "graded": self.grade is not None,
+                "struts_stored": None if self.graph is None else len(self.graph.beams),
+                "fillet_mm": self.fillet_mm,
+                "texture": None if self.texture is None else asdict(self.texture),
                 "field_npz_sha256": sha256_file(npz_path),
                 **facts,
             },
@@ -157,6 +201,13 @@ class Field:
                     spacing_mm=float(data["grid_spacing_mm"]),
                     solid=arrays["solid"],
                     dense=arrays["dense"],
+                    grade=arrays["grade"] if data["graded"] else None,
+                    graph=None
+                    if data["struts_stored"] is None
+                    else Graph(arrays["nodes_tenth_um"] / 1e4, arrays["beams"].astype(np.int64)),
+                    fillet_mm=float(data["fillet_mm"]),
+                    texture=None if data["texture"] is None else Texture(**data["texture"]),
+                    rough=None if data["texture"] is None else arrays["rough"],
                 )
         except (KeyError, ValueError, TypeError, OSError) as error:
             raise InputError(f"the field cannot be read: {error!r}", where=str(json_path)) from error

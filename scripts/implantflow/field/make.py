@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from implantflow.errors import GeometryError, InputError
 from implantflow.field.columns import Columns
 from implantflow.field.field import DISTANCE_STEP_MM, Field
+from implantflow.field.lattice import VORONOI, Graph
+from implantflow.field.shaping import Filling, grade_grid, rough_grid, smooth_rods
+from implantflow.field.voronoi import voronoi_struts
 from implantflow.geometry import FloatArray, transform_points
 
 #: Distances further out than this are not needed by anybody and are clamped.
@@ -157,7 +160,7 @@ def make_field(
     faces: NDArray[np.int64],
     regions: Mapping[str, Any],
     build_from_patient: FloatArray,
-    cell: str,
+    cell: str | Filling,
     cell_mm: float,
     strut_mm: float,
     grid_mm: float,
@@ -169,7 +172,7 @@ def make_field(
     vertices_lps, faces : the outer solid with all holes cut, (N, 3) mm in patient LPS and (M, 3).
     regions : content of ``regions.json`` (patient LPS, mm): what must be dense.
     build_from_patient : (4, 4) rigid matrix into build_xyz.
-    cell, cell_mm, strut_mm : the lattice that fills the rest.
+    cell, cell_mm, strut_mm : the lattice that fills the rest; ``cell`` may be the whole :class:`Filling`.
     grid_mm : spacing of the stored distances.
 
     Raises
@@ -186,10 +189,23 @@ def make_field(
     columns = Columns.of(vertices, faces, origin[:2], grid_mm, shape[1:])
     solid = np.where(columns.inside(float(origin[2]), shape[0]), -distance, distance)
     dense = _dense_grid(vertices, faces, regions, build_from_patient, solid, origin, grid_mm)
+    filling = cell if isinstance(cell, Filling) else Filling(cell, cell_mm, strut_mm)
+    grade = rough = None
+    if filling.grading is not None or filling.texture is not None:
+        near = _face_distances(vertices, faces, regions, origin, grid_mm, shape)
+        if filling.grading is not None:
+            grade = grade_grid(filling.grading, solid, near, origin, grid_mm)
+        if filling.texture is not None:
+            strut = np.full(shape, BAND_MM, dtype=np.float32)
+            for start, end, radius in _capsules({"strut": regions.get("strut")}):
+                ends = transform_points(build_from_patient, np.array([start, end]))
+                _add_capsule(strut, origin, grid_mm, ends[0], ends[1], radius)
+            rods = smooth_rods(regions, build_from_patient)
+            rough = rough_grid(solid, near, strut, rods, origin, grid_mm)
     return Field(
-        cell=cell,
-        cell_mm=cell_mm,
-        strut_mm=strut_mm,
+        cell=filling.cell,
+        cell_mm=filling.cell_mm,
+        strut_mm=filling.strut_mm,
         build_from_patient=np.asarray(build_from_patient, dtype=np.float64),
         vertices_mm=vertices,
         faces=np.asarray(faces, dtype=np.int64),
@@ -197,4 +213,45 @@ def make_field(
         spacing_mm=grid_mm,
         solid=_stored(solid),
         dense=_stored(dense),
+        grade=grade,
+        graph=_graph(filling, vertices, solid, origin, grid_mm) if filling.cell == VORONOI else None,
+        fillet_mm=filling.fillet_mm,
+        texture=filling.texture,
+        rough=rough,
     )
+
+
+def _face_distances(
+    vertices: FloatArray,
+    faces: NDArray[np.int64],
+    regions: Mapping[str, Any],
+    origin: FloatArray,
+    spacing: float,
+    shape: tuple[int, int, int],
+) -> dict[str, NDArray[np.float32]]:
+    """Distance to each contact face, exact within 2 mm of it."""
+    found = {}
+    for face in regions.get("contact_faces", []):
+        ids = np.asarray(face["triangles"], dtype=np.int64)
+        found[str(face["name"])] = _banded(vertices, faces[ids], origin, spacing, shape, 2.0)
+    return found
+
+
+def _graph(
+    filling: Filling, vertices: FloatArray, solid: NDArray[np.float32], origin: FloatArray, spacing: float
+) -> Graph:
+    """Struts of a Voronoi lattice that come near the solid."""
+    nodes_mm, beams = voronoi_struts(
+        vertices.min(0), vertices.max(0), filling.cell_mm, filling.seed, filling.irregularity
+    )
+    # The solid's distances end at 1.5 mm or more: a strut is dropped when its samples all lie so far out.
+    ends = nodes_mm[beams]
+    inside = np.zeros(len(beams), dtype=bool)
+    top = np.array(solid.shape[::-1]) - 1
+    for t in np.linspace(0.0, 1.0, 9):
+        at = np.clip(np.round((ends[:, 0] + t * (ends[:, 1] - ends[:, 0]) - origin) / spacing), 0, top)
+        i, j, k = at.astype(int).T
+        inside |= solid[k, j, i] < 1.5 - spacing
+    beams = beams[inside]
+    used, index = np.unique(beams, return_inverse=True)
+    return Graph(nodes_mm[used], index.reshape(-1, 2).astype(np.int64))

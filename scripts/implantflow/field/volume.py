@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.field.cells import STRUT_CELLS, level_of, strut_table
+from implantflow.errors import GeometryError
 from implantflow.field.columns import Columns
+from implantflow.field.lattice import Lattice
+from implantflow.field.material import Material
 from implantflow.geometry import FloatArray
 
 VOID, LATTICE_METAL, DENSE_METAL = 1, 2, 3
@@ -23,7 +25,8 @@ TURN_RAD = 0.5537
 
 #: Grid (K, J, I) of distances, of which the sign counts; place of node (0, 0, 0); spacing along x, y, z.
 DenseData = tuple[NDArray[np.int16], FloatArray, FloatArray]
-Lattice = tuple[str, float, float]
+#: A uniform periodic lattice: cell, cell_mm, strut_mm.
+Uniform = tuple[str, float, float]
 
 
 @dataclass(frozen=True)
@@ -46,32 +49,33 @@ class Volumes:
         return self.lattice_mm3 / self.porous_mm3 if self.porous_mm3 > 0 else 1.0
 
 
-def _kernel_arguments(dense: DenseData | None, lattice: Lattice) -> tuple[Any, ...]:
-    cell, cell_mm, strut_mm = lattice
-    strut = cell in STRUT_CELLS
-    table = strut_table(cell if strut else STRUT_CELLS[0])
-    level = level_of(cell, cell_mm, strut_mm)
-    nothing = (np.zeros((0, 1, 1), dtype=np.int16), np.zeros(3), np.ones(3))
-    return (*(dense or nothing), strut, cell == "gyroid_sheet", *table, cell_mm, level)
+def _material(dense: DenseData | Material | None, lattice: Lattice | Uniform | None) -> Material:
+    if isinstance(dense, Material):
+        return dense
+    if lattice is None:
+        raise GeometryError("volumes need a lattice")
+    grid, origin, spacing = dense or (None, np.zeros(3), np.ones(3))
+    return Material(Lattice.of(lattice), origin, spacing, grid)
 
 
 def volumes_of(
     vertices_mm: FloatArray,
     faces: NDArray[np.int64],
     solid_mm3: float,
-    dense: DenseData | None,
-    lattice: Lattice,
+    dense: DenseData | Material | None,
+    lattice: Lattice | Uniform | None = None,
 ) -> Volumes:
     """Volumes of the field's parts by about eight million samples inside the exact solid.
 
     Parameters
     ----------
     vertices_mm, faces : closed solid in build_xyz. solid_mm3 : its exact volume, which the samples share out.
-    dense : None where nothing is dense.
-    lattice : cell, cell_mm, strut_mm.
+    dense : the whole material; or the dense region alone, None where nothing is dense, with
+    lattice : what fills the rest.
     """
     from implantflow.field import volume_kernels
 
+    material = _material(dense, lattice)
     step = max(float(np.cbrt(solid_mm3 / SAMPLES)), FINEST_MM)
     cosine, sine = float(np.cos(TURN_RAD)), float(np.sin(TURN_RAD))
     turned = vertices_mm @ np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
@@ -88,7 +92,8 @@ def volumes_of(
         cosine,
         sine,
         counts,
-        *_kernel_arguments(dense, lattice),
+        material.lattice.arrays,
+        material.arrays,
     )
     share = counts * (solid_mm3 / max(int(counts.sum()), 1))
     return Volumes(solid_mm3, float(share[3]), float(share[1] + share[2]), float(share[2]))
@@ -97,8 +102,8 @@ def volumes_of(
 def label_grid(
     vertices_mm: FloatArray,
     faces: NDArray[np.int64],
-    dense: DenseData | None,
-    lattice: Lattice,
+    dense: DenseData | Material | None,
+    lattice: Lattice | Uniform | None,
     step_mm: float,
 ) -> tuple[NDArray[np.uint8], FloatArray]:
     """Class of every node of a grid over the solid: 0 outside, 1 void, 2 lattice metal, 3 dense.
@@ -109,6 +114,7 @@ def label_grid(
     """
     from implantflow.field import volume_kernels
 
+    material = _material(dense, lattice)
     low, high = vertices_mm.min(0), vertices_mm.max(0)
     origin = low - 1.5 * step_mm
     count = np.ceil((high - origin) / step_mm).astype(int) + 2
@@ -120,7 +126,8 @@ def label_grid(
         origin,
         step_mm,
         labels,
-        *_kernel_arguments(dense, lattice),
+        material.lattice.arrays,
+        material.arrays,
     )
     return labels, origin
 

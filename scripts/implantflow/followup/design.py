@@ -77,8 +77,8 @@ class Coverage:
         labels, origin = label_grid(
             field.vertices_mm,
             field.faces,
-            field.dense_data,
-            (field.cell, field.cell_mm, field.strut_mm),
+            field.material,
+            None,
             fine_mm,
         )
         counted = [-(-n // _BIN) for n in labels.shape]

@@ -54,11 +54,10 @@ def measure_part(field: Field, step_mm: float, notch_mm: float, threads: int = 1
     """
     from scipy import ndimage
 
-    dense = field.dense_data
-    lattice = (field.cell, field.cell_mm, field.strut_mm)
+    material = field.material
     solid_mm3 = mesh_volume_mm3(field.vertices_mm, field.faces)
-    volumes = volumes_of(field.vertices_mm, field.faces, solid_mm3, dense, lattice)
-    labels, origin = label_grid(field.vertices_mm, field.faces, dense, lattice, step_mm)
+    volumes = volumes_of(field.vertices_mm, field.faces, solid_mm3, material)
+    labels, origin = label_grid(field.vertices_mm, field.faces, material, None, step_mm)
     void, count = ndimage.label(labels <= VOID)
     closed: list[Spot] = []
     notches: list[Spot] = []
