@@ -11,7 +11,7 @@ def cell_settings(wildcards):
             mode="json", include=set(CellConfig.model_fields)
         ),
         "lattice": case.lattice.model_dump(
-            mode="json", include={"cell", "cell_mm", "strut_mm"}
+            mode="json", include={"cell", "cell_mm", "strut_mm", "porosity"}
         ),
     }
 

@@ -152,7 +152,7 @@ def test_beams_stay_in_the_porous_region(made: Job) -> None:
 
 
 def test_coupon_is_closed_and_holds_its_metal(tmp_path: Path) -> None:
-    facts = write_coupon(tmp_path / "coupon.stl", "diamond", 2.5, 0.67, 2)
+    facts = write_coupon(tmp_path / "coupon.stl", "diamond", 2.5, 0.67, 2, 1.37)
     vertices, faces = read_stl(tmp_path / "coupon.stl")
     assert len(faces) == facts["triangles"]
     edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
@@ -160,8 +160,15 @@ def test_coupon_is_closed_and_holds_its_metal(tmp_path: Path) -> None:
     assert (counts % 2 == 0).all()
     v = vertices.astype(float)[faces]
     volume = np.einsum("ij,ij->i", v[:, 0], np.cross(v[:, 1], v[:, 2])).sum() / 6
-    assert volume == pytest.approx(0.2966 * 125, rel=0.01)
+    assert volume == pytest.approx(0.2966 * 125 * 1.5, rel=0.01)
     assert facts["volume_mm3"] == pytest.approx(volume, rel=1e-4)
+
+
+def test_coupon_says_whether_it_has_the_proportions_of_the_standard(tmp_path: Path) -> None:
+    small = write_coupon(tmp_path / "s.stl", "rhombic_dodecahedron", 4.0, 0.5, 2, 2.77)
+    assert (small["edge_mm"], small["height_mm"], small["iso_13314_proportions"]) == (8.0, 12.0, False)
+    assert small["edge_in_pores"] == pytest.approx(8.0 / 2.77)
+    assert write_coupon(tmp_path / "l.stl", "diamond", 2.5, 0.67, 6, 1.37)["iso_13314_proportions"] is True
 
 
 def test_surface_of_nothing_is_empty() -> None:

@@ -32,22 +32,26 @@ def _nodes(field: Field) -> np.ndarray:
 
 
 def _pore_middles(count: int) -> list[np.ndarray]:
-    """Middles of lattice pores spread through the block."""
-    middle = np.array([0.5, 0.5, 0.5]) * 2.5
-    cells = [(a, b, c) for a in (3, 5, 7) for b in (3, 5, 7) for c in (3, 5, 7)]
-    return [middle + 2.5 * np.array(c) for c in cells[:count]]
+    """Middles of lattice pores at random places of the block, no two in neighbouring cells."""
+    random = np.random.default_rng(17)
+    chosen: list[np.ndarray] = []
+    while len(chosen) < count:
+        cell = random.integers(3, 9, 3)
+        if all(np.abs(cell - other).max() > 1 or np.abs(cell - other).sum() > 2 for other in chosen):
+            chosen.append(cell)
+    return [1.25 + 2.5 * cell + random.uniform(-0.05, 0.05, 3) for cell in chosen]
 
 
 def test_every_planted_closed_pore_is_found() -> None:
     field = _block(dense=True)
-    assert measure_part(field, 0.22, 0.2).closed_pores == []
+    assert measure_part(field, 0.22, 0.2, 0.5).closed_pores == []
     nodes, dense = _nodes(field), field.dense.copy()
     places = _pore_middles(20)
     for place in places:
         distance = np.linalg.norm(nodes - place, axis=-1)
         hollow = ((0.9 - distance) / DISTANCE_STEP_MM).clip(-20000, 20000).astype(np.int16)
         dense = np.maximum(dense, hollow)
-    found = measure_part(replace(field, dense=dense), 0.22, 0.2).closed_pores
+    found = measure_part(replace(field, dense=dense), 0.22, 0.2, 0.5).closed_pores
     assert len(found) == 20
     for place in places:
         nearest = min(np.linalg.norm(np.array(spot.place_mm) - place) for spot in found)
@@ -56,7 +60,7 @@ def test_every_planted_closed_pore_is_found() -> None:
 
 def test_every_planted_loose_piece_is_found() -> None:
     field = _block(dense=False, grid_mm=0.25)
-    before = measure_part(field, 0.22, 0.2)
+    before = measure_part(field, 0.22, 0.2, 0.5)
     assert before.closed_pores == []
     nodes, dense = _nodes(field), field.dense.copy()
     places = _pore_middles(20)
@@ -65,7 +69,7 @@ def test_every_planted_loose_piece_is_found() -> None:
         distance = np.linalg.norm(nodes - place, axis=-1)
         ball = ((distance - 0.3) / DISTANCE_STEP_MM).clip(-20000, 20000).astype(np.int16)
         dense = np.minimum(dense, ball)
-    found = measure_part(replace(field, dense=dense), 0.22, 0.2).loose
+    found = measure_part(replace(field, dense=dense), 0.22, 0.2, 0.5).loose
     assert len(found) == len(before.loose) + 20
     for place in places:
         nearest = min(np.linalg.norm(np.array(spot.place_mm) - place) for spot in found)
@@ -74,7 +78,7 @@ def test_every_planted_loose_piece_is_found() -> None:
 
 def test_volumes_and_windows_of_a_block() -> None:
     field = _block(dense=False)
-    part = measure_part(field, 0.22, 0.2)
+    part = measure_part(field, 0.22, 0.2, 0.5)
     assert part.volumes.solid_mm3 == pytest.approx(8000.0, rel=0.02)
     assert part.volumes.relative_density == pytest.approx(0.2966, rel=0.01)
     windows = porous_windows(field)

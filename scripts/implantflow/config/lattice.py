@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -55,12 +55,52 @@ class LatticeLimits(Section):
         ge=0.0,
         le=0.3,
     )
+    powder_pockets_max: int | None = Field(
+        default=None,
+        description="How many places may hold a sphere of throat_min_um that cannot leave the part (count); they are "
+        "listed in any case, and judged only where this is given, since powder is finer than the throat.",
+        ge=0,
+        le=10_000,
+    )
     loose_islands_max: int = Field(
         description="How many pieces of metal without connection to the implant, larger than "
         "build.limits.crumb_max_mm3, are accepted (count). Smaller crumbs are left out of the build.",
         ge=0,
         le=100,
     )
+
+
+class VoronoiConfig(Section):
+    """Pattern of a Voronoi lattice."""
+
+    seed: int = Field(description="Which of the patterns (count).", ge=0, le=2**31 - 1)
+    irregularity: float = Field(
+        description="Share of its cube (fraction) within which a seed may lie.", ge=0.3, le=1.0
+    )
+
+
+class GradingConfig(Section):
+    """Strut diameter by distance from the surface or from named contact faces, linear in between."""
+
+    faces: list[Literal["midline", "caudal", "si_joint", "l5s1"]] = Field(
+        default=[],
+        description="Contact faces that the distance is measured from; none for the whole surface.",
+    )
+    near_mm: float = Field(description="Strut (mm) at the surface or the faces.", ge=0.2, le=1.5)
+    far_mm: float = Field(description="Strut (mm) at over_mm and beyond.", ge=0.2, le=1.5)
+    over_mm: float = Field(description="Depth (mm) at which the strut has reached far_mm.", ge=1.0, le=50.0)
+
+
+class TextureConfig(Section):
+    """A rugged surface: waves of one length in all directions."""
+
+    amplitude_mm: float = Field(
+        description="Largest shift of the surface (mm); the outer surface is only ever taken away, by up to this.",
+        gt=0.0,
+        le=0.5,
+    )
+    wavelength_mm: float = Field(description="Length of the waves (mm).", ge=0.8, le=10.0)
+    seed: int = Field(description="Which of the patterns (count).", ge=0, le=2**31 - 1)
 
 
 class LatticeConfig(Section):
@@ -73,19 +113,45 @@ class LatticeConfig(Section):
         default=None,
         description="Name of a preset in config/lattices (without .yaml) that fills cell, cell_mm and strut_mm.",
     )
-    cell: Literal["diamond", "rhombic_dodecahedron", "gyroid", "gyroid_sheet"] = Field(
-        description="Periodic cell. diamond, rhombic_dodecahedron: round struts; gyroid: skeletal, one labyrinth "
-        "solid; gyroid_sheet: a wall between two labyrinths."
+    cell: Literal["diamond", "rhombic_dodecahedron", "gyroid", "gyroid_sheet", "voronoi"] = Field(
+        description="Cell of the lattice. diamond, rhombic_dodecahedron: round struts; gyroid: skeletal, one labyrinth "
+        "solid; gyroid_sheet: a wall between two labyrinths; voronoi: seeded round struts that repeat nowhere."
     )
     cell_mm: float = Field(
-        description="Edge of the cubic cell (mm); a whole, even number of layers and of 5 um units.",
+        description="Edge of the cubic cell (mm); a whole, even number of layers and of 5 um units. Voronoi: edge of "
+        "the cube that holds one seed.",
         ge=1.0,
         le=6.0,
     )
-    strut_mm: float = Field(
-        description="Strut diameter (mm). For the gyroids: diameter of the sphere that fits the thinnest place.",
+    strut_mm: float | None = Field(
+        default=None,
+        description="Strut diameter (mm). For the gyroids: diameter of the sphere that fits the thinnest place. Give "
+        "this or porosity.",
         ge=0.2,
         le=1.5,
+    )
+    porosity: float | None = Field(
+        default=None,
+        description="Porosity (fraction) that the strut is solved for, instead of strut_mm; lattice.json records the "
+        "strut found.",
+        ge=0.3,
+        le=0.95,
+    )
+    voronoi: VoronoiConfig | None = Field(
+        default=None, description="Which of the Voronoi patterns; only with cell voronoi, and needed there."
+    )
+    grading: GradingConfig | None = Field(
+        default=None, description="Strut diameter that changes with depth; strut_mm is then the nominal one."
+    )
+    fillet_mm: float = Field(
+        default=0.0,
+        description="Radius (mm) of the corner between a strut and dense metal; 0 for a sharp corner.",
+        ge=0.0,
+        le=1.0,
+    )
+    texture: TextureConfig | None = Field(
+        default=None,
+        description="Rugged surface of contact faces and dense strut; all other skin, holes and passages stay smooth.",
     )
     grid_mm: float = Field(
         default=0.5,
@@ -102,7 +168,7 @@ class LatticeConfig(Section):
         le=0.5,
     )
     coupon_cells: int = Field(
-        default=4, description="Cells along each edge of the test coupon (count).", ge=2, le=10
+        default=4, description="Cells along the edge of the test coupon (count).", ge=2, le=12
     )
     preview_mm: float = Field(
         default=0.4,
@@ -119,6 +185,16 @@ class LatticeConfig(Section):
     @classmethod
     def _fill_from_preset(cls, data: Any) -> Any:
         if isinstance(data, dict) and data.get("preset") is not None:
-            preset = load_preset(PRESET_FOLDER, str(data["preset"]))
-            return {**preset["lattice"], **data}
+            preset = dict(load_preset(PRESET_FOLDER, str(data["preset"]))["lattice"])
+            if data.get("porosity") is not None and "strut_mm" not in data:
+                preset.pop("strut_mm", None)
+            return {**preset, **data}
         return data
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Self:
+        if (self.strut_mm is None) == (self.porosity is None):
+            raise ValueError("give either strut_mm or porosity, for which the strut is then solved")
+        if (self.voronoi is not None) != (self.cell == "voronoi"):
+            raise ValueError("the section voronoi belongs to cell voronoi, and to no other")
+        return self

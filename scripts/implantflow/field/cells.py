@@ -20,8 +20,10 @@ All have the period ``cell_mm`` along x, y and z with the origin at (0, 0, 0) of
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -56,6 +58,13 @@ def check_cell(cell: str, cell_mm: float, strut_mm: float) -> None:
             f"walls of {strut_mm} mm close the pores of a gyroid sheet of {cell_mm} mm",
             fix="the wall must be thinner than a third of the cell",
         )
+
+
+def fits(cell: str, cell_mm: float, strut_mm: float) -> bool:
+    """Does a strut leave the cell open?"""
+    if cell == "gyroid_sheet":
+        return gyroid_sheet_iso(cell_mm, strut_mm) < GYROID_SADDLE
+    return 0.0 < strut_mm < 0.5 * cell_mm
 
 
 def strut_axes(cell: str) -> FloatArray:
@@ -175,6 +184,8 @@ def cell_value(cell: str, cell_mm: float, strut_mm: float, points_mm: ArrayLike)
 def occupancy(cell: str, cell_mm: float, strut_mm: float, n: int) -> FloatArray:
     """Metal fraction of every voxel of one cell divided into ``n`` voxels along each edge.
 
+    Of a Voronoi lattice it is the periodic sample of :meth:`implantflow.field.lattice.Lattice.sample`.
+
     Each voxel is sampled at least four times along each edge (160 times along the cell), and every sample
     counts with the share of its own little cube that its signed value leaves inside.
 
@@ -184,20 +195,67 @@ def occupancy(cell: str, cell_mm: float, strut_mm: float, n: int) -> FloatArray:
         In [0, 1], axes (k, j, i) = (z, y, x); the mean is the relative density.
     """
     check_cell(cell, cell_mm, strut_mm)
+    from implantflow.field.lattice import Lattice
+
+    lattice, edge = Lattice.sample(cell, cell_mm, strut_mm)
     sub = max(4, -(-160 // n))
-    step = cell_mm / (n * sub)
+    step = edge / (n * sub)
     line = (np.arange(n * sub) + 0.5) * step
     out = np.empty((n, n, n))
 
     def fill(k: int) -> None:
         z, y, x = np.meshgrid(line[k * sub : (k + 1) * sub], line, line, indexing="ij")
-        value = cell_value(cell, cell_mm, strut_mm, np.column_stack([x.ravel(), y.ravel(), z.ravel()]))
+        value = lattice.value(np.column_stack([x.ravel(), y.ravel(), z.ravel()]))
         share = np.clip(0.5 - value / step, 0.0, 1.0).reshape(sub, n, sub, n, sub)
         out[k] = share.mean(axis=(0, 2, 4))
 
     from numba import get_num_threads
 
+    _ = lattice.arrays  # made once, before the threads
     # Each layer of voxels is its own sum, so the threads change nothing but the time.
     with ThreadPoolExecutor(get_num_threads()) as pool:
         list(pool.map(fill, range(n)))
     return out
+
+
+def solved_strut_mm(cell: str, cell_mm: float, porosity: float) -> float:
+    """Strut (mm, to a micrometre) at which the lattice has a porosity.
+
+    Raises
+    ------
+    GeometryError
+        No strut that fits the cell gives it.
+    """
+    from implantflow.field.lattice import Lattice
+
+    n = 64
+    low, high = 0.02 * cell_mm, 0.499 * cell_mm
+    edge = Lattice.sample(cell, cell_mm, low)[1]
+    line = (np.arange(n) + 0.5) * (edge / n)
+    z, y, x = np.meshgrid(line, line, line, indexing="ij")
+    points = np.column_stack([x.ravel(), y.ravel(), z.ravel()])
+
+    def share(strut: float) -> float:
+        value = Lattice.sample(cell, cell_mm, strut)[0].value(points)
+        return float(np.clip(0.5 - value / (edge / n), 0.0, 1.0).mean())
+
+    if cell == "gyroid_sheet":
+        high = 0.33 * cell_mm
+    if not share(low) < 1.0 - porosity < share(high):
+        raise GeometryError(
+            f"no strut of a {cell} cell of {cell_mm} mm leaves a porosity of {porosity}",
+            where="lattice.porosity",
+            fix="ask for another porosity, or give lattice.strut_mm",
+        )
+    while high - low > 2e-4:
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if share(middle) < 1.0 - porosity else (low, middle)
+    return round(0.5 * (low + high), 3)
+
+
+def with_strut(lattice: Mapping[str, Any]) -> dict[str, Any]:
+    """The lattice settings of a case with the strut that its porosity asks for, where none is given."""
+    if lattice.get("strut_mm") is not None:
+        return dict(lattice)
+    strut = solved_strut_mm(lattice["cell"], lattice["cell_mm"], lattice["porosity"])
+    return {**lattice, "strut_mm": strut}

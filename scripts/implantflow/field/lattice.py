@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 VORONOI = "voronoi"
 #: Boxes per mean cell for finding the nearest strut of a graph.
 _BOXES = 2
+#: Cells along the periodic sample that stands for a Voronoi lattice.
+_SAMPLE_CELLS = 4
 #: Levels tabulated for a graded gyroid.
 _LEVELS = 65
 
@@ -51,6 +53,14 @@ class Grade:
     grid: NDArray[np.int16]
     origin_mm: FloatArray
     spacing_mm: FloatArray
+
+
+@lru_cache(maxsize=4)
+def _sample_graph(cell_mm: float) -> Graph:
+    from implantflow.field.voronoi import voronoi_struts
+
+    edge = np.full(3, _SAMPLE_CELLS * cell_mm)
+    return Graph(*voronoi_struts(-edge / 4, edge * 1.25, cell_mm, 0, 0.8, _SAMPLE_CELLS))
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,18 @@ class Lattice:
         if self.grade is None:
             return self.strut_mm, self.strut_mm
         return float(self.grade.grid.min()) * 1e-4, float(self.grade.grid.max()) * 1e-4
+
+    @classmethod
+    def sample(cls, cell: str, cell_mm: float, strut_mm: float) -> tuple[Lattice, float]:
+        """A lattice with one strut and the edge in mm of the cube that it repeats with.
+
+        Voronoi: a pattern of 4 x 4 x 4 cells that repeats (seed 0, irregularity 0.8) stands for all others; the lattice
+        is defined within the cube from 0 to its edge.
+        """
+        if cell != VORONOI:
+            return cls(cell, cell_mm, strut_mm), cell_mm
+        edge = _SAMPLE_CELLS * cell_mm
+        return cls(cell, cell_mm, strut_mm, _sample_graph(cell_mm)), edge
 
     def struts_in(self, low_mm: FloatArray, high_mm: FloatArray) -> FloatArray:
         """(S, 2, 3) ends in mm of every strut whose box touches a box, in a fixed order.

@@ -106,30 +106,41 @@ def label_grid(
     lattice: Lattice | Uniform | None,
     step_mm: float,
 ) -> tuple[NDArray[np.uint8], FloatArray]:
+    """:func:`roomy_grid` without the room."""
+    labels, _, origin = roomy_grid(vertices_mm, faces, _material(dense, lattice), step_mm, 0.0)
+    return labels, origin
+
+
+def roomy_grid(
+    vertices_mm: FloatArray, faces: NDArray[np.int64], material: Material, step_mm: float, clearance_mm: float
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], FloatArray]:
     """Class of every node of a grid over the solid: 0 outside, 1 void, 2 lattice metal, 3 dense.
 
     Returns
     -------
-    labels (K, J, I), origin (3,) of node (0, 0, 0) in mm; the outermost nodes are outside.
+    labels (K, J, I), room (K, J, I) bool : is it outside, or void with no metal within ``clearance_mm``?,
+    origin (3,) of node (0, 0, 0) in mm; the outermost nodes are outside.
     """
     from implantflow.field import volume_kernels
 
-    material = _material(dense, lattice)
     low, high = vertices_mm.min(0), vertices_mm.max(0)
     origin = low - 1.5 * step_mm
     count = np.ceil((high - origin) / step_mm).astype(int) + 2
     columns = Columns.of(vertices_mm, faces, origin, step_mm, (int(count[1]), int(count[0])))
     labels = np.zeros(tuple(count[::-1]), dtype=np.uint8)
+    room = np.ones(labels.shape, dtype=np.bool_)
     volume_kernels.label_columns(
         columns.starts,
         columns.heights_mm,
         origin,
         step_mm,
         labels,
+        room,
+        clearance_mm,
         material.lattice.arrays,
         material.arrays,
     )
-    return labels, origin
+    return labels, room, origin
 
 
 def mesh_volume_mm3(vertices_mm: FloatArray, faces: NDArray[Any]) -> float:

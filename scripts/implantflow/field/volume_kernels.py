@@ -22,10 +22,12 @@ def label_columns(
     origin: FloatArray,
     step: float,
     labels: NDArray[np.uint8],
+    room: NDArray[np.bool_],
+    clearance: float,
     lattice: LatticeArrays,
     material: MaterialArrays,
 ) -> None:
-    """Write the class of each node (K, J, I) inside the columns' solid spans."""
+    """Write the class of each node (K, J, I) inside the columns' solid spans, and where metal is ``clearance`` away."""
     nk, nj, ni = labels.shape
     for j in range(nj):
         y = origin[1] + j * step
@@ -38,7 +40,9 @@ def label_columns(
                 k1 = min(math.ceil((heights[m + 1] - origin[2]) / step) - 1, nk - 1)
                 for k in range(k0, k1 + 1):
                     z = origin[2] + k * step
-                    labels[k, j, i] = combined(material, lattice_value(lattice, x, y, z), x, y, z)[1]
+                    value, kind = combined(material, lattice_value(lattice, x, y, z), x, y, z)
+                    labels[k, j, i] = kind
+                    room[k, j, i] = kind == 0 or (kind == 1 and value >= clearance)
                 m += 2
 
 

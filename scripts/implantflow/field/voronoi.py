@@ -38,7 +38,12 @@ def seeds_mm(index: NDArray[np.int64], cell_mm: float, seed: int, irregularity: 
 
 
 def voronoi_struts(
-    low_mm: ArrayLike, high_mm: ArrayLike, cell_mm: float, seed: int, irregularity: float
+    low_mm: ArrayLike,
+    high_mm: ArrayLike,
+    cell_mm: float,
+    seed: int,
+    irregularity: float,
+    period: int = 0,
 ) -> tuple[FloatArray, NDArray[np.int64]]:
     """Edges of the Voronoi cells that touch a box.
 
@@ -46,6 +51,7 @@ def voronoi_struts(
     ----------
     low_mm, high_mm : (3,) corners of the box. cell_mm : edge of the cubes that hold one seed each.
     seed : which of the patterns. irregularity : share of its cube, about the middle, that a seed may lie in.
+    period : cubes after which the seeds repeat; 0 for never.
 
     Returns
     -------
@@ -70,7 +76,9 @@ def voronoi_struts(
     index = np.stack(
         np.meshgrid(*[np.arange(first[a], last[a]) for a in range(3)], indexing="ij"), -1
     ).reshape(-1, 3)
-    cells = Voronoi(seeds_mm(index, cell_mm, seed, irregularity))
+    tile = index % period if period else index
+    seeds = seeds_mm(tile, cell_mm, seed, irregularity) + (index - tile) * cell_mm
+    cells = Voronoi(seeds)
     rings = [ring for ring in cells.ridge_vertices if ring[0] >= 0 and min(ring) >= 0]
     sizes = np.array([len(ring) for ring in rings])
     flat = np.fromiter(itertools.chain.from_iterable(rings), dtype=np.int64, count=int(sizes.sum()))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.field.cells import STRUT_CELLS, cell_value, occupancy
+from implantflow.field.cells import fits, occupancy
+from implantflow.field.lattice import Lattice
 from implantflow.geometry import FloatArray
 
 #: Nodes along the cell: a multiple of 16, so that the symmetric places of the cells are nodes.
@@ -24,7 +25,7 @@ class CellFigures:
     ----------
     relative_density : metal share.
     pore_mm : diameter of the largest sphere in the void. throat_mm : of the largest that passes for ever.
-    strut_mm : 5th, 50th and 95th percentile of the local thickness of the metal.
+    strut_mm, pores_mm : 5th, 50th and 95th percentile of the local thickness of the metal and of the void.
     surface_per_mm : surface per volume of the porous region (1/mm).
     resolution_mm : spacing of the nodes it was measured on.
     """
@@ -33,16 +34,18 @@ class CellFigures:
     pore_mm: float
     throat_mm: float
     strut_mm: tuple[float, float, float]
+    pores_mm: tuple[float, float, float]
     surface_per_mm: float
     resolution_mm: float
 
 
 def cell_grid(cell: str, cell_mm: float, strut_mm: float, n: int) -> FloatArray:
-    """(n, n, n) values in mm of the cell on its nodes, axes z, y, x."""
-    line = np.arange(n) * (cell_mm / n)
+    """(n, n, n) values in mm of the cell (or periodic sample) on its nodes, axes z, y, x."""
+    lattice, edge = Lattice.sample(cell, cell_mm, strut_mm)
+    line = np.arange(n) * (edge / n)
     z, y, x = np.meshgrid(line, line, line, indexing="ij")
     points = np.column_stack([x.ravel(), y.ravel(), z.ravel()])
-    return cell_value(cell, cell_mm, strut_mm, points).reshape(n, n, n)
+    return lattice.value(points).reshape(n, n, n)
 
 
 def _periodic_distance(mask: NDArray[np.bool_], step: float) -> FloatArray:
@@ -63,7 +66,7 @@ def _periodic_distance(mask: NDArray[np.bool_], step: float) -> FloatArray:
 
 def void_distance(cell: str, values: FloatArray, step: float) -> FloatArray:
     """Distance in mm of each node to the metal: the value itself for strut cells, which is exact."""
-    if cell in STRUT_CELLS:
+    if not cell.startswith("gyroid"):
         return np.maximum(values, 0.0)
     return _periodic_distance(values > 0.0, step)
 
@@ -101,29 +104,38 @@ def local_thickness(metal: NDArray[np.bool_], step: float) -> FloatArray:
 
 def measure_cell(cell: str, cell_mm: float, strut_mm: float) -> CellFigures:
     """Measure one periodic cell on its field."""
-    step = cell_mm / NODES
+    step = Lattice.sample(cell, cell_mm, strut_mm)[1] / NODES
     values = cell_grid(cell, cell_mm, strut_mm, NODES)
     distance = void_distance(cell, values, step)
     thick = local_thickness(values < 0.0, step)
-    p5, p50, p95 = (float(v) for v in np.percentile(thick, [5, 50, 95]))
+    # Pores are wide: every other node shows them well enough.
+    pores = local_thickness(values[::2, ::2, ::2] > 0.0, 2.0 * step)
     near = float((np.abs(values) < SURFACE_BAND_MM).mean())
     return CellFigures(
         relative_density=float(occupancy(cell, cell_mm, strut_mm, 40).mean()),
         pore_mm=2.0 * float(distance.max()),
         throat_mm=throat_mm(distance),
-        strut_mm=(p5, p50, p95),
+        strut_mm=_percentiles(thick),
+        pores_mm=_percentiles(pores),
         surface_per_mm=near / (2.0 * SURFACE_BAND_MM),
         resolution_mm=step,
     )
+
+
+def _percentiles(values: FloatArray) -> tuple[float, float, float]:
+    p5, p50, p95 = (float(v) for v in np.percentile(values, [5, 50, 95]))
+    return p5, p50, p95
 
 
 def tradeoff(cell: str, cell_mm: float, struts_mm: tuple[float, ...]) -> list[dict[str, float]]:
     """Porosity, pore and throat against strut for one cell size: what a change of strut would cost."""
     rows = []
     for strut in struts_mm:
-        n = NODES if cell in STRUT_CELLS else NODES // 2
+        if not fits(cell, cell_mm, strut):
+            continue
+        n = NODES // 2 if cell.startswith("gyroid") else NODES
         values = cell_grid(cell, cell_mm, strut, n)
-        step = cell_mm / n
+        step = Lattice.sample(cell, cell_mm, strut)[1] / n
         distance = void_distance(cell, values, step)
         metal = float(np.clip(0.5 - values / step, 0.0, 1.0).mean())
         rows.append(

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.artifacts import write_stl, write_zip
-from implantflow.field.cells import STRUT_CELLS, cell_value, occupancy, strut_axes
-from implantflow.field.field import Field
+from implantflow.field.cells import occupancy
+from implantflow.field.field import DISTANCE_STEP_MM, Field
+from implantflow.field.lattice import VORONOI, Lattice
 from implantflow.geometry import FloatArray, invert_rigid, transform_points
 
 _CORE = "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
@@ -78,27 +79,39 @@ def surface_of(
     return vertices, faces
 
 
-def write_coupon(path: Path, cell: str, cell_mm: float, strut_mm: float, cells: int) -> dict[str, Any]:
-    """Cube of whole cells as a mesh, for compression tests beside the part.
+def write_coupon(
+    path: Path, cell: str, cell_mm: float, strut_mm: float, cells: int, pore_mm: float
+) -> dict[str, Any]:
+    """Block of whole cells as a mesh, one and a half times as high as wide, for compression tests beside the part.
+
+    ISO 13314 (by title and general knowledge, not verified here) wants a height of one to two edges, and an edge of at
+    least ten pores and 10 mm; whether the block has them is written down. Of a Voronoi lattice it is the sample.
 
     Flat triangles cut the corners of round struts. The struts are therefore drawn by the one small offset
     thicker that gives the mesh the metal of the cell.
     """
-    edge, step = cells * cell_mm, cell_mm / 16.0
+    if cell == VORONOI:
+        cells = 4
+    high = cells + cells // 2
+    edge, height, step = cells * cell_mm, high * cell_mm, cell_mm / 16.0
+    lattice, period = Lattice.sample(cell, cell_mm, strut_mm)
 
     def mesh(offset_mm: float) -> tuple[FloatArray, NDArray[np.int64]]:
         return surface_of(
-            lambda p: cell_value(cell, cell_mm, strut_mm, p) - offset_mm, np.zeros(3), np.full(3, edge), step
+            lambda p: lattice.value(p % period) - offset_mm, np.zeros(3), np.array([edge, edge, height]), step
         )
 
-    metal = float(occupancy(cell, cell_mm, strut_mm, 40).mean()) * edge**3
+    metal = float(occupancy(cell, cell_mm, strut_mm, 40).mean()) * edge**2 * height
     vertices, faces = mesh(0.0)
     offset = (metal - enclosed_mm3(vertices, faces)) / surface_mm2(vertices, faces)
     vertices, faces = mesh(offset)
     write_stl(path, vertices, faces, f"lattice coupon {cell} {cell_mm:g} mm strut {strut_mm:g} mm")
     return {
         "edge_mm": edge,
-        "cells": cells,
+        "height_mm": height,
+        "cells": [cells, cells, high],
+        "edge_in_pores": edge / pore_mm,
+        "iso_13314_proportions": edge >= max(10.0 * pore_mm, 10.0) and edge <= height <= 2.0 * edge,
         "triangles": len(faces),
         "mesh_step_mm": step,
         "mesh_offset_mm": offset,
@@ -137,18 +150,8 @@ def clipped_beams(field: Field) -> tuple[FloatArray, NDArray[np.int64]]:
     A strut is cut where its axis leaves the solid or enters the dense region, by linear interpolation of the
     field's distances between nine samples.
     """
-    axes = strut_axes(field.cell) * field.cell_mm
-    low, high = field.bounds_mm
-    first = np.floor(low / field.cell_mm).astype(int) - 1
-    last = np.ceil(high / field.cell_mm).astype(int) + 1
-    cells = np.stack(
-        np.meshgrid(*[np.arange(first[a], last[a]) for a in range(3)], indexing="ij"), -1
-    ).reshape(-1, 3)
-    shifts = np.repeat(cells * field.cell_mm, len(axes), axis=0)
-    starts = np.tile(axes[:, 0], (len(cells), 1)) + shifts
-    ends = np.tile(axes[:, 1], (len(cells), 1)) + shifts
-    touching = (np.minimum(starts, ends) <= high).all(1) & (np.maximum(starts, ends) >= low).all(1)
-    starts, ends = starts[touching], ends[touching]
+    struts = field.lattice.struts_in(*field.bounds_mm)
+    starts, ends = struts[:, 0], struts[:, 1]
     along = np.linspace(0.0, 1.0, _SAMPLES)
     depth = np.empty((len(starts), _SAMPLES))
     for n, t in enumerate(along):
@@ -198,9 +201,10 @@ def write_beams(path: Path, field: Field, purpose: str) -> dict[str, Any]:
     text = (
         f"{note}{field.cell} lattice, cell {field.cell_mm:g} mm, strut {field.strut_mm:g} mm, frame build_xyz"
     )
-    if field.cell in STRUT_CELLS:
+    struts = field.lattice.is_struts
+    if struts:
         vertices, beams = clipped_beams(field)
-        body = _beam_lattice(beams, field.strut_mm / 2.0)
+        body = _beam_lattice(beams, field.strut_mm / 2.0, _radii(field, vertices))
         facts = {"beams": len(beams), "nodes": len(vertices), "frame": "build_xyz"}
     else:
         vertices, faces = surface_of(
@@ -216,7 +220,7 @@ def write_beams(path: Path, field: Field, purpose: str) -> dict[str, Any]:
         [
             '<?xml version="1.0" encoding="UTF-8"?>\n',
             f'<model unit="millimeter" xml:lang="en-US" xmlns="{_CORE}" xmlns:b="{_BEAMS}"',
-            ' requiredextensions="b">' if field.cell in STRUT_CELLS else ">",
+            ' requiredextensions="b">' if struts else ">",
             f'<metadata name="Description">{text}</metadata>',
             '<resources><object id="1" type="model"><mesh><vertices>',
             "".join(f'<vertex x="{x:.4f}" y="{y:.4f}" z="{z:.4f}"/>' for x, y, z in vertices.tolist()),
@@ -236,8 +240,27 @@ def write_beams(path: Path, field: Field, purpose: str) -> dict[str, Any]:
     return facts
 
 
-def _beam_lattice(beams: NDArray[np.int64], radius_mm: float) -> str:
-    inside = "".join(f'<b:beam v1="{a}" v2="{b}"/>' for a, b in beams.tolist())
+def _radii(field: Field, nodes_mm: FloatArray) -> FloatArray | None:
+    """Radius (N,) in mm of graded struts at their ends; None where all are alike."""
+    from implantflow.field import grid_kernels
+
+    if field.grade is None:
+        return None
+    out = np.empty(len(nodes_mm))
+    grid_kernels.trilinear(
+        field.grade, field.origin_mm, field.spacing_mm, DISTANCE_STEP_MM / 2.0, nodes_mm, out
+    )
+    return out
+
+
+def _beam_lattice(beams: NDArray[np.int64], radius_mm: float, radii_mm: FloatArray | None) -> str:
+    if radii_mm is None:
+        inside = "".join(f'<b:beam v1="{a}" v2="{b}"/>' for a, b in beams.tolist())
+    else:
+        inside = "".join(
+            f'<b:beam v1="{a}" v2="{b}" r1="{radii_mm[a]:.4f}" r2="{radii_mm[b]:.4f}"/>'
+            for a, b in beams.tolist()
+        )
     return (
         f'<triangles/><b:beamlattice radius="{radius_mm:.4f}" minlength="0.0001" cap="sphere">'
         f"<b:beams>{inside}</b:beams></b:beamlattice>"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.field.field import POROUS, Field
-from implantflow.field.volume import VOID, Volumes, label_grid, mesh_volume_mm3, volumes_of
+from implantflow.field.volume import VOID, Volumes, mesh_volume_mm3, roomy_grid, volumes_of
 from implantflow.geometry import FloatArray, invert_rigid, transform_points
 
 #: Spacing on which a suspected closed pore is looked at again (mm), and how far around it.
@@ -19,6 +19,8 @@ _FINE_MM, _AROUND_MM = 0.06, 1.2
 _MOST_FINE = 60
 #: Edge of a window in cells, and spacing of its samples (mm).
 _WINDOW_CELLS, _WINDOW_MM = 2, 0.1
+#: Half width of the layer about the surface that is counted for the specific surface (mm).
+_SURFACE_BAND_MM = 0.03
 
 
 @dataclass(frozen=True)
@@ -36,28 +38,38 @@ class Spot:
 
 @dataclass(frozen=True)
 class PartFigures:
-    """What the voxels of the implant show."""
+    """What the voxels of the implant show.
+
+    ``pockets`` hold a sphere of the powder's throat that finds no way out as wide as itself.
+    """
 
     volumes: Volumes
     closed_pores: list[Spot]
     closed_notches: list[Spot]
     loose: list[Spot]
     step_mm: float
+    pockets: list[Spot]
 
 
-def measure_part(field: Field, step_mm: float, notch_mm: float, threads: int = 1) -> PartFigures:
+def measure_part(
+    field: Field, step_mm: float, notch_mm: float, throat_mm: float, threads: int = 1
+) -> PartFigures:
     """Sample the field over the implant and look for enclosed void and unconnected metal.
 
     A void that has no way out on the voxels is examined again on a grid of 0.06 mm, because a channel narrower
     than a voxel is open all the same. One that stays closed but holds no sphere of ``notch_mm`` is a notch
-    between a strut and a dense face, not a pore.
+    between a strut and a dense face, not a pore. Powder gets out of a place where a sphere of ``throat_mm`` fits
+    and can roll to the outside; in strut lattices the distance to metal is exact, in gyroids of first order.
     """
     from scipy import ndimage
 
     material = field.material
     solid_mm3 = mesh_volume_mm3(field.vertices_mm, field.faces)
     volumes = volumes_of(field.vertices_mm, field.faces, solid_mm3, material)
-    labels, origin = label_grid(field.vertices_mm, field.faces, material, None, step_mm)
+    labels, room, origin = roomy_grid(field.vertices_mm, field.faces, material, step_mm, throat_mm / 2.0)
+    free, count = ndimage.label(room)
+    pockets = _spots(free, count, int(free[0, 0, 0]), origin, step_mm)
+    del free, room
     void, count = ndimage.label(labels <= VOID)
     closed: list[Spot] = []
     notches: list[Spot] = []
@@ -75,7 +87,9 @@ def measure_part(field: Field, step_mm: float, notch_mm: float, threads: int = 1
     metal, count = ndimage.label(labels > VOID, structure=np.ones((3, 3, 3)))
     sizes = np.bincount(metal.ravel(), minlength=count + 1)
     body = int(sizes[1:].argmax()) + 1 if count else 0
-    return PartFigures(volumes, closed, notches, _spots(metal, count, body, origin, step_mm), step_mm)
+    return PartFigures(
+        volumes, closed, notches, _spots(metal, count, body, origin, step_mm), step_mm, pockets
+    )
 
 
 def _spots(
@@ -144,11 +158,16 @@ def porous_windows(field: Field, most: int = 3) -> list[FloatArray]:
 
 
 def measure_window(field: Field, corner: FloatArray) -> dict[str, Any]:
-    """Porosity and largest inscribed sphere of one window, measured on the field itself."""
+    """Figures of one window at two spacings, which shows how far they have converged."""
+    return {**_window(field, corner, _WINDOW_MM / 2.0), "coarser": _window(field, corner, _WINDOW_MM)}
+
+
+def _window(field: Field, corner: FloatArray, step_mm: float) -> dict[str, Any]:
+    """Porosity, largest inscribed sphere and specific surface of one window, measured on the field itself."""
     from scipy import ndimage
 
     edge = _WINDOW_CELLS * field.cell_mm
-    count = round(edge / _WINDOW_MM)
+    count = round(edge / step_mm)
     line = (np.arange(count) + 0.5) * (edge / count)
     z, y, x = np.meshgrid(line, line, line, indexing="ij")
     value = field.value(corner + np.column_stack([x.ravel(), y.ravel(), z.ravel()])).reshape(z.shape)
@@ -159,5 +178,6 @@ def measure_window(field: Field, corner: FloatArray) -> dict[str, Any]:
         "edge_mm": edge,
         "porosity": 1.0 - float(share.mean()),
         "pore_um": 1000.0 * (2.0 * float(depth.max()) - edge / count),
+        "surface_per_mm": float((np.abs(value) < _SURFACE_BAND_MM).mean()) / (2.0 * _SURFACE_BAND_MM),
         "resolution_um": 1000.0 * edge / count,
     }

@@ -11,9 +11,12 @@ from implantflow.artifacts import read_json, read_stl, sha256_file, write_json
 from implantflow.config.build import BuildSettings
 from implantflow.config.lattice import LatticeConfig
 from implantflow.errors import GeometryError, ProvenanceError, QualityGateError
+from implantflow.field.cells import with_strut
 from implantflow.field.field import Field
 from implantflow.field.make import make_field
+from implantflow.field.material import Texture
 from implantflow.field.placement import place_on_plate
+from implantflow.field.shaping import Filling, Grading
 from implantflow.jobs import Job, progress
 from implantflow.lattice.cell_measures import CellFigures, measure_cell, tradeoff
 from implantflow.lattice.export import write_beams, write_coupon, write_preview
@@ -41,25 +44,38 @@ def make_lattice(job: Job) -> None:
     config = LatticeConfig.model_validate(job.settings["lattice"])
     build = BuildSettings.model_validate(job.settings["build"])
     purpose = str(job.settings["purpose"])
+    # A porosity asks for a strut, which from here on is the one of the config.
+    config = config.model_copy(update={"strut_mm": with_strut(config.model_dump())["strut_mm"]})
     field, facts = _field(job, config, build)
     field.save(job.outputs["field"], job.outputs["field_data"], {**facts, "purpose": purpose})
     progress("measuring and exporting", done=0.3)
     # The implant's figures take as long as all the rest, so the rest shares the time with them.
     with ThreadPoolExecutor(job.threads) as pool:
         measured = pool.submit(
-            measure_part, field, config.measure_grid_mm, config.limits.closed_notch_mm, job.threads
+            measure_part,
+            field,
+            config.measure_grid_mm,
+            config.limits.closed_notch_mm,
+            config.limits.throat_min_um / 1000.0,
+            job.threads,
         )
-        cell = measure_cell(config.cell, config.cell_mm, config.strut_mm)
-        exported = _export(job, config, field, purpose)
+        cells = {s: measure_cell(field.cell, field.cell_mm, s) for s in struts_of(field)}
+        cell = cells[field.strut_mm]
+        exported = _export(job, config, field, purpose, cell.pore_mm)
         part = measured.result()
-    check_limits(config, build, field, cell, part)
-    write_json(job.outputs["lattice"], _summary(job, config, build, field, cell, part) | exported)
+    check_limits(config, build, field, list(cells.values()), part)
+    write_json(job.outputs["lattice"], _summary(job, config, build, field, cells, part) | exported)
 
 
-def _export(job: Job, config: LatticeConfig, field: Field, purpose: str) -> dict[str, Any]:
-    cell = config.cell, config.cell_mm, config.strut_mm
+def struts_of(field: Field) -> list[float]:
+    """The nominal strut, and the thinnest and thickest of a graded lattice: what the cell is measured with."""
+    return list(dict.fromkeys([field.strut_mm, *field.lattice.strut_range_mm]))
+
+
+def _export(job: Job, config: LatticeConfig, field: Field, purpose: str, pore_mm: float) -> dict[str, Any]:
+    cell = field.cell, field.cell_mm, field.strut_mm
     return {
-        "coupon": write_coupon(job.outputs["coupon"], *cell, config.coupon_cells),
+        "coupon": write_coupon(job.outputs["coupon"], *cell, config.coupon_cells, pore_mm),
         "preview": write_preview(job.outputs["preview"], field, config.preview_mm, config.preview_slab_mm),
         "beams": write_beams(job.outputs["beams"], field, purpose),
     }
@@ -77,7 +93,7 @@ def _field(job: Job, config: LatticeConfig, build: BuildSettings) -> tuple[Field
         )
     layer_mm = build.machine.layer_mm
     phases = config.cell_mm / layer_mm
-    if abs(phases - round(phases)) > 1e-9 or round(phases) % 2:
+    if config.cell != "voronoi" and (abs(phases - round(phases)) > 1e-9 or round(phases) % 2):
         raise GeometryError(
             f"a cell of {config.cell_mm} mm is no even number of layers of {layer_mm} mm",
             where="lattice.cell_mm",
@@ -94,7 +110,14 @@ def _field(job: Job, config: LatticeConfig, build: BuildSettings) -> tuple[Field
     )
     progress("making the field", done=0.05)
     field = make_field(
-        vertices, faces, regions, matrix, config.cell, config.cell_mm, config.strut_mm, config.grid_mm
+        vertices,
+        faces,
+        regions,
+        matrix,
+        filling_of(config),
+        config.cell_mm,
+        config.strut_mm or 0.0,
+        config.grid_mm,
     )
     facts = {
         "implant_stl_sha256": digest,
@@ -106,15 +129,33 @@ def _field(job: Job, config: LatticeConfig, build: BuildSettings) -> tuple[Field
     return field, facts
 
 
+def filling_of(config: LatticeConfig) -> Filling:
+    """What fills the part, from the settings with a strut."""
+    grading, texture, voronoi = config.grading, config.texture, config.voronoi
+    return Filling(
+        config.cell,
+        config.cell_mm,
+        config.strut_mm or 0.0,
+        seed=voronoi.seed if voronoi else 0,
+        irregularity=voronoi.irregularity if voronoi else 0.0,
+        grading=Grading(grading.near_mm, grading.far_mm, grading.over_mm, tuple(grading.faces))
+        if grading
+        else None,
+        fillet_mm=config.fillet_mm,
+        texture=Texture(texture.amplitude_mm, texture.wavelength_mm, texture.seed) if texture else None,
+    )
+
+
 def _summary(
     job: Job,
     config: LatticeConfig,
     build: BuildSettings,
     field: Field,
-    cell: CellFigures,
+    cells: dict[float, CellFigures],
     part: PartFigures,
 ) -> dict[str, Any]:
     homogenised = _homogenised(job, config)
+    cell = cells[field.strut_mm]
     volumes = part.volumes
     crumbs, loose = split_loose(part, build.limits.crumb_max_mm3)
     density = volumes.relative_density if volumes.porous_mm3 > 0 else cell.relative_density
@@ -122,6 +163,8 @@ def _summary(
         "cell": config.cell,
         "cell_mm": config.cell_mm,
         "strut_mm": config.strut_mm,
+        "strut_range_mm": list(field.lattice.strut_range_mm),
+        "porosity_asked": config.porosity,
         "relative_density": density,
         "porosity": 1.0 - density,
         "pore_um": 1000.0 * cell.pore_mm,
@@ -135,6 +178,19 @@ def _summary(
         "loose_islands": len(loose),
         "crumbs": len(crumbs),
         "crumbs_mm3": sum(s.volume_mm3 for s in crumbs),
+        "powder_pockets": len(part.pockets),
+        "powder_pockets_mm3": sum(s.volume_mm3 for s in part.pockets),
+        "pore_size_um": {
+            name: 1000.0 * mm for name, mm in zip(("p5", "p50", "p95"), cell.pores_mm, strict=True)
+        },
+        "by_strut": {
+            f"{strut:.3f}": {
+                "porosity": 1.0 - c.relative_density,
+                "pore_um": 1000.0 * c.pore_mm,
+                "throat_um": 1000.0 * c.throat_mm,
+            }
+            for strut, c in cells.items()
+        },
         "strut_thickness_mm": dict(zip(("p5", "p50", "p95"), cell.strut_mm, strict=True)),
         "specific_surface_per_mm": cell.surface_per_mm,
         "cell_relative_density": cell.relative_density,
@@ -146,13 +202,17 @@ def _summary(
         "lattice_metal_mm3": volumes.lattice_mm3,
         "material_volume_mm3": volumes.material_mm3,
         "closed_pore_list": [s.as_json(field) for s in part.closed_pores[:50]],
+        "powder_pocket_list": [s.as_json(field) for s in part.pockets[:50]],
         "loose_island_list": [s.as_json(field) for s in loose[:50]],
         "windows": [measure_window(field, corner) for corner in porous_windows(field)],
-        "tradeoff": tradeoff(config.cell, config.cell_mm, TRADEOFF_STRUTS_MM),
+        "tradeoff": tradeoff(field.cell, field.cell_mm, TRADEOFF_STRUTS_MM),
         "method": {
             "relative_density": "metal share of the porous region, sampled on the field inside the exact solid",
             "pore_um": "largest sphere in the void of the periodic cell",
             "throat_um": "largest sphere that passes through the periodic cell without end",
+            "pore_size_um": "largest sphere in the void that covers a place, 5th, 50th, 95th percentile of places",
+            "powder_pockets": "places that hold a sphere of limits.throat_min_um which cannot leave the part, on the "
+            "voxels of implant_resolution_mm; listed, judged where limits.powder_pockets_max is given",
             "closed_pores": "flood fill from outside over the implant, suspects looked at again at 0.06 mm; "
             f"those that hold no sphere of {config.limits.closed_notch_mm:g} mm are notches",
         },
@@ -162,7 +222,7 @@ def _summary(
 def _homogenised(job: Job, config: LatticeConfig) -> dict[str, Any]:
     """Figures of the homogenised cell, which must be the one of the config."""
     figures: dict[str, Any] = read_json(job.input("cell"))
-    ours = [config.cell, config.cell_mm, config.strut_mm]
+    ours: list[Any] = [config.cell, config.cell_mm, config.strut_mm]
     theirs = [figures["cell"], figures["cell_mm"], figures["strut_mm"]]
     if ours != theirs:
         raise ProvenanceError(
@@ -180,16 +240,17 @@ def split_loose(part: PartFigures, crumb_max_mm3: float) -> tuple[list[Any], lis
 
 
 def check_limits(
-    config: LatticeConfig, build: BuildSettings, field: Field, cell: CellFigures, part: PartFigures
+    config: LatticeConfig, build: BuildSettings, field: Field, cells: list[CellFigures], part: PartFigures
 ) -> None:
     """Raise QualityGateError with everything that lies outside the case's limits, and where."""
     limits = config.limits
     _, loose = split_loose(part, build.limits.crumb_max_mm3)
-    porosity = 1.0 - cell.relative_density
     wrong: list[str] = []
     places: list[str] = []
-    if not limits.porosity_min <= porosity <= limits.porosity_max:
-        wrong.append(f"porosity {porosity:.3f} outside {limits.porosity_min} to {limits.porosity_max}")
+    for porosity in (1.0 - c.relative_density for c in cells):
+        if not limits.porosity_min <= porosity <= limits.porosity_max:
+            wrong.append(f"porosity {porosity:.3f} outside {limits.porosity_min} to {limits.porosity_max}")
+    cell = min(cells, key=lambda c: c.pore_mm)
     if 1000.0 * cell.pore_mm < limits.pore_min_um:
         wrong.append(
             f"pores of {1000 * cell.pore_mm:.0f} um, at least {limits.pore_min_um:.0f} are asked for"
@@ -198,13 +259,15 @@ def check_limits(
         wrong.append(
             f"throats of {1000 * cell.throat_mm:.0f} um, at least {limits.throat_min_um:.0f} are asked for"
         )
-    if config.strut_mm < limits.strut_min_mm:
-        wrong.append(f"struts of {config.strut_mm} mm, at least {limits.strut_min_mm} are asked for")
+    thinnest = min(struts_of(field))
+    if thinnest < limits.strut_min_mm:
+        wrong.append(f"struts of {thinnest:g} mm, at least {limits.strut_min_mm} are asked for")
     for name, spots, most in (
         ("closed pores", part.closed_pores, limits.closed_pores_max),
         ("loose islands", loose, limits.loose_islands_max),
+        ("powder pockets", part.pockets, limits.powder_pockets_max),
     ):
-        if len(spots) > most:
+        if most is not None and len(spots) > most:
             wrong.append(f"{len(spots)} {name}, at most {most}")
             for spot in spots[:3]:
                 x, y, z = spot.as_json(field)["patient_lps_mm"]

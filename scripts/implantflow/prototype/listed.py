@@ -16,6 +16,7 @@ from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, unit
 from implantflow.prototype.body import Hole, Shape
 from implantflow.prototype.corrections import corridor_axis
+from implantflow.solids.contact import weighted_percentile
 from implantflow.solids.distance import Surface
 from implantflow.solids.mesh import IntArray
 from implantflow.solids.shapes import arc
@@ -23,6 +24,10 @@ from implantflow.solids.shapes import arc
 S1_HOLE = "s1"
 _INSETS_MM = (7.0, 9.0, 11.0, 13.0, 15.0)
 _RUN_OUT_MM = 6.0
+#: Half height of the part of the SI face that a passage is placed against.
+_BAND_MM = 3.0
+#: Room that makes a place e times as heavy as another.
+_SHARPNESS_MM = 0.5
 
 
 def listed_regions(
@@ -69,25 +74,42 @@ def _place(
     taken: list[tuple[FloatArray, float]],
     side_sign: float,
 ) -> tuple[FloatArray, float]:
-    """Arc of the passage with the most metal around it, and the distance from its axis to the surface in mm."""
+    """Arc of the passage where there is most metal around it, and the distance from its axis to the surface in mm.
+
+    Taking the best of a list of places would jump from one to another with the last digits of the surface. The places
+    are averaged instead, each weighted by its room, so that the passage moves no more than the surface does.
+    """
     needed = passage.diameter_mm / 2.0 + passage.wall_mm
-    best: tuple[FloatArray, float] | None = None
+    tried: list[tuple[float, float, float, float]] = []
     for height in (0.0, -0.04, 0.04, -0.08, 0.08):
         for inset in _INSETS_MM:
             line = _arc_at(surface, si_triangles, passage, passage.height_fraction + height, inset, side_sign)
-            if line is None or not _free_of(line, taken, needed):
+            if line is None:
                 continue
-            room = _room(surface, line, needed)
-            if best is None or room > best[1] + 1e-6:
-                best = (line, room)
-    if best is None or best[1] < needed:
-        found = "none" if best is None else f"{best[1] - passage.diameter_mm / 2.0:.1f} mm of metal"
-        raise GeometryError(
-            f"cable passage {passage.name} has no room: {found} where {passage.wall_mm:.1f} mm are needed",
-            where="implant.cable_passages",
-            fix="change height_fraction, use a thinner cable, or a larger bend_radius_mm",
-        )
-    return best
+            spare = min([_gap(line, other) - needed - radius for other, radius in taken], default=np.inf)
+            tried.append((height, inset, _room(surface, line, needed), spare))
+    most = max((room for _, _, room, spare in tried if spare >= 0.0), default=-np.inf)
+    weights = [
+        np.exp((room - most) / _SHARPNESS_MM)
+        * np.clip((room - needed) / _SHARPNESS_MM, 0.0, 1.0)
+        * np.clip(spare / _SHARPNESS_MM, 0.0, 1.0)
+        if most > needed
+        else 0.0
+        for _, _, room, spare in tried
+    ]
+    if sum(weights) > 0.0:
+        height, inset = np.average([(h, i) for h, i, _, _ in tried], axis=0, weights=weights)
+        line = _arc_at(surface, si_triangles, passage, passage.height_fraction + height, inset, side_sign)
+        if line is not None and _free_of(line, taken, needed):
+            most = _room(surface, line, needed)
+            if most >= needed:
+                return line, most
+    found = f"{most - passage.diameter_mm / 2.0:.1f} mm of metal" if np.isfinite(most) else "none"
+    raise GeometryError(
+        f"cable passage {passage.name} has no room: {found} where {passage.wall_mm:.1f} mm are needed",
+        where="implant.cable_passages",
+        fix="change height_fraction, use a thinner cable, or a larger bend_radius_mm",
+    )
 
 
 def _arc_at(
@@ -98,33 +120,41 @@ def _arc_at(
     inset_mm: float,
     side_sign: float,
 ) -> FloatArray | None:
-    """Arc from back to front through the solid at one height, ``inset_mm`` medial of the SI face."""
+    """Arc from back to front through the solid at one height, ``inset_mm`` medial of the SI face.
+
+    Every step follows the surface without jumps: heights are shares of the face's area, the face's middle and direction
+    are weighted means, the mouths lie where the distance is interpolated to zero. Ends are rounded to 0.1 mm.
+    """
     solid = surface.solid
     centres = solid.centres_mm[si_triangles]
     area = solid.areas_mm2[si_triangles]
-    low, high = centres[:, 2].min(), centres[:, 2].max()
+    low, high = (weighted_percentile(centres[:, 2], area, percent) for percent in (2.0, 98.0))
     z = low + np.clip(height_fraction, 0.02, 0.98) * (high - low)
-    band = np.abs(centres[:, 2] - z) < 4.0
-    if not band.any():
-        return None
-    middle = np.average(centres[band], axis=0, weights=area[band])
-    outward = unit((solid.normals[si_triangles][band] * area[band, None]).sum(axis=0))
-    inner = middle - inset_mm * outward
+    near = area * np.exp(-(((centres[:, 2] - z) / _BAND_MM) ** 2))
+    middle = np.average(centres, axis=0, weights=near)
+    outward = unit((solid.normals[si_triangles] * near[:, None]).sum(axis=0))
+    inner = np.array([middle[0], middle[1], z]) - inset_mm * outward
     along = unit(np.cross(outward, [0.0, 0.0, 1.0])) * side_sign
-    stations = inner + np.arange(-45.0, 45.5, 0.5)[:, None] * along
-    inside = surface.signed_distance_mm(stations, 60.0) < 0
-    centre = len(stations) // 2
-    if not inside[centre]:
+    place = np.arange(-45.0, 45.5, 0.5)
+    depth = -surface.signed_distance_mm(inner + place[:, None] * along, 60.0)
+    centre = len(place) // 2
+    if depth[centre] <= 0:
         return None
-    outside = np.flatnonzero(~inside)
+    outside = np.flatnonzero(depth <= 0)
     before, after = outside[outside < centre], outside[outside > centre]
     if len(before) == 0 or len(after) == 0:
         return None
-    start = stations[before[-1]] - _RUN_OUT_MM * along
-    end = stations[after[0]] + _RUN_OUT_MM * along
+    back, front = _zero(place, depth, before[-1]), _zero(place, depth, after[0] - 1)
+    start = np.round(inner + (back - _RUN_OUT_MM) * along, 1)
+    end = np.round(inner + (front + _RUN_OUT_MM) * along, 1)
     if np.linalg.norm(end - start) >= 2.0 * passage.bend_radius_mm:
         return None
-    return arc(start, end, -outward, passage.bend_radius_mm)
+    return arc(start, end, -np.round(outward, 2), passage.bend_radius_mm)
+
+
+def _zero(place: FloatArray, value: FloatArray, n: int) -> float:
+    """Where the value, linear between places ``n`` and ``n + 1``, is zero."""
+    return float(place[n] + (place[n + 1] - place[n]) * value[n] / (value[n] - value[n + 1]))
 
 
 def _free_of(line: FloatArray, taken: list[tuple[FloatArray, float]], needed: float) -> bool:
@@ -148,11 +178,20 @@ def _dense(line: FloatArray) -> FloatArray:
 
 
 def _room(surface: Surface, line: FloatArray, needed: float) -> float:
-    """Smallest depth of the axis below the surface, leaving out its two mouths."""
+    """Smallest depth of the axis below the surface, two needed depths (at most a third) away from its two mouths.
+
+    At the mouths the axis comes up to the surface whatever the place, so they say nothing about it.
+    """
     points = _dense(line)
     depth = -surface.signed_distance_mm(points, 60.0)
-    inner = np.flatnonzero(depth > needed)
-    if len(inner) == 0:
+    inside = np.flatnonzero(depth > 0)
+    if len(inside) == 0:
         return float(depth.max())
-    # Between the first and last place deep enough the passage must stay so; before and after are its mouths.
-    return float(depth[inner[0] : inner[-1] + 1].min())
+    step = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    run = np.concatenate([[0.0], np.cumsum(step)])
+    first, last = inside[0], inside[-1]
+    begin = run[0] if first == 0 else _zero(run, depth, first - 1)
+    end = run[-1] if last == len(run) - 1 else _zero(run, depth, last)
+    mouth = min(2.0 * needed, (end - begin) / 3.0)
+    inner = np.linspace(begin + mouth, end - mouth, 81)
+    return float(np.interp(inner, run, depth).min())

@@ -10,6 +10,7 @@ import numpy as np
 from implantflow.artifacts import plain, read_json, read_stl, sha256_file, write_json, write_npz
 from implantflow.config.strength import CellConfig, StrengthConfig
 from implantflow.errors import ProvenanceError, QualityGateError
+from implantflow.field.cells import with_strut
 from implantflow.field.field import Field
 from implantflow.field.make import make_field
 from implantflow.geometry import FloatArray, invert_rigid
@@ -36,7 +37,7 @@ def homogenise_cell(job: Job) -> None:
     Writes ``cell`` (JSON) and ``cell_data`` (npz).
     """
     config = CellConfig.model_validate(job.settings["strength"])
-    lattice = job.settings["lattice"]
+    lattice = with_strut(job.settings["lattice"])
     _use_threads(job.threads)
     progress("homogenising the lattice cell")
     cell = characterise(config, lattice["cell"], lattice["cell_mm"], lattice["strut_mm"])
@@ -59,7 +60,7 @@ def strength_solid(job: Job) -> None:
         A face is missing, the implant is not closed or falls apart, nothing is left to judge.
     """
     config = StrengthConfig.model_validate(job.settings["strength"])
-    lattice = job.settings["lattice"]
+    lattice = with_strut(job.settings["lattice"])
     _use_threads(job.threads)
     regions, digest = _regions(job)
     cell = _cell(job, lattice)
@@ -115,7 +116,7 @@ def strength_final(job: Job) -> None:
     solid = read_json(job.input("strength_solid"))
     field = Field.load(job.input("field"), job.input("field_data"))
     ours = {"cell": field.cell, "cell_mm": field.cell_mm, "strut_mm": field.strut_mm}
-    _same_lattice(ours, job.settings["lattice"], "lattice settings of the case")
+    _same_lattice(ours, with_strut(job.settings["lattice"]), "lattice settings of the case")
     _same_lattice(ours, solid["homogenised"], str(job.input("strength_solid")))
     if digest != solid["implant_stl_sha256"]:
         raise ProvenanceError(
@@ -123,7 +124,7 @@ def strength_final(job: Job) -> None:
             where=str(job.input("regions")),
             fix="run the strength stage again from solid",
         )
-    cell = _cell(job, job.settings["lattice"])
+    cell = _cell(job, with_strut(job.settings["lattice"]))
     progress("measuring the field voxel by voxel", done=0.0)
     parts = voxelise(field, config.voxel_mm)
     progress("solving the load cases", done=0.6)

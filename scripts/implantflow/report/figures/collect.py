@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from implantflow.report.figures import anatomy, building, device, making, outcome, planning, strength
+from implantflow.report.figures import anatomy, building, device, making, outcome, planning, porous, strength
 from implantflow.report.figures.base import Context, Figure
 
 logger = logging.getLogger("implantflow")
@@ -22,7 +22,7 @@ DRAWERS: dict[str, tuple[Drawer, ...]] = {
     "plan": (planning.plan_3d, planning.plan_planes),
     "prototype": (device.iterations,),
     "implant": (device.implant_and_specimen, device.fit_planes, planning.radiographs),
-    "lattice": (making.lattice_sections, device.preview),
+    "lattice": (making.lattice_sections, device.preview, porous.tradeoff),
     "strength": (making.stress, strength.on_the_implant, strength.stiffness_of_cell),
     "build": (making.layers, building.layer_slider, making.layer_plots, building.orientations),
     "inspect": (outcome.pictures_of("inspect", "revisions"),),

@@ -1,0 +1,16 @@
+"""PyScaffolder fills a solid with a gyroid mesh: SOLID.stl GRID_MM."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import PyScaffolder
+import trimesh
+
+mesh = trimesh.load(sys.argv[1])
+parameter = PyScaffolder.Parameter()
+parameter.surface = "gyroid"
+parameter.coff = 2.0 * np.pi / 2.5
+parameter.grid_size = round(float(mesh.extents.max()) / float(sys.argv[2]))
+PyScaffolder.generate_scaffold(mesh.vertices.tolist(), mesh.faces.tolist(), parameter)
