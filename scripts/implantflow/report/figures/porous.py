@@ -28,13 +28,13 @@ def tradeoff(context: Context) -> list[Figure]:
     for name, title, unit, lines in (
         (
             "porosity",
-            "Porosity over strut",
+            "Porosity",
             "porosity, %",
             [svgplot.Line(strut, 100 * porosity, _BLUE, "porosity")],
         ),
         (
             "pores",
-            "Pore and throat over strut",
+            "Pores",
             "diameter, um",
             [
                 svgplot.Line(strut, pore, _BLUE, "pore"),
@@ -44,8 +44,8 @@ def tradeoff(context: Context) -> list[Figure]:
     ):
         values = np.concatenate([line.y for line in lines])
         here = np.array([float(values.min()), float(values.max())])
-        lines.append(svgplot.Line(np.full(2, chosen), here, _GREY, f"this case: {chosen:g} mm", "4 3"))
-        svg = svgplot.plot(title, "strut, mm", unit, lines).encode()
-        caption = f"{cell}: measured on the field of the cell for each strut, not of the print."
+        lines.append(svgplot.Line(np.full(2, chosen), here, _GREY, "this case", "4 3"))
+        svg = svgplot.plot(title, "strut, mm", unit, lines, width=520).encode()
+        caption = f"{cell}, strut {chosen:g} mm dashed: measured on the field of the cell for each strut, not of the print."
         found.append(Figure(f"tradeoff-{name}", title, caption, title, "image/svg+xml", svg))
     return found
