@@ -172,6 +172,10 @@ def _window(field: Field, corner: FloatArray, step_mm: float) -> dict[str, Any]:
     z, y, x = np.meshgrid(line, line, line, indexing="ij")
     value = field.value(corner + np.column_stack([x.ravel(), y.ravel(), z.ravel()])).reshape(z.shape)
     depth = ndimage.distance_transform_edt(value > 0, sampling=edge / count)
+    # Beyond the window nothing is known, so only spheres that lie in it count.
+    wall = np.minimum(line, edge - line)
+    inside = depth <= np.minimum(np.minimum(wall[:, None, None], wall[:, None]), wall)
+    depth = np.where(inside, depth, 0.0)
     share = np.clip(0.5 - value / (edge / count), 0.0, 1.0)
     return {
         "corner_build_xyz_mm": corner,

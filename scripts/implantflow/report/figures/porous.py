@@ -46,6 +46,6 @@ def tradeoff(context: Context) -> list[Figure]:
         here = np.array([float(values.min()), float(values.max())])
         lines.append(svgplot.Line(np.full(2, chosen), here, _GREY, "this case", "4 3"))
         svg = svgplot.plot(title, "strut, mm", unit, lines, width=520).encode()
-        caption = f"{cell}, strut {chosen:g} mm dashed: measured on the field of the cell for each strut, not of the print."
+        caption = f"{cell}, strut {chosen:g} mm dashed: measured on the field of each cell, not on a print."
         found.append(Figure(f"tradeoff-{name}", title, caption, title, "image/svg+xml", svg))
     return found
