@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from implantflow.compiled import kernel
 
+FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 #: Commands of the short (16-bit) forms, and the most items one command can announce.
@@ -24,14 +25,32 @@ def pack_layer(
     hatch_id: int,
     nets: IntArray,
     net_id: int,
+    whole: IntArray,
+    cell: int,
+    loop_start: IntArray,
+    loop_x: IntArray,
+    loop_y: IntArray,
+    axis: int,
+    turns: int,
+    line_start: IntArray,
+    lines: IntArray,
 ) -> NDArray[np.uint16]:
     """Words of one layer: its height, outlines (outer counter-clockwise, first point repeated), hatches.
 
-    Returns no words at all when something cannot be written in 16 bits.
+    After the layer's own outlines come the whole islands ``whole`` (W, 3: curve, column, row), after its own net the
+    islands' ``lines``, by curve and by the tile's number along ``axis`` (0 x, 1 y) modulo ``turns``. Whole islands
+    are outer loops. Returns no words at all when something cannot be written in 16 bits.
     """
     loops = starts.shape[0] - 1
-    blocks = -(-hatches.shape[0] // MOST_ITEMS) - (-nets.shape[0] // MOST_ITEMS)
-    size = 2 + 6 * loops + 2 * xs.shape[0] + 3 * blocks + 4 * (hatches.shape[0] + nets.shape[0])
+    net_count = nets.shape[0]
+    points = xs.shape[0]
+    for w in range(whole.shape[0]):
+        s = whole[w, 0]
+        k = s * turns + whole[w, 1 + axis] % turns
+        net_count += line_start[k + 1] - line_start[k]
+        points += loop_start[s + 1] - loop_start[s]
+    blocks = -(-hatches.shape[0] // MOST_ITEMS) - (-net_count // MOST_ITEMS)
+    size = 2 + 6 * (loops + whole.shape[0]) + 2 * points + 3 * blocks + 4 * (hatches.shape[0] + net_count)
     out = np.empty(size, np.uint16)
     if z_units < 0 or z_units > MOST_ITEMS:
         return out[:0]
@@ -60,21 +79,85 @@ def pack_layer(
             out[n] = xs[p]
             out[n + 1] = ys[p]
             n += 2
-    n = _pack_hatches(out, n, hatches, hatch_id)
-    n = _pack_hatches(out, n, nets, net_id)
+    for w in range(whole.shape[0]):
+        s = whole[w, 0]
+        a, b = loop_start[s], loop_start[s + 1]
+        dx, dy = whole[w, 1] * cell, whole[w, 2] * cell
+        out[n] = POLYLINE_SHORT
+        out[n + 1] = contour_id
+        out[n + 2] = 1
+        out[n + 3] = b - a + 1
+        n += 4
+        outside = 0
+        for p in range(a, b):
+            x, y = loop_x[p] + dx, loop_y[p] + dy
+            # A negative number has all high bits set.
+            outside |= (x >> 16) | (y >> 16)
+            out[n] = x
+            out[n + 1] = y
+            n += 2
+        if outside != 0 or b - a + 1 > MOST_ITEMS:
+            return out[:0]
+        out[n] = loop_x[a] + dx
+        out[n + 1] = loop_y[a] + dy
+        n += 2
+    for h in range(hatches.shape[0]):
+        if h % MOST_ITEMS == 0:
+            n = _block_head(out, n, hatch_id, hatches.shape[0] - h)
+        for k in range(4):
+            out[n] = hatches[h, k]
+            n += 1
+    written = 0
+    for h in range(nets.shape[0]):
+        if written % MOST_ITEMS == 0:
+            n = _block_head(out, n, net_id, net_count - written)
+        for k in range(4):
+            out[n] = nets[h, k]
+            n += 1
+        written += 1
+    for w in range(whole.shape[0]):
+        dx, dy = whole[w, 1] * cell, whole[w, 2] * cell
+        block = whole[w, 0] * turns + whole[w, 1 + axis] % turns
+        for h in range(line_start[block], line_start[block + 1]):
+            if written % MOST_ITEMS == 0:
+                n = _block_head(out, n, net_id, net_count - written)
+            out[n] = lines[h, 0] + dx
+            out[n + 1] = lines[h, 1] + dy
+            out[n + 2] = lines[h, 2] + dx
+            out[n + 3] = lines[h, 3] + dy
+            n += 4
+            written += 1
     return out[:n]
 
 
 @kernel
-def _pack_hatches(out: NDArray[np.uint16], n: int, lines: IntArray, label: int) -> int:
-    for first in range(0, lines.shape[0], MOST_ITEMS):
-        last = min(first + MOST_ITEMS, lines.shape[0])
-        out[n] = HATCHES_SHORT
-        out[n + 1] = label
-        out[n + 2] = last - first
-        n += 3
-        for h in range(first, last):
-            for k in range(4):
-                out[n] = lines[h, k]
-                n += 1
-    return n
+def _block_head(out: NDArray[np.uint16], n: int, label: int, left: int) -> int:
+    """Write the head of a block of at most MOST_ITEMS of the ``left`` lines; returns the new length."""
+    out[n] = HATCHES_SHORT
+    out[n + 1] = label
+    out[n + 2] = min(left, MOST_ITEMS)
+    return n + 3
+
+
+@kernel
+def whole_figures(
+    whole: IntArray, figures: FloatArray, axis: int, turns: int, line_start: IntArray, line_units: FloatArray
+) -> tuple[float, float, float, int, int]:
+    """Sums over whole islands: area, outline length and length of filling lines (units), points, lines.
+
+    ``figures`` (L, 3): area, length and number of points of each closed curve; ``line_units``: length per block.
+    """
+    area = 0.0
+    length = 0.0
+    net = 0.0
+    points = 0
+    lines = 0
+    for w in range(whole.shape[0]):
+        s = whole[w, 0]
+        k = s * turns + whole[w, 1 + axis] % turns
+        area += figures[s, 0]
+        length += figures[s, 1]
+        points += int(figures[s, 2])
+        net += line_units[k]
+        lines += line_start[k + 1] - line_start[k]
+    return area, length, net, points, lines

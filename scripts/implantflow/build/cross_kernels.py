@@ -35,18 +35,18 @@ def is_left(ax: int, ay: int, bx: int, by: int, px: int, py: int, shifted_up: bo
 
 @kernel
 def bin_segments(
-    xs: IntArray, ys: IntArray, after: IntArray, x0: int, y0: int, size: int, nx: int, ny: int
+    xs: IntArray, ys: IntArray, after: IntArray, x0: int, y0: int, bits: int, nx: int, ny: int
 ) -> tuple[IntArray, IntArray]:
-    """Segments per square of a grid: ``starts`` (nx*ny + 1) and the ids (first points) of the segments."""
+    """Segments per square of 2^bits units: ``starts`` (nx*ny + 1) and the ids (first points) of the segments."""
     starts = np.zeros(nx * ny + 1, np.int64)
     members = np.empty(0, np.int64)
     for sweep in range(2):
         for p in range(xs.shape[0]):
             q = after[p]
-            i0 = (min(xs[p], xs[q]) - x0) // size
-            i1 = (max(xs[p], xs[q]) - x0) // size
-            j0 = (min(ys[p], ys[q]) - y0) // size
-            j1 = (max(ys[p], ys[q]) - y0) // size
+            i0 = (min(xs[p], xs[q]) - x0) >> bits
+            i1 = (max(xs[p], xs[q]) - x0) >> bits
+            j0 = (min(ys[p], ys[q]) - y0) >> bits
+            j1 = (max(ys[p], ys[q]) - y0) >> bits
             for j in range(j0, j1 + 1):
                 for i in range(i0, i1 + 1):
                     if sweep == 0:
@@ -74,7 +74,7 @@ def inside(
     members: IntArray,
     x0: int,
     y0: int,
-    size: int,
+    bits: int,
     nx: int,
     ny: int,
     px: int,
@@ -83,8 +83,8 @@ def inside(
     kind: int,
 ) -> bool:
     """Is the point inside the set ``kind`` (even-odd, a ray to the left through the bins of its row)?"""
-    row = (py - y0) // size
-    column = (px - x0) // size
+    row = (py - y0) >> bits
+    column = (px - x0) >> bits
     if row < 0 or row >= ny or column < 0:
         return False
     up = point_kind > kind
@@ -105,7 +105,7 @@ def inside(
             if not spans:
                 continue
             # A segment lies in several bins of a row: count it in its leftmost only.
-            if max((min(xs[p], xs[q]) - x0) // size, 0) != i:
+            if max((min(xs[p], xs[q]) - x0) >> bits, 0) != i:
                 continue
             if is_left(xs[p], ys[p], xs[q], ys[q], px, py, up) != rising:
                 odd = not odd

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.build.cross_kernels import DENSE, LATTICE, SOLID, inside
+from implantflow.build.cross_kernels import SOLID
 from implantflow.compiled import kernel
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+ByteArray = NDArray[np.uint8]
 
 
 @kernel
@@ -18,7 +19,6 @@ def place_lattice(
     by: IntArray,
     after: IntArray,
     kinds: IntArray,
-    grid: tuple[IntArray, IntArray, int, int, int, int, int],
     box: IntArray,
     cell: int,
     phase: int,
@@ -31,24 +31,24 @@ def place_lattice(
     line_shift: IntArray,
     line_x: IntArray,
     line_y: IntArray,
-) -> tuple[IntArray, IntArray, IntArray, BoolArray, IntArray, IntArray, IntArray]:
+) -> tuple[IntArray, IntArray, IntArray, BoolArray, IntArray]:
     """Stamp one phase over ``box`` (x0, y0, x1, y1).
 
-    Islands that no border comes near are whole or absent and are returned as finished loops; the others, and
-    all endless curves, are returned for merging.
+    Islands that no border comes near are whole or absent and are returned as places; the others, and all
+    endless curves, are returned for merging.
 
     Returns
     -------
     x, y, starts, closed : curves that need merging.
-    whole_x, whole_y, whole_starts : finished loops.
+    whole : (W, 3) closed curve, column and row of the tile of every whole island.
     """
-    starts, members, x0, y0, size, nx, ny = grid
     first, last = loop_phase[phase], loop_phase[phase + 1]
     capacity = 0
     pieces = 0
+    most = 0
     tiles = np.empty((last - first, 4), np.int64)
     for s in range(first, last):
-        left, low, right, high = _bounds(loop_x, loop_y, loop_start[s], loop_start[s + 1])
+        left, low, right, high = bounds(loop_x, loop_y, loop_start[s], loop_start[s + 1])
         i0, i1 = -((right - box[0]) // cell), (box[2] - left) // cell
         j0, j1 = -((high - box[1]) // cell), (box[3] - low) // cell
         tiles[s - first, 0] = i0
@@ -58,8 +58,9 @@ def place_lattice(
         count = max(i1 - i0 + 1, 0) * max(j1 - j0 + 1, 0)
         capacity += count * (loop_start[s + 1] - loop_start[s])
         pieces += count
+        most += count
     for s in range(line_phase[phase], line_phase[phase + 1]):
-        left, low, right, high = _bounds(line_x, line_y, line_start[s], line_start[s + 1])
+        left, low, right, high = bounds(line_x, line_y, line_start[s], line_start[s + 1])
         left, right = min(left, left + line_shift[s, 0] * cell), max(right, right + line_shift[s, 0] * cell)
         low, high = min(low, low + line_shift[s, 1] * cell), max(high, high + line_shift[s, 1] * cell)
         count = ((box[2] - box[0] + right - left) // cell + 3) * ((box[3] - box[1] + high - low) // cell + 3)
@@ -69,31 +70,25 @@ def place_lattice(
     ys = np.empty(capacity, np.int64)
     begin = np.zeros(pieces + 1, np.int64)
     closed = np.empty(pieces, np.bool_)
-    wx = np.empty(capacity, np.int64)
-    wy = np.empty(capacity, np.int64)
-    wbegin = np.zeros(pieces + 1, np.int64)
+    whole = np.empty((most, 3), np.int64)
     n = 0
     curves = 0
-    w = 0
     wholes = 0
     for s in range(first, last):
         a, b = loop_start[s], loop_start[s + 1]
         i0, i1, j0, j1 = tiles[s - first]
         if i1 < i0 or j1 < j0:
             continue
-        left, low, right, high = _bounds(loop_x, loop_y, a, b)
-        touched = np.zeros((j1 - j0 + 1, i1 - i0 + 1), np.bool_)
-        for p in range(bx.shape[0]):
-            q = after[p]
-            ia = max(-((right - min(bx[p], bx[q])) // cell), i0)
-            ib = min((max(bx[p], bx[q]) - left) // cell, i1)
-            ja = max(-((high - min(by[p], by[q])) // cell), j0)
-            jb = min((max(by[p], by[q]) - low) // cell, j1)
-            for j in range(ja, jb + 1):
-                for i in range(ia, ib + 1):
-                    touched[j - j0, i - i0] = True
+        touched, flips = _borders_over_tiles(
+            bx, by, after, kinds, tiles[s - first], cell, loop_x, loop_y, a, b
+        )
         for j in range(j0, j1 + 1):
+            in_solid = False
+            in_dense = False
             for i in range(i0, i1 + 1):
+                turn = flips[j - j0, i - i0]
+                in_solid ^= (turn & 1) != 0
+                in_dense ^= (turn & 2) != 0
                 if touched[j - j0, i - i0]:
                     for p in range(a, b):
                         xs[n] = loop_x[p] + i * cell
@@ -102,26 +97,15 @@ def place_lattice(
                     closed[curves] = True
                     curves += 1
                     begin[curves] = n
-                    continue
-                px, py = loop_x[a] + i * cell, loop_y[a] + j * cell
-                if not inside(
-                    bx, by, after, kinds, starts, members, x0, y0, size, nx, ny, px, py, LATTICE, SOLID
-                ):
-                    continue
-                if inside(
-                    bx, by, after, kinds, starts, members, x0, y0, size, nx, ny, px, py, LATTICE, DENSE
-                ):
-                    continue
-                for p in range(a, b):
-                    wx[w] = loop_x[p] + i * cell
-                    wy[w] = loop_y[p] + j * cell
-                    w += 1
-                wholes += 1
-                wbegin[wholes] = w
+                elif in_solid and not in_dense:
+                    whole[wholes, 0] = s
+                    whole[wholes, 1] = i
+                    whole[wholes, 2] = j
+                    wholes += 1
     for s in range(line_phase[phase], line_phase[phase + 1]):
         a, b = line_start[s], line_start[s + 1]
         sx, sy = line_shift[s, 0], line_shift[s, 1]
-        left, low, right, high = _bounds(line_x, line_y, a, b)
+        left, low, right, high = bounds(line_x, line_y, a, b)
         left, right = min(left, line_x[a] + sx * cell), max(right, line_x[a] + sx * cell)
         low, high = min(low, line_y[a] + sy * cell), max(high, line_y[a] + sy * cell)
         i0, i1 = -((right - box[0]) // cell), (box[2] - left) // cell
@@ -145,11 +129,74 @@ def place_lattice(
                 closed[curves] = False
                 curves += 1
                 begin[curves] = n
-    return xs[:n], ys[:n], begin[: curves + 1], closed[:curves], wx[:w], wy[:w], wbegin[: wholes + 1]
+    return xs[:n], ys[:n], begin[: curves + 1], closed[:curves], whole[:wholes]
 
 
 @kernel
-def _bounds(xs: IntArray, ys: IntArray, begin: int, end: int) -> tuple[int, int, int, int]:
+def _borders_over_tiles(
+    bx: IntArray,
+    by: IntArray,
+    after: IntArray,
+    kinds: IntArray,
+    tiles: IntArray,
+    cell: int,
+    loop_x: IntArray,
+    loop_y: IntArray,
+    a: int,
+    b: int,
+) -> tuple[ByteArray, ByteArray]:
+    """Which copies of a closed curve a border comes near, and where rows of its copies change sides.
+
+    ``flips`` has bit 0 set where the curve's first point passes over a border of S going right from the tile
+    before, bit 1 for D. Only where no border comes near is that side the whole curve's.
+    """
+    i0, i1, j0, j1 = tiles
+    left, low, right, high = bounds(loop_x, loop_y, a, b)
+    px, py = loop_x[a], loop_y[a]
+    touched = np.zeros((j1 - j0 + 1, i1 - i0 + 1), np.uint8)
+    flips = np.zeros((j1 - j0 + 1, i1 - i0 + 1), np.uint8)
+    for p in range(bx.shape[0]):
+        q = after[p]
+        x0, x1 = min(bx[p], bx[q]), max(bx[p], bx[q])
+        y0, y1 = min(by[p], by[q]), max(by[p], by[q])
+        ia, ib = max(-((right - x0) // cell), i0), min((x1 - left) // cell, i1)
+        ja, jb = max(-((high - y0) // cell), j0), min((y1 - low) // cell, j1)
+        for j in range(ja, jb + 1):
+            for i in range(ia, ib + 1):
+                touched[j - j0, i - i0] = 1
+        # Half-open, so that a row through a corner passes one of the two segments that meet there.
+        for j in range(max((y0 - py) // cell + 1, j0), min((y1 - py) // cell, j1) + 1):
+            y = py + j * cell
+            x = bx[p] + (y - by[p]) * (bx[q] - bx[p]) / (by[q] - by[p])
+            i = max(int(np.floor((x - px) / cell)) + 1, i0)
+            if i <= i1:
+                flips[j - j0, i - i0] ^= 1 if kinds[p] == SOLID else 2
+    return touched, flips
+
+
+@kernel
+def expand(
+    whole: IntArray, cell: int, loop_start: IntArray, loop_x: IntArray, loop_y: IntArray
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Points of whole islands (W, 3: curve, column, row): x, y, starts."""
+    starts = np.zeros(whole.shape[0] + 1, np.int64)
+    for w in range(whole.shape[0]):
+        starts[w + 1] = starts[w] + loop_start[whole[w, 0] + 1] - loop_start[whole[w, 0]]
+    xs = np.empty(starts[whole.shape[0]], np.int64)
+    ys = np.empty(starts[whole.shape[0]], np.int64)
+    n = 0
+    for w in range(whole.shape[0]):
+        dx, dy = whole[w, 1] * cell, whole[w, 2] * cell
+        for p in range(loop_start[whole[w, 0]], loop_start[whole[w, 0] + 1]):
+            xs[n] = loop_x[p] + dx
+            ys[n] = loop_y[p] + dy
+            n += 1
+    return xs, ys, starts
+
+
+@kernel
+def bounds(xs: IntArray, ys: IntArray, begin: int, end: int) -> tuple[int, int, int, int]:
+    """Left, low, right, high of the points begin..end-1."""
     left, right = xs[begin], xs[begin]
     low, high = ys[begin], ys[begin]
     for p in range(begin + 1, end):

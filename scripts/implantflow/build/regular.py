@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
 
-#: Edge of the squares in which segments look for each other (units).
-_BIN_UNITS = 100
-
 
 def crosses_itself(xs: IntArray, ys: IntArray, starts: IntArray) -> bool:
     """Do any two segments of these closed loops (units) cross or touch across each other?"""
@@ -24,9 +21,7 @@ def crosses_itself(xs: IntArray, ys: IntArray, starts: IntArray) -> bool:
 
     if len(xs) == 0:
         return False
-    after = merge_kernels.link_after(starts)
-    grid = merge_kernels.make_grid(xs, ys, after, _BIN_UNITS)
-    return bool(merge_kernels.has_self_crossing(xs, ys, after, grid))
+    return bool(merge_kernels.has_self_crossing(xs, ys, starts))
 
 
 def simple_loops(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from implantflow.build.cli_writer import CONTOUR_ID, HATCH_ID, NET_ID
 from implantflow.build.crumbs import CrumbFilter, Crumbs
+from implantflow.build.fillings import Fillings, islands_only, make_fillings
 from implantflow.build.islands import Rows, row_places
 from implantflow.build.pipeline import ordered
 from implantflow.build.regular import crosses_itself, simple_loops
@@ -29,6 +30,10 @@ HATCH_MIN_MM = 0.05
 
 IntArray = NDArray[np.int64]
 Loops = tuple[IntArray, IntArray, IntArray]
+
+_NOTHING = np.empty(0, dtype=np.int64)
+_NO_LINES = np.empty((0, 4), dtype=np.int64)
+_NO_ISLANDS = np.empty((0, 3), dtype=np.int64)
 
 #: Columns of the figures of a layer, in this order.
 FIGURES = ("loops", "points", "area_mm2", "contour_mm", "hatch_mm", "net_mm", "hatches", "solid_area_mm2")
@@ -91,7 +96,8 @@ class Plan:
 class Outline:
     """Borders of one layer in units: the material's loops, the dense region's loops, the solid's area.
 
-    Each loop set is x, y, starts; metal lies left of every loop.
+    Each loop set is x, y, starts; metal lies left of every loop. ``whole`` (W, 3) are further loops of the material:
+    curve of the stamps, column and row of its tile.
     """
 
     x: IntArray
@@ -101,6 +107,7 @@ class Outline:
     dense_y: IntArray
     dense_starts: IntArray
     solid_area: float
+    whole: IntArray
 
     def without(self, loops: set[int]) -> Outline:
         """The same layer without some of its loops."""
@@ -127,6 +134,12 @@ class Slicer:
             heights, plan.solid.faces, self.first_z, plan.layer_mm, plan.layers
         )
         self.window = self._window(plan)
+        self.fillings: Fillings | None = None
+        self._stamped = np.zeros(0, dtype=np.bool_)
+        if plan.stamps is not None:
+            shortest = round(HATCH_MIN_MM / plan.unit_mm)
+            self.fillings = make_fillings(plan.stamps, round(plan.net_pitch_mm / plan.unit_mm), shortest)
+            self._stamped = islands_only(plan.stamps)
         self._local = threading.local()
 
     @staticmethod
@@ -151,8 +164,11 @@ class Slicer:
         slots: NDArray[np.int32] = self._local.slots
         return slots
 
-    def outline(self, index: int) -> Outline:
+    def outline(self, index: int, *, stamped: bool = False) -> Outline:
         """Borders of layer ``index`` (0 is the part's lowest).
+
+        ``stamped`` leaves whole islands as places of their stamp where nothing but islands fills the layer; without it
+        all loops are drawn out.
 
         Raises
         ------
@@ -171,17 +187,19 @@ class Slicer:
         if crosses_itself(*solid_loops):
             solid_loops = simple_loops(*solid_loops, plan.area2_min)
         solid_area, _ = hatch_kernels.outline_figures(*solid_loops)
-        outline = Outline(*solid_loops, *solid_loops, solid_area)
+        outline = Outline(*solid_loops, *solid_loops, solid_area, _NO_ISLANDS)
         wrong = 0
         if plan.stamps is not None and len(solid_loops[0]) > 0:
             dense = self._dense(z)
-            x, y, loops, wrong = self._assemble(index, solid_loops, dense)
+            *material, whole, wrong = self._assemble(index, solid_loops, dense)
             if wrong:
                 # Borders that run along each other cannot be ordered; united they no longer do.
                 solid_loops = simple_loops(*solid_loops, plan.area2_min)
                 dense = simple_loops(*dense, plan.area2_min)
-                x, y, loops, wrong = self._assemble(index, solid_loops, dense)
-            outline = Outline(x, y, loops, *dense, solid_area)
+                *material, whole, wrong = self._assemble(index, solid_loops, dense)
+            outline = Outline(*material, *dense, solid_area, whole)
+            if not (stamped and self._stamped[self._phase(index)]):
+                outline = self._drawn_out(outline)
         if broken or wrong:
             raise QualityGateError(
                 f"{broken} contours of the solid stay open and {wrong} crossings cannot be ordered",
@@ -190,12 +208,33 @@ class Slicer:
             )
         return outline
 
-    def _assemble(self, index: int, solid: Loops, dense: Loops) -> tuple[IntArray, IntArray, IntArray, int]:
+    def _phase(self, index: int) -> int:
+        assert self.plan.stamps is not None
+        return (self.plan.first_layer + index) % self.plan.stamps.phases
+
+    def _drawn_out(self, outline: Outline) -> Outline:
+        """The same layer with the points of its whole islands."""
+        from implantflow.build import place_kernels
+
+        s = self.plan.stamps
+        assert s is not None
+        x, y, starts = place_kernels.expand(outline.whole, s.cell_units, s.loop_start, s.loop_x, s.loop_y)
+        return replace(
+            outline,
+            x=np.concatenate([outline.x, x]),
+            y=np.concatenate([outline.y, y]),
+            starts=np.concatenate([outline.starts, starts[1:] + len(outline.x)]),
+            whole=_NO_ISLANDS,
+        )
+
+    def _assemble(
+        self, index: int, solid: Loops, dense: Loops
+    ) -> tuple[IntArray, IntArray, IntArray, IntArray, int]:
         from implantflow.build import merge_kernels
 
         s = self.plan.stamps
         assert s is not None
-        phase = (self.plan.first_layer + index) % s.phases
+        phase = self._phase(index)
         return merge_kernels.assemble(
             *solid,
             *dense,
@@ -268,8 +307,23 @@ class Slicer:
         unit = self.plan.unit_mm
         dense, dense_mm, net, net_mm = self.hatches(index, outline)
         z_units = round((self.plan.first_layer + index + 1) * self.plan.layer_mm / unit)
+        axis, turns, line_starts, lines, stamp = self._islands(index)
         words = cli_kernels.pack_layer(
-            z_units, outline.x, outline.y, outline.starts, CONTOUR_ID, dense, HATCH_ID, net, NET_ID
+            z_units,
+            outline.x,
+            outline.y,
+            outline.starts,
+            CONTOUR_ID,
+            dense,
+            HATCH_ID,
+            net,
+            NET_ID,
+            outline.whole,
+            *stamp,
+            axis,
+            turns,
+            line_starts,
+            lines,
         )
         if len(words) == 0:
             raise QualityGateError(
@@ -278,9 +332,31 @@ class Slicer:
                 fix="place the part inside the envelope, or use a larger unit_mm",
             )
         area, length = hatch_kernels.outline_figures(outline.x, outline.y, outline.starts)
-        loops, points, lines = len(outline.starts) - 1, len(outline.x), len(dense) + len(net)
-        figures = [loops, points, area * unit**2, length * unit, dense_mm, net_mm, lines]
+        loops, points, count = len(outline.starts) - 1, len(outline.x), len(dense) + len(net)
+        if len(outline.whole):
+            assert self.fillings is not None
+            more = cli_kernels.whole_figures(
+                outline.whole,
+                self.fillings.curve_figures,
+                axis,
+                turns,
+                line_starts,
+                self.fillings.length_units,
+            )
+            area, length, net_mm = area + more[0], length + more[1], net_mm + more[2] * unit
+            loops, points, count = loops + len(outline.whole), points + more[3], count + more[4]
+        figures = [loops, points, area * unit**2, length * unit, dense_mm, net_mm, count]
         return words, np.array([*figures, outline.solid_area * unit**2])
+
+    def _islands(
+        self, index: int
+    ) -> tuple[int, int, IntArray, IntArray, tuple[int, IntArray, IntArray, IntArray]]:
+        """How whole islands of a layer are written: axis across the lines, turns, lines, and the curves."""
+        s, f = self.plan.stamps, self.fillings
+        if s is None or f is None:
+            return 0, 1, _NOTHING, _NO_LINES, (1, _NOTHING, _NOTHING, _NOTHING)
+        axis = 0 if (self.plan.first_layer + index) % 2 == 1 else 1
+        return axis, f.turns, f.starts, f.lines, (s.cell_units, s.loop_start, s.loop_x, s.loop_y)
 
 
 def slice_layers(
@@ -307,7 +383,11 @@ def slice_layers(
         figures[index] = made[1]
 
     if crumb_max_mm3 <= 0 or plan.stamps is None:
-        made = ordered(range(plan.layers), lambda index: slicer.packed(index, slicer.outline(index)), threads)
+        made = ordered(
+            range(plan.layers),
+            lambda index: slicer.packed(index, slicer.outline(index, stamped=True)),
+            threads,
+        )
         for index, layer in enumerate(made):
             take(index, layer)
         return figures, Crumbs()
