@@ -184,13 +184,8 @@ def write_stl(path: Path, vertices: ArrayLike, faces: ArrayLike, title: str) -> 
         os.fsync(handle.fileno())
 
 
-def read_stl(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Read a binary STL and weld exactly equal vertices.
-
-    Returns
-    -------
-    vertices : (N, 3) float32, mm, ordered by first appearance.
-    faces : (M, 3) int64, in file order (so triangle indices stay valid).
+def read_corners(path: Path) -> NDArray[np.float32]:
+    """Corners of the triangles of a binary STL, (3 * triangles, 3) float32 in mm, not yet welded.
 
     Raises
     ------
@@ -208,7 +203,23 @@ def read_stl(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     soup = np.frombuffer(data, dtype=_STL_DTYPE, offset=84)["vertices"].reshape(-1, 3)
     if not np.isfinite(soup).all():
         raise InputError("an STL vertex is not a finite number", where=str(path))
-    soup = soup + np.float32(0.0)  # -0.0 and 0.0 are one place
+    return soup + np.float32(0.0)  # -0.0 and 0.0 are one place
+
+
+def read_stl(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Read a binary STL and weld exactly equal vertices.
+
+    Returns
+    -------
+    vertices : (N, 3) float32, mm, ordered by first appearance.
+    faces : (M, 3) int64, in file order (so triangle indices stay valid).
+
+    Raises
+    ------
+    InputError
+        The file is truncated, ASCII, or has coordinates that are not finite.
+    """
+    soup = read_corners(path)
     keys = np.ascontiguousarray(soup).view(np.uint32).reshape(-1, 3)
     # Sorting three integer columns is many times faster than np.unique on rows.
     by_place = np.lexsort(keys.T)

@@ -8,13 +8,40 @@ ledger names. The folder's name therefore carries the module's code digest: a ch
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import numba
-
 from implantflow.codedigest import code_digest
+
+
+class _NotNeeded:
+    """Import hook: for the thread that installs it, packages that numba would only look for are not there."""
+
+    packages = ("scipy", "cffi", "coverage")
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if threading.get_ident() == self._thread and name.partition(".")[0] in self.packages:
+            raise ImportError(f"{name} is not needed by numba here", name=name)
+
+
+# Numba imports scipy.linalg and others when the first function is called, 0.3 s for linear algebra in kernels, of which
+# there is none. Its registries are therefore filled here, while those packages cannot be found.
+_hook = _NotNeeded()
+sys.meta_path.insert(0, _hook)
+try:
+    import numba
+    from numba.core.registry import cpu_target
+
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
+finally:
+    sys.meta_path.remove(_hook)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.artifacts import read_stl
+from implantflow.artifacts import read_corners
 from implantflow.config.build import Machine, load_machine
 from implantflow.errors import ConfigError, GeometryError, InputError
 from implantflow.field.placement import place_on_plate
@@ -37,7 +37,7 @@ def machine_for(name: str, layer_mm: float | None) -> Machine:
         raise ConfigError(f"the machine cannot be used: {error}", where=f"machine {name!r}") from error
 
 
-def read_any_stl(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def read_any_stl(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Read a binary or ASCII STL; equal corners become one vertex.
 
     Raises
@@ -52,7 +52,7 @@ def read_any_stl(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     size = path.stat().st_size
     count = int.from_bytes(head[80:84], "little") if len(head) >= 84 else -1
     if not head.lstrip().startswith(b"solid") or size == 84 + 50 * count:
-        return read_stl(path)
+        return _welded(read_corners(path))
     data = path.read_bytes()
     found = _VERTEX.findall(data)
     if not found or len(found) % 3 or b"endsolid" not in data:
@@ -65,11 +65,19 @@ def read_any_stl(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         raise InputError(f"a vertex of the STL is no number: {error}", where=str(path)) from error
     if not np.isfinite(corners).all():
         raise InputError("a vertex of the STL is not finite", where=str(path))
-    vertices, inverse = np.unique(corners + np.float32(0.0), axis=0, return_inverse=True)
-    return vertices, inverse.reshape(-1, 3).astype(np.int64)
+    return _welded(corners + np.float32(0.0))
 
 
-def place_stl(path: Path, machine: Machine) -> tuple[FloatArray, NDArray[np.int64]]:
+def _welded(corners: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """(N, 3) corners of triangles -> vertices and faces."""
+    from implantflow.build import mesh_kernels
+
+    faces = np.empty((len(corners) // 3, 3), dtype=np.int32)
+    first = mesh_kernels.weld(np.ascontiguousarray(corners), faces)
+    return corners[first], faces
+
+
+def place_stl(path: Path, machine: Machine) -> tuple[FloatArray, NDArray[np.int32]]:
     """Read an STL and stand it in the middle of the plate: vertices (N, 3) in build_xyz and faces.
 
     Raises

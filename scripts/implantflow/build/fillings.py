@@ -40,7 +40,7 @@ class Fillings:
 
 def islands_only(stamps: Stamps) -> NDArray[np.bool_]:
     """(phases,) phases without endless curves and without holes: every closed curve is an island by itself."""
-    flags = np.diff(stamps.line_phase) == 0
+    flags = np.asarray(np.diff(stamps.line_phase) == 0)
     for phase in range(stamps.phases):
         for s in range(stamps.loop_phase[phase], stamps.loop_phase[phase + 1]):
             x, y = (

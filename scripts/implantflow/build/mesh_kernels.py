@@ -204,3 +204,39 @@ def double_area(xs: IntArray, ys: IntArray, begin: int, end: int) -> int:
         total += xs[before] * ys[a] - xs[a] * ys[before]
         before = a
     return total
+
+
+@kernel
+def weld(corners: NDArray[np.float32], faces: Int32Array) -> IntArray:
+    """Corners (N, 3) with the same coordinates become one vertex, numbered by first appearance.
+
+    Writes the vertex of every corner to ``faces`` (N / 3, 3) and returns which corner each vertex comes from.
+    """
+    count = corners.shape[0]
+    capacity = 1
+    while capacity < 2 * count:
+        capacity *= 2
+    mask = capacity - 1
+    table = np.full(capacity, -1, np.int32)
+    first = np.empty(count, np.int64)
+    bits = corners.view(np.uint32)
+    found = 0
+    for n in range(count):
+        key = np.uint64(bits[n, 0]) * np.uint64(0x9E3779B97F4A7C15)
+        key = (key ^ np.uint64(bits[n, 1])) * np.uint64(0xC2B2AE3D27D4EB4F)
+        key = (key ^ np.uint64(bits[n, 2])) * np.uint64(0x165667B19E3779F9)
+        slot = np.int64(key >> np.uint64(32)) & mask
+        while True:
+            held = table[slot]
+            if held < 0:
+                table[slot] = found
+                first[found] = n
+                held = np.int32(found)
+                found += 1
+                break
+            m = first[held]
+            if bits[m, 0] == bits[n, 0] and bits[m, 1] == bits[n, 1] and bits[m, 2] == bits[n, 2]:
+                break
+            slot = (slot + 1) & mask
+        faces[n // 3, n % 3] = held
+    return first[:found]

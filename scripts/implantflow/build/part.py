@@ -24,7 +24,7 @@ class Part:
     """What is to be built: outer solid as drawn in build_xyz, dense region, lattice (cell, cell_mm, strut_mm)."""
 
     vertices_mm: FloatArray
-    faces: NDArray[np.int64]
+    faces: NDArray[np.int64] | NDArray[np.int32]
     dense: DenseGrid | None
     lattice: tuple[str, float, float] | None
 
@@ -88,4 +88,6 @@ class Part:
         solid_mm3 = mesh_volume_mm3(self.vertices_mm, self.faces)
         if self.lattice is None:
             return solid_mm3
-        return volumes_of(self.vertices_mm, self.faces, solid_mm3, dense, self.lattice).material_mm3
+        return volumes_of(
+            self.vertices_mm, self.faces.astype(np.int64), solid_mm3, dense, self.lattice
+        ).material_mm3

@@ -191,13 +191,13 @@ class Slicer:
         wrong = 0
         if plan.stamps is not None and len(solid_loops[0]) > 0:
             dense = self._dense(z)
-            *material, whole, wrong = self._assemble(index, solid_loops, dense)
+            x, y, loops, whole, wrong = self._assemble(index, solid_loops, dense)
             if wrong:
                 # Borders that run along each other cannot be ordered; united they no longer do.
                 solid_loops = simple_loops(*solid_loops, plan.area2_min)
                 dense = simple_loops(*dense, plan.area2_min)
-                *material, whole, wrong = self._assemble(index, solid_loops, dense)
-            outline = Outline(*material, *dense, solid_area, whole)
+                x, y, loops, whole, wrong = self._assemble(index, solid_loops, dense)
+            outline = Outline(x, y, loops, *dense, solid_area, whole)
             if not (stamped and self._stamped[self._phase(index)]):
                 outline = self._drawn_out(outline)
         if broken or wrong:

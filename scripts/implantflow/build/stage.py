@@ -338,6 +338,30 @@ def slice_solid(
     QualityGateError
         The written file does not pass its checks; nothing is left behind then.
     """
+    with temporary(out / "checks.json") as checks_tmp, temporary(out / "build.cli") as cli_tmp:
+        sliced, part, chosen = write_solid(
+            solid, cli_tmp, lattice, cell_mm, strut_mm, layer_mm, machine, threads
+        )
+        _, found = examine_file(
+            cli_tmp, chosen.envelope_mm[1], chosen.layer_mm, DEFAULT_LOOP_AREA_MM2, threads
+        )
+        limits = verdicts.IslandLimits(0.5, 1.0, warn_only=True)
+        checks = judge(sliced, found, part, chosen, 1.0, limits, [False] * len(found.islands))
+        verdicts.require(checks)
+        write_json(checks_tmp, _checks_json(checks, found, sliced))
+
+
+def write_solid(
+    solid: Path,
+    cli: Path,
+    lattice: str | None,
+    cell_mm: float | None,
+    strut_mm: float | None,
+    layer_mm: float | None,
+    machine: str,
+    threads: int,
+) -> tuple[Sliced, Part, Machine]:
+    """First half of :func:`slice_solid`: the build file, not yet read back."""
     from implantflow.build.command import machine_for, place_stl
 
     chosen = machine_for(machine, layer_mm)
@@ -349,13 +373,6 @@ def slice_solid(
     filling = None if lattice is None else (lattice, float(cell_mm or 0), float(strut_mm or 0))
     vertices, faces = place_stl(solid, chosen)
     part = Part(vertices, faces, None, filling)
-    with temporary(out / "checks.json") as checks_tmp, temporary(out / "build.cli") as cli_tmp:
-        facts = {"source": solid.name, "machine": chosen.name, "layer height": "upper surface"}
-        sliced = write_build(cli_tmp, part, chosen, DEFAULT_LOOP_AREA_MM2, 0.0, facts, False, None, threads)
-        _, found = examine_file(
-            cli_tmp, chosen.envelope_mm[1], chosen.layer_mm, DEFAULT_LOOP_AREA_MM2, threads
-        )
-        limits = verdicts.IslandLimits(0.5, 1.0, warn_only=True)
-        checks = judge(sliced, found, part, chosen, 1.0, limits, [False] * len(found.islands))
-        verdicts.require(checks)
-        write_json(checks_tmp, _checks_json(checks, found, sliced))
+    facts = {"source": solid.name, "machine": chosen.name, "layer height": "upper surface"}
+    sliced = write_build(cli, part, chosen, DEFAULT_LOOP_AREA_MM2, 0.0, facts, False, None, threads)
+    return sliced, part, chosen

@@ -16,4 +16,7 @@ Point = tuple[float, float, float]
 class Section(BaseModel):
     """A frozen part of the configuration; refuses unknown keys and values that are not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+    # A model's validator is built when it is first used: a job needs one or two of them.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, defer_build=True
+    )
