@@ -10,13 +10,10 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import ingest_torture, inputs
+from tests.bench import ingest_torture, inputs, slicing
 from tests.bench.measure import Cost, installed, ours, peer, run, warm
 
 OUT = Path("results/bench")
-LAYER_MM = 0.05
-#: Only a few layers of the lattice: trimesh needs the meshed lattice and half a second a layer.
-TRIMESH_LAYERS = 40
 
 
 def ingest(work: Path) -> list[Cost]:
@@ -44,61 +41,6 @@ def arrays(series: Path, niix: list[str]) -> list[Cost]:
     ]
 
 
-def slicing(work: Path) -> list[Cost]:
-    """A hemisacrum-like solid, full and lattice-filled -> CLI with hatches; peers: contours only."""
-    solid = work / "hemisacrum.stl"
-    inputs.hemisacrum(solid)
-    layers = 2200
-    lattice = ["--lattice", "diamond", "--cell-mm", "2.5", "--strut-mm", "0.5"]
-    thick = ["--lattice", "diamond", "--cell-mm", "2.5", "--strut-mm", "0.67"]
-    found = [
-        run(
-            "solid",
-            "implantflow (with hatches, CLI)",
-            ours("slice", str(solid), str(work / "a")),
-            work=layers,
-        ),
-        run(
-            "solid",
-            "manifold3d (contours)",
-            peer("manifold_slice.py", str(solid), str(LAYER_MM)),
-            work=layers,
-        ),
-        run(
-            "solid",
-            "trimesh (contours)",
-            peer("trimesh_slice.py", str(solid), str(LAYER_MM), "400", "900"),
-            work=400,
-            repeats=1,
-        ),
-        run(
-            "lattice",
-            "implantflow diamond 2.5/0.5 (with hatches, CLI)",
-            ours("slice", str(solid), str(work / "b"), *lattice),
-            work=layers,
-        ),
-        run(
-            "lattice",
-            "implantflow diamond 2.5/0.67 (with hatches, CLI)",
-            ours("slice", str(solid), str(work / "c"), *thick),
-            work=layers,
-        ),
-    ]
-    mesh = work / "lattice.stl"
-    note = meshed_lattice(mesh)
-    found.append(
-        run(
-            "lattice",
-            "trimesh (contours of a meshed 20 mm cube)",
-            peer("trimesh_slice.py", str(mesh), str(LAYER_MM), str(TRIMESH_LAYERS), "100"),
-            work=TRIMESH_LAYERS,
-            repeats=1,
-            note=note,
-        )
-    )
-    return found
-
-
 def strength() -> list[Cost]:
     """One load case of an implant-like body on 2 mm hexahedra, imports and input files included."""
     solver = Path(__file__).parent / "peers" / "strength_solver.py"
@@ -120,43 +62,11 @@ def beam_paths() -> list[Cost]:
     return found
 
 
-def meshed_lattice(path: Path) -> str:
-    """A 20 mm cube of the same diamond lattice as triangles at 0.1 mm, for the peers that need a mesh."""
-    import numpy as np
-    from vtkmodules.util.numpy_support import numpy_to_vtk
-    from vtkmodules.vtkCommonDataModel import vtkImageData
-    from vtkmodules.vtkFiltersCore import vtkFlyingEdges3D
-    from vtkmodules.vtkIOGeometry import vtkSTLWriter
-
-    from implantflow.field.cells import cell_value
-
-    step, side = 0.1, 20.0
-    axis = np.arange(-step, side + 2 * step, step)
-    image = vtkImageData()
-    image.SetDimensions(len(axis), len(axis), len(axis))
-    image.SetSpacing(step, step, step)
-    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
-    points = np.column_stack([x.ravel(), y.ravel(), z.ravel()])
-    value = cell_value("diamond", 2.5, 0.5, points)
-    outside = np.maximum(np.abs(points - side / 2).max(axis=1) - side / 2, value)
-    image.GetPointData().SetScalars(numpy_to_vtk(outside.astype(np.float32), deep=1))
-    edges = vtkFlyingEdges3D()
-    edges.SetInputData(image)
-    edges.SetValue(0, 0.0)
-    writer = vtkSTLWriter()
-    writer.SetInputConnection(edges.GetOutputPort())
-    writer.SetFileTypeToBinary()
-    writer.SetFileName(str(path))
-    writer.Write()
-    triangles = path.stat().st_size // 50
-    return f"cube of {side:.0f} mm, {triangles:,} triangles; the implant is about 30 times larger"
-
-
 def main() -> None:
     work = OUT / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    costs = ingest(work) + slicing(work) + beam_paths() + strength()
+    costs = ingest(work) + beam_paths() + strength()
     shutil.rmtree(work)
     first = {cost.group: cost for cost in reversed(costs)}
     rows = [
@@ -180,6 +90,7 @@ def main() -> None:
             f"{row['cpu_ms_per_unit']:>9.2f}{row['ratio_to_ours']:>12.1f}{row['wall_ratio_to_ours']:>7.1f}"
         )
     ingest_torture.main()
+    slicing.main()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,174 @@
+"""Slicing: ours and the peers in one run, each a whole process.
+
+Part of ``make bench``; alone: ``python -m tests.bench.slicing``. Writes results/bench/slicing.json and the table of
+docs/validation/slicing.md.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import platform
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.bench import inputs
+from tests.bench.measure import Cost, peer, run, warm
+
+OUT = Path("results/bench")
+PAGE = Path("docs/validation/slicing.md")
+DEMO = Path("results/demo/lattice")
+LAYER_MM = 0.05
+HEIGHT_MM = 110.0
+CUBE_MM = 20.0
+#: (label, cell, strut mm, limit of CPU-s)
+LATTICES = (
+    ("diamond 2.5/0.5", "diamond", 0.5, 1.5),
+    ("diamond 2.5/0.67", "diamond", 0.67, 4.0),
+    ("rhombic dodecahedron 2.5/0.5", "rhombic_dodecahedron", 0.5, 4.0),
+    ("gyroid 2.5/0.8", "gyroid", 0.8, 4.0),
+    ("gyroid sheet 2.5/0.3", "gyroid_sheet", 0.3, 4.0),
+)
+#: Layers that the peers are given of the meshed cube: enough for a time per layer, few enough to end.
+TRIMESH_LAYERS, PYSLM_LAYERS = 40, 4
+
+
+def ours(work: Path, solid: Path) -> list[Cost]:
+    """STL -> CLI with contours and hatches, for every kind of lattice; the check apart."""
+    layers = round(HEIGHT_MM / LAYER_MM)
+    costs = []
+    for label, cell, strut, limit in LATTICES:
+        cli = work / f"{cell}{strut}.cli"
+        command = peer("ours_write.py", str(solid), str(cli), cell, "2.5", str(strut))
+        run("lattice", label, command, work=layers, repeats=1)
+        costs.append(
+            run("lattice", f"implantflow {label}", command, work=layers, note=f"at most {limit} CPU-s")
+        )
+    checked = work / "diamond0.5.cli"
+    costs.append(
+        run(
+            "check",
+            "implantflow, diamond 2.5/0.5 read back",
+            peer("ours_check.py", str(checked)),
+            work=layers,
+        )
+    )
+    command = peer("ours_write.py", str(solid), str(work / "solid.cli"))
+    costs.append(run("solid", "implantflow, full metal", command, work=layers))
+    for name, height in (("single", 89.0), ("double", 178.0)):
+        inputs.hemisacrum(work / f"{name}.stl", height)
+        command = peer(
+            "ours_write.py", str(work / f"{name}.stl"), str(work / "h.cli"), "diamond", "2.5", "0.5"
+        )
+        count = round(height / LAYER_MM)
+        costs.append(
+            run("height", f"implantflow diamond 2.5/0.5, {height:.0f} mm", command, work=count, repeats=2)
+        )
+    if (DEMO / "field.json").is_file():
+        build = json.loads((DEMO.parent / "build" / "r1" / "build.json").read_text())
+        command = peer("ours_write.py", str(DEMO), str(work / "demo.cli"))
+        note = "shell, strut, holes; loose bits of lattice found and left out; at most 4 CPU-s"
+        costs.append(run("implant", "implantflow, demo implant", command, work=build["layers"], note=note))
+    return costs
+
+
+def peers(work: Path, solid: Path) -> list[Cost]:
+    """The peers on a meshed cube of the same lattice, and on the solid."""
+    mesh = work / "lattice.stl"
+    cube = inputs.meshed_lattice(mesh, CUBE_MM)
+    costs = []
+    arguments = [str(mesh), str(LAYER_MM), str(TRIMESH_LAYERS), "100"]
+    costs.append(
+        run(
+            "lattice",
+            "trimesh (contours)",
+            peer("trimesh_slice.py", *arguments),
+            work=TRIMESH_LAYERS,
+            repeats=1,
+            note=cube,
+        )
+    )
+    prusa = shutil.which("prusa-slicer")
+    if prusa is not None:
+        command = [
+            prusa,
+            "--export-sla",
+            "--layer-height",
+            str(LAYER_MM),
+            "--initial-layer-height",
+            str(LAYER_MM),
+        ]
+        command += ["--supports-enable=0", "--pad-enable=0", "--output", str(work / "cube.sl1"), str(mesh)]
+        note = f"bitmaps of 47 um, no vectors; {cube}"
+        costs.append(
+            run(
+                "lattice",
+                "PrusaSlicer SLA (bitmaps)",
+                command,
+                work=round(CUBE_MM / LAYER_MM),
+                repeats=1,
+                note=note,
+            )
+        )
+    if importlib.util.find_spec("pyslm") is not None:
+        command = peer("pyslm_slice.py", str(mesh), str(PYSLM_LAYERS), "10.0")
+        costs.append(
+            run("lattice", "PySLM (contours and hatches)", command, work=PYSLM_LAYERS, repeats=1, note=cube)
+        )
+    layers = round(HEIGHT_MM / LAYER_MM)
+    for name in ("implantflow", "manifold3d"):
+        command = peer("contours.py", name, str(solid), str(LAYER_MM), "3")
+        costs.append(warm("contours", f"{name} (solid, contours only)", command, work=layers))
+    arguments = [str(solid), str(LAYER_MM), "400", "900"]
+    costs.append(
+        run("solid", "trimesh (contours)", peer("trimesh_slice.py", *arguments), work=400, repeats=1)
+    )
+    return costs
+
+
+def main() -> list[Cost]:
+    """Measure everything, write the JSON and the page."""
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        solid = work / "hemisacrum.stl"
+        inputs.hemisacrum(solid, HEIGHT_MM)
+        costs = ours(work, solid) + peers(work, solid)
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "slicing.json").write_text(json.dumps([asdict(c) for c in costs], indent=2) + "\n")
+    PAGE.write_text(page(costs))
+    print(PAGE.read_text())
+    return costs
+
+
+def page(costs: list[Cost]) -> str:
+    """The table with the ratio of every cost per layer to ours of the same group (the first of it)."""
+    first = {cost.group: cost for cost in reversed(costs)}
+    lines = [
+        "# Slicing: cost against the peers",
+        "",
+        "Made by `python -m tests.bench.slicing` (part of `make bench`), every row a whole process with its imports, "
+        "kernels compiled before, CPU-seconds of the best repetition; `contours` rows are warm, in process, imports left "
+        f"out. {platform.machine()}, Python {platform.python_version()}.",
+        "",
+        "Ours: a hemisacrum-like solid (89 x 58 x 110 mm, 244 cm3, 134 thousand triangles, two foramina, a screw hole), "
+        "STL to a CLI file with contours and hatches; reading the file back is the `check` row. The peers cannot take a "
+        f"lattice but as triangles: they get a cube of {CUBE_MM:.0f} mm of diamond 2.5/0.5 meshed at 0.1 mm, whose layers "
+        "hold about a fifth of the lattice that ours hold, and their time per layer counts. PrusaSlicer writes bitmaps, "
+        "no vectors, and no hatches.",
+        "",
+        "| group | contestant | CPU s | wall s | peak MB | layers | CPU ms/layer | x ours | note |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for cost in costs:
+        ratio = cost.cpu_ms_per_unit / first[cost.group].cpu_ms_per_unit
+        lines.append(
+            f"| {cost.group} | {cost.name} | {cost.cpu_s:.2f} | {cost.wall_s:.2f} | {cost.peak_mb:.0f} | {cost.work} "
+            f"| {cost.cpu_ms_per_unit:.3f} | {ratio:.1f} | {cost.note} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
