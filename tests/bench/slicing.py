@@ -34,6 +34,19 @@ LATTICES = (
 #: Layers that the peers are given of the meshed cube: enough for a time per layer, few enough to end.
 TRIMESH_LAYERS, PYSLM_LAYERS = 40, 4
 
+TEXT = """\
+# Slicing: cost against the peers
+
+Made by `python -m tests.bench.slicing` (part of `make bench`): every row a whole process with its imports, kernels
+compiled before, CPU-seconds of the best repetition. `contours` rows are warm, in process, imports left out.
+{machine}, Python {python}.
+
+Ours: a hemisacrum-like solid (89 x 58 x 110 mm, 244 cm3, 134 thousand triangles, two foramina, a screw hole), STL to
+a CLI file with contours and hatches; reading that file back is the `check` row. The peers take a lattice as triangles
+only: they get a cube of {cube:.0f} mm of diamond 2.5/0.5 meshed at 0.1 mm, whose layers hold about a fifth of the
+lattice that ours hold, and their time per layer counts. PrusaSlicer writes bitmaps, no vectors and no hatches.
+"""
+
 
 def ours(work: Path, solid: Path) -> list[Cost]:
     """STL -> CLI with contours and hatches, for every kind of lattice; the check apart."""
@@ -47,14 +60,8 @@ def ours(work: Path, solid: Path) -> list[Cost]:
             run("lattice", f"implantflow {label}", command, work=layers, note=f"at most {limit} CPU-s")
         )
     checked = work / "diamond0.5.cli"
-    costs.append(
-        run(
-            "check",
-            "implantflow, diamond 2.5/0.5 read back",
-            peer("ours_check.py", str(checked)),
-            work=layers,
-        )
-    )
+    command = peer("ours_check.py", str(checked))
+    costs.append(run("check", "implantflow, diamond 2.5/0.5 read back", command, work=layers))
     command = peer("ours_write.py", str(solid), str(work / "solid.cli"))
     costs.append(run("solid", "implantflow, full metal", command, work=layers))
     for name, height in (("single", 89.0), ("double", 178.0)):
@@ -80,16 +87,8 @@ def peers(work: Path, solid: Path) -> list[Cost]:
     cube = inputs.meshed_lattice(mesh, CUBE_MM)
     costs = []
     arguments = [str(mesh), str(LAYER_MM), str(TRIMESH_LAYERS), "100"]
-    costs.append(
-        run(
-            "lattice",
-            "trimesh (contours)",
-            peer("trimesh_slice.py", *arguments),
-            work=TRIMESH_LAYERS,
-            repeats=1,
-            note=cube,
-        )
-    )
+    command = peer("trimesh_slice.py", *arguments)
+    costs.append(run("lattice", "trimesh (contours)", command, work=TRIMESH_LAYERS, repeats=1, note=cube))
     prusa = shutil.which("prusa-slicer")
     if prusa is not None:
         command = [
@@ -146,17 +145,7 @@ def page(costs: list[Cost]) -> str:
     """The table with the ratio of every cost per layer to ours of the same group (the first of it)."""
     first = {cost.group: cost for cost in reversed(costs)}
     lines = [
-        "# Slicing: cost against the peers",
-        "",
-        "Made by `python -m tests.bench.slicing` (part of `make bench`), every row a whole process with its imports, "
-        "kernels compiled before, CPU-seconds of the best repetition; `contours` rows are warm, in process, imports left "
-        f"out. {platform.machine()}, Python {platform.python_version()}.",
-        "",
-        "Ours: a hemisacrum-like solid (89 x 58 x 110 mm, 244 cm3, 134 thousand triangles, two foramina, a screw hole), "
-        "STL to a CLI file with contours and hatches; reading the file back is the `check` row. The peers cannot take a "
-        f"lattice but as triangles: they get a cube of {CUBE_MM:.0f} mm of diamond 2.5/0.5 meshed at 0.1 mm, whose layers "
-        "hold about a fifth of the lattice that ours hold, and their time per layer counts. PrusaSlicer writes bitmaps, "
-        "no vectors, and no hatches.",
+        *TEXT.format(machine=platform.machine(), python=platform.python_version(), cube=CUBE_MM).splitlines(),
         "",
         "| group | contestant | CPU s | wall s | peak MB | layers | CPU ms/layer | x ours | note |",
         "|---|---|---|---|---|---|---|---|---|",

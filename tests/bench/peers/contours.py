@@ -1,4 +1,4 @@
-"""Contours of every layer of a solid in memory, best of some repetitions: ``contours.py WHO SOLID.stl LAYER_MM TIMES``."""
+"""Contours of every layer of a solid in memory, best of some times: ``contours.py WHO SOLID.stl LAYER_MM TIMES``."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ def implantflow() -> int:
     from implantflow.build.slicer import Plan, Slicer
     from implantflow.build.solid import Solid
 
-    moved = vertices.astype(np.float64) + [60.0, 100.0, -low]
+    moved = vertices.astype(np.float64) + np.array([60.0, 100.0, -low])
     slicer = Slicer(Plan(Solid.of(moved, faces), None, None, layer_mm, 0.005, 0.2, 0.2, 0.01))
     return sum(len(slicer.outline(index).starts) - 1 for index in range(slicer.plan.layers))
 
