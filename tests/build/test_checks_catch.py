@@ -48,6 +48,7 @@ def test_a_good_file_has_nothing_wrong(good: list[CliLayer]) -> None:
     assert found.loops > 1000
     assert (found.open_loops, found.winding_errors, found.overlap_layers) == (0, 0, 0)
     assert (found.stray_hatches, found.tiny_loops) == (0, 0)
+    assert found.closed_voids == []
     assert verdicts.heights(found, 0.05, 0.05).passed
 
 
@@ -181,6 +182,29 @@ def test_islands_are_followed_until_they_join(tmp_path: Path) -> None:
     assert {c.name for c in dense if not c.passed} == {"loose_pieces", "dense_islands_need_support"}
     soft = verdicts.islands(found, 0.05, [False, False], verdicts.IslandLimits(0.5, 2.0, warn_only=True))
     verdicts.require(soft)
+
+
+def test_closed_pore_is_caught_and_an_open_one_is_not(tmp_path: Path) -> None:
+    block = manifold3d.Manifold.cube((8, 8, 6))
+    cavity = manifold3d.Manifold.sphere(1.5, 64).translate((4, 4, 3))
+    channel = manifold3d.Manifold.cylinder(6.0, 0.3, 0.3, 32).rotate((0, 90, 0)).translate((4, 4, 3))
+    shaft = manifold3d.Manifold.cylinder(6.0, 0.3, 0.3, 32).translate((4, 4, 3))
+    for name, shape, pores in (
+        ("closed", block - cavity, 1),
+        ("sideways", block - cavity - channel, 0),
+        ("upwards", block - cavity - shaft, 0),
+        ("downwards", block - cavity - shaft.translate((0, 0, -4.0)), 0),
+        ("notch", block - manifold3d.Manifold.sphere(0.2, 32).translate((4, 4, 3)), 0),
+    ):
+        write_plan(tmp_path / f"{name}.cli", plan_for(_stack(shape)))
+        _, found = examine_file(tmp_path / f"{name}.cli", 200.0, 0.05, 0.01)
+        check = verdicts.closed_pores(found, warn_only=False)
+        assert check.figure == pores, name
+        if pores:
+            assert found.closed_voids[0].volume_mm3 == pytest.approx(4 / 3 * np.pi * 1.5**3, rel=0.02)
+            assert "layer 30" in check.where[0]
+            with pytest.raises(QualityGateError, match="closed_pores is 1"):
+                verdicts.require([check])
 
 
 def test_crumbs_are_found_and_left_out(tmp_path: Path) -> None:

@@ -251,6 +251,28 @@ def contacts(
 
 
 @kernel
+def void_rows(
+    begin: IntArray, where: FloatArray, owner: IntArray, outside: int
+) -> tuple[IntArray, FloatArray, IntArray]:
+    """The gaps of rows as if they were runs: begin, position, loop id; ``outside`` owns both far ends of each row."""
+    rows = begin.shape[0] - 1
+    begins = begin + 2 * np.arange(rows + 1)
+    position = np.empty(begins[rows])
+    loop = np.empty(begins[rows], np.int64)
+    for r in range(rows):
+        n = begins[r]
+        position[n] = -np.inf
+        loop[n] = outside
+        for m in range(begin[r], begin[r + 1]):
+            n += 1
+            position[n] = where[m]
+            loop[n] = owner[m]
+        position[n + 1] = np.inf
+        loop[n + 1] = outside
+    return begins, position, loop
+
+
+@kernel
 def close_loops(xs: IntArray, ys: IntArray, starts: IntArray) -> tuple[FloatArray, IntArray]:
     """Loops as the file holds them: points (P, 2) with the first repeated at the end, and their starts."""
     loops = starts.shape[0] - 1

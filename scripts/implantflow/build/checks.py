@@ -12,6 +12,7 @@ import numpy as np
 from implantflow.build.cli_reader import CliFile, CliLayer
 from implantflow.build.islands import Island, PieceFollower, Rows, row_places
 from implantflow.build.pipeline import ordered
+from implantflow.build.voids import VoidFollower
 from implantflow.errors import InputError
 from implantflow.geometry import FloatArray
 
@@ -28,6 +29,7 @@ class Findings:
     z_mm, area_mm2, contour_mm : (layers,) from the polylines.
     hatch_mm : label -> (layers,) length of its hatches.
     open_loops, winding_errors, overlap_layers, stray_hatches, tiny_loops : counts.
+    islands, closed_voids : pieces that begin on powder; void that powder cannot leave.
     low_mm, high_mm : (2,) corners of everything drawn. places : where errors were seen, first few.
     """
 
@@ -45,6 +47,7 @@ class Findings:
     low_mm: FloatArray = field(default_factory=lambda: np.full(2, np.inf))
     high_mm: FloatArray = field(default_factory=lambda: np.full(2, -np.inf))
     islands: list[Island] = field(default_factory=list)
+    closed_voids: list[Island] = field(default_factory=list)
     places: dict[str, list[str]] = field(default_factory=dict)
 
     def note(self, what: str, layer: int, count: int) -> None:
@@ -166,12 +169,14 @@ def examine(
     threads : threads to use; the findings do not depend on it.
     """
     found = Findings(unit_mm)
-    follower = PieceFollower(unit_mm, layer_mm)
+    follower, voids = PieceFollower(unit_mm, layer_mm), VoidFollower(unit_mm, layer_mm)
     rows = row_places(envelope_mm, unit_mm)
     for number, seen in enumerate(ordered(layers, lambda layer: _look(layer, rows), threads)):
         _enter(found, number, seen, area_min_mm2)
         follower.take(number, seen.rows)
+        voids.take(seen.rows)
     found.islands = follower.tracker.islands
+    found.closed_voids = voids.closed()
     return found
 
 

@@ -176,7 +176,7 @@ class PieceFollower:
         pairs = np.empty((0, 2), dtype=np.int64)
         if self._below is not None:
             pairs = kernels.contacts(*self._below, rows.begin, rows.where, rows.owner, piece)
-            pairs = _distinct(pairs, count)
+            pairs = distinct(pairs, count)
         grounded = self._foot_layers > 0
         self.tracker.advance(layer, pairs, piece, total * self._unit_mm**2, place * self._unit_mm, grounded)
         # Metal begins on the plate or its supports: until then every layer is the first.
@@ -185,7 +185,7 @@ class PieceFollower:
             self._foot_layers -= 1
 
 
-def _distinct(pairs: IntArray, count: int) -> IntArray:
+def distinct(pairs: IntArray, count: int) -> IntArray:
     """Each pair once, sorted (the numbers of the second column are below ``count``)."""
     keys = np.sort(pairs[:, 0] * max(count, 1) + pairs[:, 1])
     keys = keys[np.diff(keys, prepend=-1) > 0]

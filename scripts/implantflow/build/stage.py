@@ -111,6 +111,7 @@ def judge(
         verdicts.none_of(found, "winding_errors", found.winding_errors),
         verdicts.none_of(found, "overlaps", found.overlap_layers),
         verdicts.none_of(found, "slivers", found.tiny_loops),
+        verdicts.closed_pores(found, island_limits.warn_only),
         verdicts.none_of(found, "hatches_inside", found.stray_hatches),
         verdicts.heights(found, plan.layer_mm, first_top),
         verdicts.envelope(found, machine.envelope_mm),

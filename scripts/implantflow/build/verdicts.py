@@ -12,6 +12,7 @@ from implantflow.build.checks import Findings
 from implantflow.build.obf_reader import ObfFindings
 from implantflow.build.overhang import Overhang
 from implantflow.build.themes import Effort, heated_mm
+from implantflow.build.voids import NOTCH_MM3
 from implantflow.config.build import Machine
 from implantflow.errors import QualityGateError
 from implantflow.geometry import FloatArray
@@ -186,6 +187,17 @@ def down_facing(hangs: Overhang) -> Check:
         size = float(hangs.slant[here].sum()) * hangs.step_mm**2
         places.append(f"{size:.1f} mm2 round x {x:.1f}, y {y:.1f}, from z {hangs.top_mm[here].min():.1f} mm")
     return Check("dense_down_facing_mm2", area, "0 (no supports are drawn)", area == 0.0, tuple(places), True)
+
+
+def closed_pores(found: Findings, warn_only: bool) -> Check:
+    """Void that metal encloses on all sides: powder stays in it. Notches, smaller than any pore, do not count."""
+    pores = [void for void in found.closed_voids if void.volume_mm3 >= NOTCH_MM3]
+    where = tuple(
+        f"layer {void.layer} at x {void.xy_mm[0]:.2f}, y {void.xy_mm[1]:.2f}, z {found.z_mm[void.layer]:.2f} mm: "
+        f"{void.volume_mm3:.2f} mm3"
+        for void in pores[:5]
+    )
+    return Check("closed_pores", len(pores), f"0 of {NOTCH_MM3:g} mm3 or more", not pores, where, warn_only)
 
 
 def require(checks: Sequence[Check]) -> None:
