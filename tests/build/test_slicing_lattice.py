@@ -29,7 +29,8 @@ def _analytic_area(cell: str, strut: float, z: float, n: int = 300) -> float:
 
 @pytest.mark.parametrize(
     ("cell", "strut"),
-    [("diamond", s) for s in (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)] + [("gyroid", 0.8)],
+    [("diamond", s) for s in (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)]
+    + [("rhombic_dodecahedron", 0.5), ("gyroid", 0.8), ("gyroid_sheet", 0.3)],
 )
 def test_every_layer_has_the_area_of_the_cell(cell: str, strut: float) -> None:
     # A block of whole cells: its layers must hold exactly 4 x 3 periods, also where struts join up in-plane.
@@ -61,6 +62,55 @@ def test_contours_lie_on_the_analytic_strut(ball: Mesh) -> None:
     distance = np.abs(np.concatenate(errors))
     # The ball is a polyhedron of 128 segments: its sagitta of 2 um is in the figure.
     assert np.percentile(distance, 99) < 0.012
+
+
+@pytest.mark.parametrize(
+    ("cell", "strut"),
+    [
+        *(("diamond", s) for s in (0.4, 0.55, 0.7)),
+        *(("rhombic_dodecahedron", 0.5), ("gyroid", 0.8), ("gyroid_sheet", 0.3)),
+    ],
+)
+def test_stamped_contours_lie_within_ten_micrometres_of_the_field(cell: str, strut: float) -> None:
+    block = mesh_of(manifold3d.Manifold.cube((10.0, 10.0, 2.5)).translate((20, 20, 0)))
+    slicer = Slicer(plan_for(block, (cell, 2.5, strut)))
+    errors = []
+    for index in range(0, 25, 6):
+        outline = slicer.outline(index)
+        x, y, starts = outline.x * UNIT, outline.y * UNIT, outline.starts
+        after = np.arange(1, len(x) + 1)
+        after[starts[1:] - 1] = starts[:-1]
+        for share in (0.0, 0.25, 0.5, 0.75):
+            at = np.column_stack([x + share * (x[after] - x), y + share * (y[after] - y)])
+            at = at[(np.abs(at - 25.0) < 4.95).all(1)]
+            points = np.column_stack([at, np.full(len(at), (index + 0.5) * LAYER)])
+            value = cell_value(cell, 2.5, strut, points)
+            h = 1e-4
+            slope = [
+                (cell_value(cell, 2.5, strut, points + d) - cell_value(cell, 2.5, strut, points - d))
+                / (2 * h)
+                for d in np.eye(3)[:2] * h
+            ]
+            # Distance in the plane; where the surface is all but level it says nothing.
+            errors.append(np.abs(value) / np.maximum(np.hypot(*slope), 0.2))
+    error = np.concatenate(errors)
+    assert len(error) > 5000
+    assert np.percentile(error, 99) < 0.010
+    assert error.max() < 0.03
+
+
+def test_whole_islands_are_written_as_if_drawn_out(ball: Mesh) -> None:
+    slicer = Slicer(plan_for(ball, ("diamond", 2.5, 0.5)))
+    for index in (100, 101, 117, 126):
+        stamped, drawn = slicer.outline(index, stamped=True), slicer.outline(index)
+        assert len(stamped.whole) > 5
+        assert len(drawn.whole) == 0
+        words, figures = slicer.packed(index, stamped)
+        plain, expected = slicer.packed(index, drawn)
+        assert len(words) == len(plain)
+        np.testing.assert_allclose(figures, expected, rtol=1e-6)
+        # Lines of islands run in another order and direction; all else is the same.
+        assert sorted(words.tolist()) == sorted(plain.tolist())
 
 
 def test_junction_with_dense_metal_is_one_outline() -> None:
