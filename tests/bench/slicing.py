@@ -10,11 +10,12 @@ import importlib.util
 import json
 import platform
 import shutil
+import subprocess
+import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import inputs
 from tests.bench.measure import Cost, peer, run, warm
 
 OUT = Path("results/bench")
@@ -48,6 +49,13 @@ lattice that ours hold, and their time per layer counts. PrusaSlicer writes bitm
 """
 
 
+def _apart(call: str, path: Path, number: float) -> None:
+    """Make an input in a process of its own: a child's peak memory counts its parent's before it starts."""
+    code = "import sys; from pathlib import Path; from tests.bench import inputs; "
+    code += f"inputs.{call}(Path(sys.argv[1]), float(sys.argv[2]))"
+    subprocess.run([sys.executable, "-c", code, str(path), str(number)], check=True)
+
+
 def ours(work: Path, solid: Path) -> list[Cost]:
     """STL -> CLI with contours and hatches, for every kind of lattice; the check apart."""
     layers = round(HEIGHT_MM / LAYER_MM)
@@ -65,7 +73,7 @@ def ours(work: Path, solid: Path) -> list[Cost]:
     command = peer("ours_write.py", str(solid), str(work / "solid.cli"))
     costs.append(run("solid", "implantflow, full metal", command, work=layers))
     for name, height in (("single", 89.0), ("double", 178.0)):
-        inputs.hemisacrum(work / f"{name}.stl", height)
+        _apart("hemisacrum", work / f"{name}.stl", height)
         command = peer(
             "ours_write.py", str(work / f"{name}.stl"), str(work / "h.cli"), "diamond", "2.5", "0.5"
         )
@@ -84,7 +92,8 @@ def ours(work: Path, solid: Path) -> list[Cost]:
 def peers(work: Path, solid: Path) -> list[Cost]:
     """The peers on a meshed cube of the same lattice, and on the solid."""
     mesh = work / "lattice.stl"
-    cube = inputs.meshed_lattice(mesh, CUBE_MM)
+    _apart("meshed_lattice", mesh, CUBE_MM)
+    cube = f"cube of {CUBE_MM:.0f} mm, {mesh.stat().st_size // 50:,} triangles"
     costs = []
     arguments = [str(mesh), str(LAYER_MM), str(TRIMESH_LAYERS), "100"]
     command = peer("trimesh_slice.py", *arguments)
@@ -132,7 +141,7 @@ def main() -> list[Cost]:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         solid = work / "hemisacrum.stl"
-        inputs.hemisacrum(solid, HEIGHT_MM)
+        _apart("hemisacrum", solid, HEIGHT_MM)
         costs = ours(work, solid) + peers(work, solid)
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "slicing.json").write_text(json.dumps([asdict(c) for c in costs], indent=2) + "\n")
