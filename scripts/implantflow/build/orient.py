@@ -141,10 +141,11 @@ def search(
 ) -> tuple[Overhang, dict[str, Any]]:
     """The part's down-facing surface as it stands, and :func:`compare` with what the case asks for."""
     dense = part.dense_faces(field)
-    hangs = overhang(part.vertices_mm, part.faces, dense, stance.overhang_deg)
+    faces = part.faces.astype(np.int64)
+    hangs = overhang(part.vertices_mm, faces, dense, stance.overhang_deg)
     table = compare(
         part.vertices_mm,
-        part.faces,
+        faces,
         dense,
         field.build_from_patient,
         stance.support_gap_mm,
