@@ -63,6 +63,7 @@ rule prototype:
                 f"results/{c}/prototype/{i}/prototype.json" for i in iterations(c)
             ]
         ),
+        per_case(print_files),
 
 
 rule implant:

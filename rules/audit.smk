@@ -12,6 +12,7 @@ rule audit_case:
             f"results/{w.case}/prototype/{i}/prototype.json"
             for i in iterations(w.case)
         ],
+        prints=lambda w: print_files(w.case),
         inspection=lambda w: inspection_files(w.case),
         release=lambda w: release_files(w.case),
         followup=lambda w: followup_files(w.case),

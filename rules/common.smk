@@ -75,6 +75,17 @@ def iterations(name):
     return [iteration.id for iteration in CASES[name].prototype.iterations]
 
 
+def print_files(name):
+    """What a case with a printer makes of its iterations; G-code of the one that is to be approved."""
+    prototype = CASES[name].prototype
+    if prototype.printer is None:
+        return []
+    folder = f"results/{name}/prototype"
+    return [f"{folder}/{i}/print.json" for i in iterations(name)] + [
+        f"{folder}/{prototype.approved}/gcode.json"
+    ]
+
+
 def iteration_of(wildcards):
     return next(
         i

@@ -34,6 +34,22 @@ rule make_lattice:
         "../scripts/make_lattice.py"
 
 
+def design_gate_settings(wildcards):
+    """The gate's settings, with the planned date of surgery and how old images may be by then."""
+    release = CASES[wildcards.case].release
+    found = gate_settings("design")(wildcards)
+    found["imaging"] = {
+        "surgery_date": None,
+        "limits": None,
+        "site": found["site"]["imaging_max_age"],
+    }
+    if release is not None:
+        stated = release.model_dump(mode="json")
+        found["imaging"]["surgery_date"] = stated["surgery_date"]
+        found["imaging"]["limits"] = stated["imaging_max_age_days"]
+    return found
+
+
 rule gate_design:
     """Surgeon and engineer approve implant, field, strength and checks by digest, before anything is built."""
     input:
@@ -42,6 +58,11 @@ rule gate_design:
             for p in design_subjects(CASES[w.case].prototype.approved)
         ],
         review=review_records("design"),
+        # Not signed for, but asked: how old the images of the plan are on the day of surgery.
+        plan=lambda w: f"{plan_in_force(w)}/plan.json",
+        tumour="results/{case}/tumour/tumour.json",
+        manifest=lambda w: planning_ct(w).replace("volume.nii.gz", "manifest.json"),
+        ingest="results/{case}/ingest/ingest.json",
     output:
         gate="results/{case}/design/gate.json",
     log:
@@ -50,7 +71,7 @@ rule gate_design:
         "results/{case}/benchmarks/gate_design.tsv"
     params:
         case_dir=case_dir,
-        settings=gate_settings("design"),
+        settings=design_gate_settings,
         code=code("review.gate"),
     script:
         "../scripts/check_gate.py"

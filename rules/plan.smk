@@ -1,6 +1,30 @@
 # Resection and fixation plan, one folder per revision.
 
 
+def plan_revision(wildcards):
+    return next(
+        r for r in CASES[wildcards.case].plan.revisions if r.id == wildcards.revision
+    )
+
+
+def planned_timepoints(pattern):
+    """Input function: a tumour file of each time point that the revision is planned on."""
+
+    def files(wildcards):
+        every = [t.name for t in CASES[wildcards.case].tumour.timepoints]
+        chosen = plan_revision(wildcards).timepoints or every
+        return [f"results/{wildcards.case}/tumour/{name}{pattern}" for name in chosen]
+
+    return files
+
+
+def planned_tumour(wildcards):
+    """The tumour of all time points, or the surfaces of those that the revision names."""
+    if plan_revision(wildcards).timepoints is None:
+        return [f"results/{wildcards.case}/tumour/tumour.stl"]
+    return planned_timepoints("_surface.stl")(wildcards)
+
+
 rule plan_resection:
     """Mid-plane, osteotomy planes, margin, specimen and remaining bone, screw corridors."""
     input:
@@ -10,12 +34,9 @@ rule plan_resection:
         l5="results/{case}/segment/l5.stl",
         labels="results/{case}/segment/labels.nii.gz",
         segment="results/{case}/segment/segment.json",
-        tumour_stl="results/{case}/tumour/tumour.stl",
+        tumour_stl=planned_tumour,
         tumour="results/{case}/tumour/tumour.json",
-        masks=lambda w: [
-            f"results/{w.case}/tumour/{t.name}_mask.nii.gz"
-            for t in CASES[w.case].tumour.timepoints
-        ],
+        masks=planned_timepoints("_mask.nii.gz"),
         gate="results/{case}/segment/gate.json",
     output:
         plan="results/{case}/plan/{revision}/plan.json",
@@ -31,11 +52,7 @@ rule plan_resection:
         settings=section(
             "side",
             "purpose",
-            plan=lambda w: next(
-                r.model_dump(mode="json")
-                for r in CASES[w.case].plan.revisions
-                if r.id == w.revision
-            ),
+            plan=lambda w: plan_revision(w).model_dump(mode="json"),
         ),
         code=code("plan.stage"),
     script:

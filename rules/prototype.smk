@@ -15,6 +15,15 @@ def iteration_plan(name):
     return lambda w: f"results/{w.case}/plan/{iteration_of(w).plan}/{name}"
 
 
+def printer_of(wildcards):
+    return CASES[wildcards.case].prototype.printer
+
+
+def edited_files(wildcards):
+    """The STL of each import_stl correction, in their order."""
+    return [c.file for c in iteration_of(wildcards).corrections if c.kind == "import_stl"]
+
+
 rule make_prototype:
     """One RP iteration: the implant body and the bone it meets, printable, with its review sheet."""
     input:
@@ -27,6 +36,7 @@ rule make_prototype:
         parent=parent_file("implant.stl"),
         parent_shape=parent_file("shape.npz"),
         parent_json=parent_file("prototype.json"),
+        edited=edited_files,
     output:
         implant="results/{case}/prototype/{iteration}/implant.stl",
         bone="results/{case}/prototype/{iteration}/bone.stl",
@@ -51,6 +61,46 @@ rule make_prototype:
         code=code("prototype.stage"),
     script:
         "../scripts/make_prototype.py"
+
+
+rule print_prototype:
+    """One RP iteration laid out for the case's printer: assembly, halves cut to show the fit, plates."""
+    input:
+        model="results/{case}/prototype/{iteration}/model.3mf",
+        prototype="results/{case}/prototype/{iteration}/prototype.json",
+    output:
+        folder=directory("results/{case}/prototype/{iteration}/print"),
+        record="results/{case}/prototype/{iteration}/print.json",
+    log:
+        "results/{case}/logs/print_prototype.{iteration}.log",
+    benchmark:
+        "results/{case}/benchmarks/print_prototype.{iteration}.tsv"
+    params:
+        case_dir=case_dir,
+        settings=section("case", "purpose", printer=printer_of),
+        code=code("prototype.print_stage"),
+    script:
+        "../scripts/print_prototype.py"
+
+
+rule slice_prototype:
+    """G-code of the plates, with time and material, where the slicer is installed."""
+    input:
+        folder="results/{case}/prototype/{iteration}/print",
+        record="results/{case}/prototype/{iteration}/print.json",
+    output:
+        folder=directory("results/{case}/prototype/{iteration}/gcode"),
+        record="results/{case}/prototype/{iteration}/gcode.json",
+    log:
+        "results/{case}/logs/slice_prototype.{iteration}.log",
+    benchmark:
+        "results/{case}/benchmarks/slice_prototype.{iteration}.tsv"
+    params:
+        case_dir=case_dir,
+        settings=section(printer=printer_of),
+        code=code("prototype.print_stage"),
+    script:
+        "../scripts/slice_prototype.py"
 
 
 rule gate_review:

@@ -37,6 +37,10 @@ for _case in CASES:
                 f"mask_{t.name}": f"results/{{case}}/tumour/{t.name}_mask.nii.gz"
                 for t in CASES[_case].tumour.timepoints
             },
+            **{
+                f"surface_{t.name}": f"results/{{case}}/tumour/{t.name}_surface.stl"
+                for t in CASES[_case].tumour.timepoints
+            },
             tumour_stl="results/{case}/tumour/tumour.stl",
             tumour="results/{case}/tumour/tumour.json",
         log:

@@ -37,9 +37,10 @@ def corrected(base: dict[str, Any], *corrections: dict[str, Any]) -> dict[str, A
 def context(bones: Path, plan: Path) -> Context:
     named = {n: read_solid(p, n) for n, p in (("specimen", plan / "specimen.stl"), ("l5", bones / "l5.stl"))}
     remaining = read_solid(plan / "remaining_bone.stl", "remaining")
+    sacrum = read_solid(bones / "sacrum.stl", "sacrum")
     hip = read_solid(bones / "hip_left.stl", "hip")
     neighbours = Neighbours.around(named["specimen"], remaining, hip, named["l5"])
-    return Context(read_json(plan / "plan.json"), ImplantConfig.model_validate(IMPLANT), neighbours)
+    return Context(read_json(plan / "plan.json"), ImplantConfig.model_validate(IMPLANT), neighbours, sacrum)
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +95,11 @@ def test_model_opens_in_lib3mf(rp2: Path) -> None:
     assert set(found) == {"implant", "bone"}
     plain = read_solid(rp2 / "implant.stl", "implant")
     label = read_json(rp2 / "prototype.json")["embossed"]
-    assert label["text"] == "L RP2"
+    assert label["text"] in {"L RP2", "SYNTHETIC L RP2"} and label["bone"]["text"].startswith("SYNTHETIC")
     raised = found["implant"].volume_mm3 - plain.volume_mm3
-    assert 20.0 < raised < 120.0, "the letters are on the model, not on implant.stl"
-    assert read_solid(rp2 / "bone.stl", "bone").volume_mm3 == pytest.approx(
-        found["bone"].volume_mm3, rel=1e-4
-    )
+    assert 20.0 < raised < 300.0, "the letters are on the model, not on implant.stl"
+    on_bone = found["bone"].volume_mm3 - read_solid(rp2 / "bone.stl", "bone").volume_mm3
+    assert 20.0 < on_bone < 600.0
 
 
 def test_bytes_are_the_same_twice(bones: Path, plan: Path, rp1: Path, rp2: Path, tmp_path: Path) -> None:
@@ -149,16 +149,6 @@ def test_moving_a_hole_closes_the_old_one(
     )
 
 
-def test_under_another_plan_the_ancestors_corrections_are_made_anew(
-    bones: Path, plan: Path, rp1: Path, rp2: Path, tmp_path: Path
-) -> None:
-    old = tmp_path / "old"
-    shutil.copytree(rp1, old)
-    write_json(old / "prototype.json", {**read_json(rp1 / "prototype.json"), "plan": "p0"})
-    make_prototype(prototype_job(bones, plan, tmp_path / "new", RP2, old))
-    assert sha256_file(tmp_path / "new/implant.stl") == sha256_file(rp2 / "implant.stl")
-
-
 def test_a_parent_that_is_not_what_it_says_is_refused(
     bones: Path, plan: Path, rp1: Path, tmp_path: Path
 ) -> None:
@@ -187,7 +177,7 @@ def test_a_parent_that_is_not_what_it_says_is_refused(
     [
         ({"kind": "trim_plane", "plane": "l5s1", "offset_mm": 19.0}, "has no effect"),
         ({"kind": "clearance", "neighbour": "hip", "clearance_mm": 0.6}, "has no effect"),
-        ({"kind": "move_hole", "name": "s1", "shift_lps_mm": [1, 0, 0]}, "no hole 's1' to move"),
+        ({"kind": "move_hole", "name": "s1", "shift_lps_mm": [1, 0, 0]}, "no hole 's1' to change"),
         (
             {"kind": "add_hole", "name": "a", "corridor": "nowhere", "diameter_mm": 5.0},
             "no corridor 'nowhere'",

@@ -110,7 +110,8 @@ def test_auto_passes_and_is_marked_unsigned(room: Room, purpose: str) -> None:
     assert record["unsigned"] is True
     assert record["reviewers"] == [] and record["envelopes"] == []
     assert set(record["subjects"]) == {
-        f"prototype/rp2/{name}" for name in ("implant.stl", "bone.stl", "model.3mf", "prototype.json")
+        f"prototype/rp2/{name}"
+        for name in ("implant.stl", "bone.stl", "model.3mf", "prototype.json", "sheet.html")
     }
 
 

@@ -142,6 +142,8 @@ def write_bones(folder: Path, side: str = "left") -> None:
     solids = {"sacrum": sacrum(), "hip_left": hip(1), "hip_right": hip(-1), "l5": l5(), "tumour": growth}
     for name, solid in solids.items():
         write_solid(folder / f"{name}.stl", solid, f"synthetic {name}")
+    timepoint = {"name": "final", "series": "mr_final", "acquired": "2025-04-22", "registration": None}
+    write_json(folder / "tumour.json", {"timepoints": [timepoint]})
 
 
 def _job(
@@ -154,7 +156,7 @@ def _job(
 
 def plan_job(bones: Path, folder: Path, plan: dict[str, Any] | None = None, side: str = "left") -> Job:
     inputs: dict[str, Any] = {n: bones / f"{n}.stl" for n in ("sacrum", "hip_left", "hip_right", "l5")}
-    inputs |= {"tumour_stl": bones / "tumour.stl", "masks": []}
+    inputs |= {"tumour_stl": bones / "tumour.stl", "tumour": bones / "tumour.json", "masks": []}
     names = {"plan": "plan.json", "specimen": "specimen.stl", "remaining_bone": "remaining_bone.stl"}
     settings = {"plan": plan or PLAN, "side": side, "purpose": "demo"}
     return _job("plan_resection", inputs, folder, names, settings)

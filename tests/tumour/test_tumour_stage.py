@@ -109,6 +109,7 @@ def run(folder: Path, timepoints: list[dict[str, Any]], side: str = "left", **tu
     for name, volume in (("ct", ct), ("labels", labels), ("mr", mr)):
         write_volume(folder / f"{name}.nii.gz", volume)
     outputs = {f"mask_{t['name']}": folder / f"{t['name']}_mask.nii.gz" for t in timepoints}
+    outputs |= {f"surface_{t['name']}": folder / f"{t['name']}_surface.stl" for t in timepoints}
     job = Job(
         rule="measure_tumour",
         case_dir=folder,

@@ -12,6 +12,7 @@ from implantflow.config.followup import FollowupConfig
 from implantflow.config.implant import ImplantConfig
 from implantflow.config.ingest import IngestConfig
 from implantflow.config.inspect import InspectConfig
+from implantflow.config.iterations import iteration_problems
 from implantflow.config.lattice import LatticeConfig
 from implantflow.config.plan import PlanConfig
 from implantflow.config.prototype import PrototypeConfig
@@ -87,16 +88,7 @@ class CaseConfig(Section):
                     f"tumour timepoint '{timepoint.name}' names series '{timepoint.series}', "
                     "which is not among ingest.series"
                 )
-        plans = {revision.id for revision in self.plan.revisions}
-        known: set[str] = set()
-        for iteration in self.prototype.iterations:
-            if iteration.plan not in plans:
-                problems.append(f"prototype iteration '{iteration.id}' names plan '{iteration.plan}'")
-            if iteration.parent is not None and iteration.parent not in known:
-                problems.append(f"prototype iteration '{iteration.id}' names parent '{iteration.parent}'")
-            known.add(iteration.id)
-        if self.prototype.approved not in known:
-            problems.append(f"prototype.approved names '{self.prototype.approved}'")
+        problems += iteration_problems(self.prototype, self.plan, self.tumour)
         problems += self._source_problems() + self._later_problems()
         if self.purpose == "clinical":
             problems += self._clinical_problems()

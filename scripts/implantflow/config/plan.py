@@ -94,6 +94,12 @@ class PlanRevision(Section):
         description="How far (mm, along the sacrum) the caudal osteotomy lies below the centre of the level's "
         "foramen: half a foramen's height, so that the cut clears it.",
     )
+    timepoints: list[Name] | None = Field(
+        default=None,
+        min_length=1,
+        description="Time points of the tumour whose union this plan keeps the margin to. Left out: all of them. "
+        "A revision made before a later MR names those there were; the next revision adds the new one.",
+    )
     planes: PlaneOverrides = Field(
         default_factory=PlaneOverrides, description="Planes given by the surgeon instead of computed."
     )

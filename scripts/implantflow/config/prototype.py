@@ -2,118 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from implantflow.config.base import Name, Point, Section
+from implantflow.config.corrections import PLAN_KINDS, Correction, PlanCorrection
+from implantflow.config.presets import load_preset
 
-FaceName = Literal["midline", "caudal", "si_joint", "l5s1"]
-
-
-class OffsetFace(Section):
-    """Move a named contact face along its normals."""
-
-    kind: Literal["offset_face"] = Field(description="Type of this correction.")
-    face: FaceName = Field(description="Which contact face.")
-    distance_mm: float = Field(
-        ge=-5.0, le=5.0, description="How far (mm) it moves outwards; negative moves it inwards."
-    )
-    blend_mm: float = Field(
-        ge=0.0,
-        le=20.0,
-        description="Width (mm) inside the face's border over which the movement grows from nothing to full; "
-        "0 moves the border too.",
-    )
-    reason: str = Field(min_length=3, description="Why, as said in the review.")
-
-
-class TrimPlane(Section):
-    """Cut everything beyond a plane."""
-
-    kind: Literal["trim_plane"] = Field(description="Type of this correction.")
-    plane: Literal["l5s1", "given"] = Field(
-        description="'l5s1': the plan's disc plane; 'given': the plane in point_lps_mm and normal_lps."
-    )
-    offset_mm: float = Field(
-        ge=-20.0, le=20.0, description="Shift (mm) of the plane along its normal before cutting."
-    )
-    point_lps_mm: Point | None = Field(default=None, description="Point on a given plane, patient LPS, mm.")
-    normal_lps: Point | None = Field(
-        default=None, description="Normal of a given plane; what it points at is removed."
-    )
-    reason: str = Field(min_length=3, description="Why, as said in the review.")
-
-    @model_validator(mode="after")
-    def _given(self) -> Self:
-        if (self.plane == "given") != (self.point_lps_mm is not None and self.normal_lps is not None):
-            raise ValueError("point_lps_mm and normal_lps belong to plane 'given', both of them")
-        return self
-
-
-class Clearance(Section):
-    """Remove what lies nearer to a neighbour than a clearance."""
-
-    kind: Literal["clearance"] = Field(description="Type of this correction.")
-    neighbour: Literal["hip", "l5", "remaining_bone"] = Field(description="Which neighbour.")
-    clearance_mm: float = Field(
-        gt=0.0, le=5.0, description="Least gap (mm) to that neighbour; larger than the implant section's."
-    )
-    reason: str = Field(min_length=3, description="Why, as said in the review.")
-
-
-class SmoothRegion(Section):
-    """Smooth the outer surface in a ball, contact planes kept."""
-
-    kind: Literal["smooth_region"] = Field(description="Type of this correction.")
-    centre: Literal["facet", "given"] = Field(
-        description="'facet': the highest point of the implant behind the disc (the S1 facet); 'given': centre_lps_mm."
-    )
-    centre_lps_mm: Point | None = Field(default=None, description="Centre of the ball, patient LPS, mm.")
-    radius_mm: float = Field(
-        gt=1.0, le=40.0, description="Radius (mm) of the ball; the effect fades outwards."
-    )
-    passes: int = Field(ge=1, le=100, description="Smoothing passes; each evens out about one triangle edge.")
-    reason: str = Field(min_length=3, description="Why, as said in the review.")
-
-    @model_validator(mode="after")
-    def _given(self) -> Self:
-        if (self.centre == "given") != (self.centre_lps_mm is not None):
-            raise ValueError("centre_lps_mm belongs to centre 'given'")
-        return self
-
-
-class AddHole(Section):
-    """Drill a hole, along a corridor of the plan or between two given points."""
-
-    kind: Literal["add_hole"] = Field(description="Type of this correction.")
-    name: Name = Field(description="Name of the hole; 's1' is the screw hole of the implant section.")
-    corridor: Name | None = Field(default=None, description="Name of the plan's corridor to follow.")
-    start_lps_mm: Point | None = Field(default=None, description="Start of a given axis, patient LPS, mm.")
-    end_lps_mm: Point | None = Field(default=None, description="End of a given axis, patient LPS, mm.")
-    diameter_mm: float = Field(gt=0.5, le=20.0, description="Diameter of the hole, mm.")
-    reason: str = Field(min_length=3, description="Why, as said in the review.")
-
-    @model_validator(mode="after")
-    def _one_axis(self) -> Self:
-        given = self.start_lps_mm is not None and self.end_lps_mm is not None
-        if given == (self.corridor is not None):
-            raise ValueError("give corridor, or start_lps_mm and end_lps_mm")
-        return self
-
-
-class MoveHole(Section):
-    """Shift a hole that an earlier iteration drilled; the old place is solid again."""
-
-    kind: Literal["move_hole"] = Field(description="Type of this correction.")
-    name: Name = Field(description="Name of the hole.")
-    shift_lps_mm: Point = Field(description="Shift of its whole axis, patient LPS, mm.")
-    reason: str = Field(min_length=3, description="Why, as said in the review.")
-
-
-Correction = Annotated[
-    OffsetFace | TrimPlane | Clearance | SmoothRegion | AddHole | MoveHole, Field(discriminator="kind")
-]
+PRINTERS = Path(__file__).resolve().parents[3] / "config" / "printers"
 
 
 class Iteration(Section):
@@ -133,7 +31,58 @@ class Iteration(Section):
     def _something_changes(self) -> Self:
         if self.parent is None and self.corrections:
             raise ValueError("the first iteration has nothing to correct: leave its corrections empty")
+        seen_other = False
+        for correction in self.corrections:
+            if isinstance(correction, PLAN_KINDS) and seen_other:
+                raise ValueError(
+                    f"{correction.kind} builds on another plan: it comes before all other corrections"
+                )
+            seen_other = seen_other or not isinstance(correction, PLAN_KINDS)
+        if len({c.kind for c in self.plan_corrections}) != len(self.plan_corrections):
+            raise ValueError("one correction of a kind that changes the plan is enough")
         return self
+
+    @property
+    def plan_corrections(self) -> list[PlanCorrection]:
+        """Those that build on another plan than the parent."""
+        return [c for c in self.corrections if isinstance(c, PLAN_KINDS)]
+
+    @property
+    def shape_corrections(self) -> list[Correction]:
+        """Those that change the shape on its plan, in order."""
+        return [c for c in self.corrections if not isinstance(c, PLAN_KINDS)]
+
+
+class Printer(Section):
+    """A printer for plastic models (config/printers/NAME.yaml), and how it prints them."""
+
+    name: str = Field(min_length=1, description="Name of the machine.")
+    source: str = Field(min_length=1, description="Where the figures come from.")
+    verified: bool = Field(description="Whether somebody checked them on the machine.")
+    bed_mm: Point = Field(description="Usable build space (mm): width, depth, height.")
+    margin_mm: float = Field(ge=0.0, le=20.0, description="Room (mm) kept free along the bed's border.")
+    nozzle_mm: float = Field(gt=0.1, le=2.0, description="Nozzle diameter, mm.")
+    layer_mm: float = Field(gt=0.02, le=1.0, description="Layer height, mm.")
+    perimeters: int = Field(ge=1, le=10, description="Outlines per layer.")
+    infill_pct: float = Field(ge=0.0, le=100.0, description="Infill, per cent.")
+    filament_mm: float = Field(gt=1.0, le=3.5, description="Filament diameter, mm.")
+    filament_density_g_cm3: float = Field(gt=0.5, le=3.0, description="Density of the filament, g/cm3.")
+    nozzle_c: int = Field(ge=150, le=350, description="Nozzle temperature, degrees Celsius.")
+    bed_c: int = Field(ge=0, le=150, description="Bed temperature, degrees Celsius.")
+    peg_mm: float = Field(gt=2.0, le=20.0, description="Diameter (mm) of the pegs that join a split model.")
+    peg_play_mm: float = Field(
+        ge=0.0, le=1.0, description="How much wider (mm, on the diameter) the peg's hole is."
+    )
+
+
+def load_printer(name: str) -> Printer:
+    """Read a preset; ValueError when there is none of that name or it is not valid."""
+    return Printer.model_validate(load_preset(PRINTERS, name))
+
+
+def _known_printer(name: str) -> str:
+    load_printer(name)
+    return name
 
 
 class PrototypeConfig(Section):
@@ -141,6 +90,11 @@ class PrototypeConfig(Section):
 
     iterations: list[Iteration] = Field(
         min_length=1, description="Iterations; a parent comes before its child."
+    )
+    printer: Annotated[str, AfterValidator(_known_printer)] | None = Field(
+        default=None,
+        description="Printer preset (config/printers) that the models are laid out and sliced for. Left out: "
+        "models and review sheet are made, nothing is laid out for a printer.",
     )
     approved: Name = Field(description="Iteration that goes on to the implant once its review gate is open.")
 

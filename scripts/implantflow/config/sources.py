@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from implantflow.config.corrections import ImportStl
 from implantflow.config.models import CaseConfig
 from implantflow.config.tumour import MaskTimepoint
 
@@ -54,6 +55,11 @@ def sources(case: CaseConfig) -> list[Source]:
             found.append(
                 _file(f"tumour.timepoints.{number}.file", f"outline_{timepoint.name}", timepoint.file)
             )
+    for number, iteration in enumerate(case.prototype.iterations):
+        for place, correction in enumerate(iteration.corrections):
+            if isinstance(correction, ImportStl):
+                key = f"prototype.iterations.{number}.corrections.{place}.file"
+                found.append(_file(key, f"edited_{iteration.id}_{place + 1}", correction.file))
     for number, revision in enumerate(() if case.inspect is None else case.inspect.revisions):
         key = f"inspect.revisions.{number}"
         if revision.dicom is not None:

@@ -19,7 +19,7 @@ from implantflow.plan.joints import JointPlane, fit_disc, fit_si_joint
 from implantflow.plan.midplane import MidPlane, find_midplane
 from implantflow.plan.screws import Anatomy, plan_screw
 from implantflow.plan.sides import agree_on_side
-from implantflow.plan.tumour_room import joint_room, timepoint_margins
+from implantflow.plan.tumour_room import joint_room, planned_on, read_tumour, timepoint_margins
 from implantflow.solids.booleans import refined
 from implantflow.solids.mesh import EDGE_MM, Solid, read_solid, write_solid
 
@@ -30,8 +30,9 @@ _EVEN_MM = 3.0
 def plan_resection(job: Job) -> None:
     """Plan one revision of the resection (rule ``plan_resection``).
 
-    Inputs ``sacrum``, ``hip_left``, ``hip_right``, ``l5``, ``tumour_stl`` (STL, patient LPS mm), ``tumour``
-    (JSON), ``masks`` (tumour masks in planning space). Outputs ``plan`` (JSON), ``specimen`` and
+    Inputs ``sacrum``, ``hip_left``, ``hip_right``, ``l5``, ``tumour_stl`` (one or several STL, patient LPS mm; their
+    union is kept clear of), ``tumour`` (JSON), ``masks`` (tumour masks in planning space). Outputs ``plan`` (JSON),
+    ``specimen`` and
     ``remaining_bone`` (STL). Settings ``plan`` (one revision), ``side``, ``purpose``.
 
     Raises
@@ -46,7 +47,7 @@ def plan_resection(job: Job) -> None:
     sign = 1.0 if side == "left" else -1.0
     sacrum, l5 = read_solid(job.input("sacrum"), "sacrum"), read_solid(job.input("l5"), "L5")
     hips = {name: read_solid(job.input(f"hip_{name}"), f"hip {name}") for name in ("left", "right")}
-    tumour = read_solid(job.input("tumour_stl"), "tumour")
+    tumour = read_tumour(job.input_list("tumour_stl"))
 
     progress("sacral mid-plane and axis", done=0.1)
     # Landmarks are read off triangles, so a flat part must not be one large triangle.
@@ -94,6 +95,7 @@ def plan_resection(job: Job) -> None:
             "caudal_s_mm": planes.caudal_s_mm,
             "kerf_mm": revision.kerf_mm,
             "margin_mm": revision.margin_mm,
+            "imaging": planned_on(artifacts.read_json(job.input("tumour")), revision),
             "osteotomy_margin_min_mm": min(margins.values()),
             "osteotomy_margins_mm": margins,
             "timepoint_margins_mm": timepoint_margins(job, planes),

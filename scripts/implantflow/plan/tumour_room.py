@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
+from implantflow.config.plan import PlanRevision
 from implantflow.errors import QualityGateError
 from implantflow.geometry import Plane
 from implantflow.jobs import Job
 from implantflow.plan.osteotomy import ResectionPlanes
+from implantflow.solids.booleans import union
 from implantflow.solids.distance import Surface
-from implantflow.solids.mesh import Solid
+from implantflow.solids.mesh import Solid, read_solid
 from implantflow.volumes import read_volume
 
 #: A tumour that touches a neighbour by less than this may be no more than the partial volume of one voxel.
@@ -20,6 +25,21 @@ _LEAST_CHANGE = {
     "the tumour's outline",
     "l5": "take the L5/S1 disc and part of L5 (not planned by this version), or correct the tumour's outline",
 }
+
+
+def read_tumour(paths: list[Path]) -> Solid:
+    """The tumour of one or several time points as one solid: what any of them covers."""
+    solids = [read_solid(path, f"tumour ({path.stem})") for path in paths]
+    return solids[0] if len(solids) == 1 else union(*solids)
+
+
+def planned_on(tumour: dict[str, Any], revision: PlanRevision) -> list[dict[str, Any]]:
+    """The images that ``revision`` keeps its margin to: time point, series, date, and how each met the planning CT."""
+    return [
+        {key: entry.get(key) for key in ("name", "series", "acquired", "registration")}
+        for entry in tumour["timepoints"]
+        if revision.timepoints is None or entry["name"] in revision.timepoints
+    ]
 
 
 def joint_room(tumour: Solid, disc: Plane, neighbours: dict[str, Solid]) -> dict[str, float]:

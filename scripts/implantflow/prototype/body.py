@@ -12,7 +12,7 @@ from implantflow.artifacts import write_npz
 from implantflow.config.implant import Clearances
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, Plane
-from implantflow.solids.booleans import crop, difference, refined, shells, simplified, trim
+from implantflow.solids.booleans import crop, difference, refined, shells, simplified, trim, union
 from implantflow.solids.distance import Surface
 from implantflow.solids.faces import Neighbours, plan_plane
 from implantflow.solids.mesh import EDGE_MM, SLIVER_MM, Solid, require_closed
@@ -26,12 +26,16 @@ _OFFSET_GRID_MM = 0.6
 
 @dataclass(frozen=True)
 class Hole:
-    """A drilled hole: axis in patient LPS mm, diameter in mm."""
+    """A drilled hole, or the round column of a boss: axis in patient LPS mm, diameter in mm."""
 
     name: str
     start_lps_mm: tuple[float, float, float]
     end_lps_mm: tuple[float, float, float]
     diameter_mm: float
+
+    def as_solid(self) -> Solid:
+        """The cylinder itself."""
+        return cylinder(self.start_lps_mm, self.end_lps_mm, self.diameter_mm)
 
     def moved(self, shift_mm: FloatArray) -> Hole:
         """The same hole, its whole axis shifted by ``shift_mm`` (3,)."""
@@ -54,36 +58,37 @@ class Hole:
 
 @dataclass(frozen=True)
 class Shape:
-    """A body without its holes, and the holes: a hole can move because the body is still whole."""
+    """A body, the bosses on it and the holes through both: either can move because the body is still whole."""
 
     body: Solid
     holes: tuple[Hole, ...]
+    bosses: tuple[Hole, ...] = ()
 
     def drilled(self) -> Solid:
-        """The body with every hole cut out."""
-        tools = [cylinder(h.start_lps_mm, h.end_lps_mm, h.diameter_mm) for h in self.holes]
-        return difference(self.body, *tools)
+        """The body with its bosses, every hole cut out."""
+        columns, tools = ([h.as_solid() for h in features] for features in (self.bosses, self.holes))
+        return difference(union(self.body, *columns) if columns else self.body, *tools)
 
     def save(self, path: Path) -> None:
-        """Write body and holes (npz), to the last digit, for the next iteration to go on from."""
-        places = [(*h.start_lps_mm, *h.end_lps_mm, h.diameter_mm) for h in self.holes]
-        write_npz(
-            path,
-            {
-                "vertices_lps_mm": self.body.vertices,
-                "faces": self.body.faces,
-                "holes": np.array(places, dtype=np.float64).reshape(-1, 7),
-                "hole_names": np.array([h.name for h in self.holes], dtype=np.str_),
-            },
-        )
+        """Write body, holes and bosses (npz), to the last digit, for the next iteration to go on from."""
+        arrays: dict[str, Any] = {"vertices_lps_mm": self.body.vertices, "faces": self.body.faces}
+        for kind, features in (("hole", self.holes), ("boss", self.bosses)):
+            places = [(*h.start_lps_mm, *h.end_lps_mm, h.diameter_mm) for h in features]
+            arrays[f"{kind}_places"] = np.array(places, dtype=np.float64).reshape(-1, 7)
+            arrays[f"{kind}_names"] = np.array([h.name for h in features], dtype=np.str_)
+        write_npz(path, arrays)
 
     @classmethod
     def load(cls, path: Path) -> Shape:
         """Read what :meth:`save` wrote."""
         with np.load(path) as stored:
             body = Solid.of(stored["vertices_lps_mm"], stored["faces"])
-            rows = zip(stored["hole_names"].tolist(), stored["holes"].tolist(), strict=True)
-            return cls(body, tuple(Hole(name, tuple(p[:3]), tuple(p[3:6]), p[6]) for name, p in rows))
+            return cls(body, _features(stored, "hole"), _features(stored, "boss"))
+
+
+def _features(stored: Any, kind: str) -> tuple[Hole, ...]:
+    rows = zip(stored[f"{kind}_names"].tolist(), stored[f"{kind}_places"].tolist(), strict=True)
+    return tuple(Hole(name, tuple(p[:3]), tuple(p[3:6]), p[6]) for name, p in rows)
 
 
 def first_shape(

@@ -2,43 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from implantflow.config.implant import ImplantConfig
-from implantflow.config.prototype import (
-    AddHole,
+from implantflow.config.corrections import (
     Clearance,
     Correction,
-    MoveHole,
+    ImportStl,
+    MirrorRegion,
     OffsetFace,
+    OffsetRegion,
+    PlanCorrection,
     SmoothRegion,
+    TrimBox,
     TrimPlane,
 )
+from implantflow.config.implant import ImplantConfig
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, Plane, unit
-from implantflow.prototype.body import Hole, Shape, even, keep_clear, one_piece
-from implantflow.prototype.displace import offset_patch, smooth_ball
-from implantflow.solids.booleans import to_manifold, trim
+from implantflow.prototype.body import Shape, even, keep_clear, one_piece
+from implantflow.prototype.borrowed import import_stl, mirror_region
+from implantflow.prototype.displace import offset_patch, painted, smooth_ball
+from implantflow.prototype.features import apply_feature
+from implantflow.solids.booleans import difference, overlap_mm3, refined, trim
 from implantflow.solids.faces import Neighbours, contact_faces, plan_plane
 from implantflow.solids.mesh import IntArray, Solid, require_closed
+from implantflow.solids.shapes import oriented_box
 
 #: A correction that moves less metal than this did nothing that anyone could see.
-_NO_EFFECT_MM3 = 0.5
-#: A hole along a corridor starts this far outside the surface, so that it opens cleanly.
-_RUN_OUT_MM = 12.0
+NO_EFFECT_MM3 = 0.5
+#: Edges within a painted region: its border runs along triangles.
+_PAINT_EDGE_MM = 1.0
 
 
 @dataclass(frozen=True)
 class Context:
-    """What corrections may refer to."""
+    """What corrections may refer to.
+
+    Attributes
+    ----------
+    sacrum : as it was before the resection; the mirrored side is taken from it.
+    edited : number of a correction (from 1) -> its edited STL.
+    """
 
     plan: dict[str, Any]
     config: ImplantConfig
     neighbours: Neighbours
+    sacrum: Solid
+    edited: Mapping[int, Path] = field(default_factory=dict)
 
     def faces(self, solid: Solid) -> dict[str, IntArray]:
         """Contact faces of ``solid`` by name."""
@@ -48,9 +63,9 @@ class Context:
 
 
 def apply_all(
-    shape: Shape, corrections: Sequence[Correction], context: Context
+    shape: Shape, corrections: Sequence[Correction], context: Context, first: int = 1
 ) -> tuple[Shape, list[dict[str, Any]]]:
-    """Apply ``corrections`` in order; returns the new shape and one entry of facts per correction.
+    """Apply ``corrections`` in order, the first being number ``first``; new shape and facts per correction.
 
     Raises
     ------
@@ -59,63 +74,99 @@ def apply_all(
     """
     facts = []
     before = shape.drilled()
-    for number, correction in enumerate(corrections, start=1):
+    for number, correction in enumerate(corrections, start=first):
         where = f"correction {number} ({correction.kind})"
         try:
-            new = _apply(shape, correction, context)
+            new, found = _apply(shape, correction, context, number)
             after = new.drilled()
             require_closed(after, "the corrected implant")
+            one_piece(after, "the corrected implant")
         except GeometryError as error:
             raise GeometryError(f"{where}: {error.what}", where=error.where, fix=error.fix) from error
-        added, removed = _changed_mm3(before, after, correction)
-        if added + removed < _NO_EFFECT_MM3:
-            raise GeometryError(
-                f"{where} has no effect: it changes {added + removed:.2f} mm3",
-                where="prototype.iterations[].corrections",
-                fix="remove it, or ask for more than the model already has",
-            )
-        facts.append({**correction.model_dump(mode="json"), "added_mm3": added, "removed_mm3": removed})
+        facts.append({**correction.model_dump(mode="json"), **effect(where, before, after), **found})
         shape, before = new, after
     return shape, facts
 
 
-def _changed_mm3(before: Solid, after: Solid, correction: Correction) -> tuple[float, float]:
-    """Volumes added and removed in mm3.
+def effect(where: str, before: Solid, after: Solid) -> dict[str, Any]:
+    """Volumes added and removed in mm3: what either solid has beyond their common part.
 
-    Most kinds only add or only remove, so the change of volume says it; smoothing and moving a hole do both, and what
-    either shape has beyond their common part is measured.
+    Raises
+    ------
+    GeometryError
+        Nothing changed that anyone could see.
     """
-    if isinstance(correction, SmoothRegion | MoveHole):
-        shared = float((to_manifold(before) ^ to_manifold(after)).volume())
-        return max(0.0, after.volume_mm3 - shared), max(0.0, before.volume_mm3 - shared)
-    change = after.volume_mm3 - before.volume_mm3
-    return max(0.0, change), max(0.0, -change)
+    shared = overlap_mm3(before, after)
+    added, removed = max(0.0, after.volume_mm3 - shared), max(0.0, before.volume_mm3 - shared)
+    if added + removed < NO_EFFECT_MM3:
+        raise GeometryError(
+            f"{where} has no effect: it changes {added + removed:.2f} mm3",
+            where="prototype.iterations[].corrections",
+            fix="remove it, or ask for more than the model already has",
+        )
+    return {"added_mm3": added, "removed_mm3": removed}
 
 
-def _apply(shape: Shape, correction: Correction, context: Context) -> Shape:
+def _apply(
+    shape: Shape, correction: Correction, context: Context, number: int
+) -> tuple[Shape, dict[str, Any]]:
+    """New shape, and what there is to tell beyond the volumes."""
+    if isinstance(correction, MirrorRegion):
+        return mirror_region(
+            shape,
+            correction,
+            context.sacrum,
+            context.plan,
+            context.config.clearance,
+            context.neighbours,
+        )
+    if isinstance(correction, ImportStl):
+        if number not in context.edited:
+            raise GeometryError(
+                "an STL edited under another plan does not fit this one",
+                where="prototype.iterations[].corrections",
+                fix="edit the model of the new plan and import it anew",
+            )
+        return import_stl(shape, correction, context.edited[number], context.plan)
+    if isinstance(correction, PlanCorrection):
+        raise GeometryError(f"{correction.kind} comes before all other corrections")
+    body = _body(shape.body, correction, context)
+    if body is None:
+        return apply_feature(shape, correction, context.plan), {}  # type: ignore[arg-type]
+    return replace(shape, body=even(one_piece(body, "the implant body")[0])), {}
+
+
+def _body(body: Solid, correction: Correction, context: Context) -> Solid | None:
+    """The corrected body; None for a correction of holes or bosses."""
     if isinstance(correction, OffsetFace):
-        triangles = context.faces(shape.body)[correction.face]
-        body = offset_patch(shape.body, triangles, correction.distance_mm, correction.blend_mm)
-        return _with_body(shape, body)
+        triangles = context.faces(body)[correction.face]
+        return offset_patch(body, triangles, correction.distance_mm, correction.blend_mm)
+    if isinstance(correction, OffsetRegion):
+        fine = refined(body, _PAINT_EDGE_MM)
+        return offset_patch(
+            fine, painted(fine, correction.strokes), correction.distance_mm, correction.blend_mm
+        )
     if isinstance(correction, TrimPlane):
-        cut = _trim_plane(correction, context)
-        return _with_body(shape, trim(shape.body, [cut]))
+        return trim(body, [_trim_plane(correction, context)])
+    if isinstance(correction, TrimBox):
+        return difference(
+            body, oriented_box(correction.centre_lps_mm, _turned(correction.turn_deg), correction.size_mm)
+        )
     if isinstance(correction, Clearance):
-        neighbour = context.neighbours.by_name(correction.neighbour)
-        return _with_body(shape, keep_clear(shape.body, neighbour, correction.clearance_mm)[0])
+        return keep_clear(body, context.neighbours.by_name(correction.neighbour), correction.clearance_mm)[0]
     if isinstance(correction, SmoothRegion):
-        faces = context.faces(shape.body)
+        faces = context.faces(body)
         fixed = np.concatenate([faces["midline"], faces["caudal"]])
-        centre = _smooth_centre(correction, shape.body, context)
-        body = smooth_ball(shape.body, centre, correction.radius_mm, correction.passes, fixed)
-        return _with_body(shape, body)
-    if isinstance(correction, AddHole):
-        return Shape(shape.body, (*shape.holes, _new_hole(correction, shape, context)))
-    return _moved_hole(shape, correction)
+        centre = _smooth_centre(correction, body, context)
+        return smooth_ball(body, centre, correction.radius_mm, correction.passes, fixed)
+    return None
 
 
-def _with_body(shape: Shape, body: Solid) -> Shape:
-    return Shape(even(one_piece(body, "the implant body")[0]), shape.holes)
+def _turned(turn_deg: tuple[float, float, float]) -> FloatArray:
+    """Rotation (3, 3): about x, then y, then z of patient LPS."""
+    from scipy.spatial.transform import Rotation
+
+    return np.asarray(Rotation.from_euler("xyz", turn_deg, degrees=True).as_matrix())
 
 
 def _trim_plane(correction: TrimPlane, context: Context) -> Plane:
@@ -135,33 +186,3 @@ def _smooth_centre(correction: SmoothRegion, body: Solid, context: Context) -> F
     behind = (body.vertices - np.asarray(disc.point))[:, 1] > 0.0
     height = np.where(behind, disc.distance(body.vertices), -np.inf)
     return np.asarray(body.vertices[int(np.argmax(height))])
-
-
-def _new_hole(correction: AddHole, shape: Shape, context: Context) -> Hole:
-    if any(hole.name == correction.name for hole in shape.holes):
-        raise GeometryError(f"there is a hole '{correction.name}' already", fix="use move_hole")
-    if correction.corridor is not None:
-        start, end = corridor_axis(context.plan, correction.corridor)
-    else:
-        start, end = np.asarray(correction.start_lps_mm), np.asarray(correction.end_lps_mm)
-    a, b = [float(x) for x in start], [float(x) for x in end]
-    return Hole(correction.name, (a[0], a[1], a[2]), (b[0], b[1], b[2]), correction.diameter_mm)
-
-
-def corridor_axis(plan: dict[str, Any], name: str) -> tuple[FloatArray, FloatArray]:
-    """Axis (start (3,), end (3,)) of a hole along a corridor of ``plan.json``, run out beyond the surface."""
-    for corridor in plan["corridors"]:
-        if corridor["name"] == name:
-            start, end = np.asarray(corridor["start_lps_mm"]), np.asarray(corridor["end_lps_mm"])
-            return start - _RUN_OUT_MM * unit(end - start), end
-    known = ", ".join(c["name"] for c in plan["corridors"]) or "none"
-    raise GeometryError(f"the plan has no corridor '{name}'", where="plan.json", fix=f"corridors: {known}")
-
-
-def _moved_hole(shape: Shape, correction: MoveHole) -> Shape:
-    if all(hole.name != correction.name for hole in shape.holes):
-        known = ", ".join(hole.name for hole in shape.holes) or "none"
-        raise GeometryError(f"there is no hole '{correction.name}' to move", fix=f"holes: {known}")
-    shift = np.asarray(correction.shift_lps_mm)
-    holes = tuple(h.moved(shift) if h.name == correction.name else h for h in shape.holes)
-    return Shape(shape.body, holes)

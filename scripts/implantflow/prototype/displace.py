@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from implantflow.config.corrections import Stroke
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray
 from implantflow.solids.distance import Surface
@@ -37,6 +40,33 @@ def offset_patch(solid: Solid, triangles: IntArray, distance_mm: float, blend_mm
     result = Solid.of(moved, solid.faces)
     _require_no_fold(solid, result, abs(distance_mm) * weight, float(np.sign(distance_mm)))
     return result
+
+
+def painted(solid: Solid, strokes: Sequence[Stroke]) -> IntArray:
+    """Triangles whose centre lies within a stroke's radius of its line.
+
+    Raises
+    ------
+    GeometryError
+        The paint misses the surface, or covers all of it.
+    """
+    centres = solid.centres_mm
+    covered = np.zeros(len(centres), dtype=bool)
+    for stroke in strokes:
+        line = np.asarray(stroke.points_lps_mm, dtype=np.float64)
+        for a, b in itertools.pairwise(line if len(line) > 1 else np.repeat(line, 2, axis=0)):
+            way = b - a
+            t = np.clip((centres - a) @ way / max(float(way @ way), 1e-12), 0.0, 1.0)
+            covered |= np.linalg.norm(centres - (a + t[:, None] * way), axis=1) <= stroke.radius_mm
+    if not covered.any() or covered.all():
+        raise GeometryError(
+            "the painted region has no border on the surface"
+            if covered.any()
+            else "the strokes touch no part of the surface",
+            where="prototype corrections",
+            fix="paint points on the implant's surface (patient LPS, mm)",
+        )
+    return np.flatnonzero(covered)
 
 
 def _smooth_directions(solid: Solid, triangles: IntArray) -> FloatArray:

@@ -14,8 +14,8 @@ import numpy as np
 from implantflow.config.implant import CablePassage, ImplantConfig
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, unit
-from implantflow.prototype.body import Hole, Shape
-from implantflow.prototype.corrections import corridor_axis
+from implantflow.prototype.body import Shape
+from implantflow.prototype.features import along, corridor_axis
 from implantflow.solids.contact import weighted_percentile
 from implantflow.solids.distance import Surface
 from implantflow.solids.mesh import IntArray
@@ -44,8 +44,7 @@ def listed_regions(
     missing = []
     if all(hole.name != S1_HOLE for hole in holes):
         start, end = corridor_axis(plan, config.screw_hole.corridor)
-        a, b = [float(x) for x in start], [float(x) for x in end]
-        hole = Hole(S1_HOLE, (a[0], a[1], a[2]), (b[0], b[1], b[2]), config.screw_hole.diameter_mm)
+        hole = along(S1_HOLE, start, end, config.screw_hole.diameter_mm)
         holes.append(hole)
         missing.append(hole.as_json())
     surface = Surface(shape.body)

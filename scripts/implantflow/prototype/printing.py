@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,7 @@ from implantflow.artifacts import write_zip
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, unit
 from implantflow.solids import lettering
-from implantflow.solids.mesh import (
-    IntArray,
-    Solid,
-)
+from implantflow.solids.mesh import IntArray, Solid, require_closed
 
 _PIXELS_MM = (1.1, 0.9, 0.75, 0.6)
 _RAISED_MM = 0.8
@@ -50,6 +48,23 @@ def embossed(solid: Solid, text: str, contact: IntArray) -> tuple[Solid, dict[st
                 "normal_lps": rotation[:, 2],
             }
     raise GeometryError(f"no place for the letters {text!r} outside the contact faces", where="prototype")
+
+
+def labelled_part(solid: Solid, texts: Sequence[str], contact: IntArray) -> tuple[Solid, dict[str, object]]:
+    """``solid`` with the first of ``texts`` that finds a place; GeometryError when none does."""
+    for text in texts[:-1]:
+        result, label = embossed_if_room(solid, text, contact)
+        if label is not None:
+            return result, label
+    return embossed(solid, texts[-1], contact)
+
+
+def embossed_if_room(solid: Solid, text: str, contact: IntArray) -> tuple[Solid, dict[str, object] | None]:
+    """As :func:`embossed`; the solid as it is, and None, where no size of letters finds a place."""
+    try:
+        return embossed(solid, text, contact)
+    except GeometryError:
+        return solid, None
 
 
 def _flat_places(
@@ -107,6 +122,23 @@ def write_3mf(path: Path, objects: dict[str, Solid], title: str) -> None:
         for name in archive.namelist():
             members[name] = _without_uuids(archive.read(name))
     write_zip(path, members)
+
+
+def read_3mf(path: Path) -> dict[str, Solid]:
+    """Solids by name of a 3MF that :func:`write_3mf` wrote, in millimetres."""
+    import lib3mf
+
+    model = lib3mf.get_wrapper().CreateModel()
+    model.QueryReader("3mf").ReadFromFile(str(path))
+    meshes = model.GetMeshObjects()
+    found = {}
+    while meshes.MoveNext():
+        mesh = meshes.GetCurrentMeshObject()
+        vertices = np.array([tuple(v.Coordinates) for v in mesh.GetVertices()], dtype=np.float64)
+        faces = np.array([tuple(t.Indices) for t in mesh.GetTriangleIndices()], dtype=np.int64)
+        found[mesh.GetName()] = Solid.of(vertices, faces)
+        require_closed(found[mesh.GetName()], f"{mesh.GetName()} in {path.name}")
+    return found
 
 
 def _records(record: Any, values: NDArray[Any]) -> Any:

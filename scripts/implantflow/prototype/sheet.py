@@ -14,6 +14,7 @@ from implantflow.config.implant import ImplantLimits
 from implantflow.geometry import FloatArray, Plane
 from implantflow.prototype.compare import signed_change_mm
 from implantflow.prototype.pictures import BONE, METAL, Item, change_colours, render
+from implantflow.prototype.scene import scene
 from implantflow.solids.booleans import trim
 from implantflow.solids.mesh import Solid
 
@@ -31,6 +32,7 @@ class SheetContent:
     implant: Solid
     bone: Solid
     parent: Solid | None
+    parent_record: dict[str, Any] | None
 
 
 def write_sheet(path: Path, content: SheetContent) -> None:
@@ -49,49 +51,97 @@ def write_sheet(path: Path, content: SheetContent) -> None:
         record=content.record,
         plan=content.plan,
         figures=_figures(content),
+        before=content.parent_record,
+        scene=scene(content.implant, content.bone, content.parent, _CHANGE_LIMIT_MM),
+        script=(Path(__file__).parent / "scene.js").read_text(encoding="utf-8"),
+        limit_mm=_CHANGE_LIMIT_MM,
         pictures=[{"caption": c, "data": base64.b64encode(png).decode()} for c, png in _pictures(content)],
         banner=content.record["purpose"] != "clinical",
         simulated=content.record["purpose"] == "demo",
-        command=f"python -m implantflow review {content.case} {content.record['id']} --decision approve "
-        '--reason "..." --key KEYFILE',
+        command=f'python -m implantflow review {content.case} {content.record["id"]} --reason "..." --key KEYFILE '
+        "--decision",
     )
     with temporary(path) as tmp:
         tmp.write_text(html, encoding="utf-8")
 
 
 def _figures(content: SheetContent) -> list[dict[str, str]]:
-    """Rows of the table of figures: name, value, limit, verdict."""
-    fit, limits = content.record["fit"], content.limits
+    record, before = content.record, content.parent_record
+    limits, planned = content.limits, record["planned"]
+    fit_before = {} if before is None else before["fit"]
+    plan_before = {} if before is None else before["planned"]
     rows = [
-        _row("gap to bone, median", fit["gap_p50_mm"], "mm"),
-        _row("gap to bone, 95th percentile", fit["gap_p95_mm"], "mm", most=limits.gap_p95_mm),
-        _row("contact area", fit["contact_area_mm2"], "mm²", least=limits.contact_area_min_mm2),
-        _row("interpenetration", fit["interpenetration_mm3"], "mm³", most=limits.interpenetration_mm3),
+        _row("gap to bone, median", "gap_p50_mm", record["fit"], fit_before, "mm"),
         _row(
-            "bone margin to the tumour",
-            content.plan["osteotomy_margin_min_mm"],
+            "gap to bone, 95th percentile",
+            "gap_p95_mm",
+            record["fit"],
+            fit_before,
             "mm",
-            least=content.plan["margin_mm"],
+            most=limits.gap_p95_mm,
         ),
-        _row("room in soft tissue (shown, not promised)", content.plan["soft_tissue_margin_min_mm"], "mm"),
-        _row("implant volume", content.record["volume_mm3"] / 1000.0, "cm³"),
+        _row(
+            "contact area",
+            "contact_area_mm2",
+            record["fit"],
+            fit_before,
+            "mm²",
+            least=limits.contact_area_min_mm2,
+        ),
+        _row(
+            "interpenetration",
+            "interpenetration_mm3",
+            record["fit"],
+            fit_before,
+            "mm³",
+            most=limits.interpenetration_mm3,
+        ),
+        *(
+            _row(
+                f"bone margin to the tumour, {name} osteotomy",
+                name,
+                planned["margins_mm"],
+                plan_before.get("margins_mm", {}),
+                "mm",
+                least=planned["margin_mm"],
+            )
+            for name in sorted(planned["margins_mm"])
+        ),
+        _row(
+            "room in soft tissue (shown, not promised)",
+            "soft_tissue_margin_min_mm",
+            planned,
+            plan_before,
+            "mm",
+        ),
+        _row("implant volume", "volume_mm3", record, before or {}, "cm³", scale=1e-3),
     ]
-    if content.record["change"] is not None:
-        change = content.record["change"]
-        rows.append(_row("largest change from the parent", change["hausdorff_to_parent_mm"], "mm"))
-        rows.append(_row("volume change from the parent", change["volume_change_mm3"] / 1000.0, "cm³"))
+    if record["change"] is not None:
+        change = record["change"]
+        rows.append(_row("largest change from the parent", "hausdorff_to_parent_mm", change, {}, "mm"))
+        rows.append(_row("volume change from the parent", "volume_change_mm3", change, {}, "cm³", scale=1e-3))
     return rows
 
 
 def _row(
-    name: str, value: float, unit: str, *, most: float | None = None, least: float | None = None
+    name: str,
+    key: str,
+    now: dict[str, Any],
+    before: dict[str, Any],
+    unit: str,
+    *,
+    most: float | None = None,
+    least: float | None = None,
+    scale: float = 1.0,
 ) -> dict[str, str]:
+    value = scale * float(now[key])
     limit, verdict = "", ""
     if most is not None:
         limit, verdict = f"at most {most:g} {unit}", "kept" if value <= most else "NOT KEPT"
     if least is not None:
         limit, verdict = f"at least {least:g} {unit}", "kept" if value >= least else "NOT KEPT"
-    return {"name": name, "value": f"{value:.2f} {unit}", "limit": limit, "verdict": verdict}
+    old = f"{scale * float(before[key]):.2f} {unit}" if key in before else ""
+    return {"name": name, "value": f"{value:.2f} {unit}", "before": old, "limit": limit, "verdict": verdict}
 
 
 def _pictures(content: SheetContent) -> list[tuple[str, bytes]]:

@@ -5,25 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from implantflow import artifacts
 from implantflow.config.implant import ImplantConfig
-from implantflow.config.prototype import Correction, Iteration
+from implantflow.config.prototype import Iteration
 from implantflow.errors import GeometryError
 from implantflow.jobs import Job, progress
-from implantflow.prototype.body import first_shape
 from implantflow.prototype.compare import difference_figures
 from implantflow.prototype.corrections import Context, apply_all
 from implantflow.prototype.listed import listed_regions
-from implantflow.prototype.parent import read_parent
-from implantflow.prototype.printing import embossed, write_3mf
+from implantflow.prototype.parent import edited_files, planned_figures, read_parent, start
+from implantflow.prototype.printing import labelled_part, write_3mf
 from implantflow.prototype.sheet import SheetContent, write_sheet
 from implantflow.solids.booleans import crop, merged
+from implantflow.solids.distance import Surface
 from implantflow.solids.faces import Neighbours, fit_figures
-from implantflow.solids.mesh import EDGE_MM, read_solid, write_solid
+from implantflow.solids.mesh import EDGE_MM, IntArray, Solid, read_solid, write_solid
 
-_CORRECTIONS: TypeAdapter[list[Correction]] = TypeAdapter(list[Correction])
+#: Bone nearer to the implant than this carries no letters: they would change the fit.
+_FACING_MM = 8.0
 #: The hip on the model reaches this far beyond the implant: enough to hold it and to judge the joint.
 _HIP_ROOM_MM = 18.0
 
@@ -33,12 +33,12 @@ def make_prototype(job: Job) -> None:
 
     Inputs ``plan`` (JSON), ``specimen``, ``remaining_bone``, ``sacrum``, ``hip`` (implant side), ``l5`` (STL,
     patient LPS mm), and for every iteration but the first ``parent`` (its implant.stl), ``parent_shape`` and
-    ``parent_json``. Outputs ``implant``, ``bone`` (STL), ``model`` (3MF), ``sheet`` (HTML), ``shape`` (npz: the body
-    without its holes), ``prototype`` (JSON). Settings ``prototype`` (one iteration), ``implant``, ``side``, ``case``,
-    ``purpose``.
+    ``parent_json``; ``edited``: the STL of each import_stl correction, in their order. Outputs ``implant``, ``bone``
+    (STL), ``model`` (3MF), ``sheet`` (HTML), ``shape`` (npz: the body without its holes), ``prototype`` (JSON).
+    Settings ``prototype`` (one iteration), ``implant``, ``side``, ``case``, ``purpose``.
 
     An iteration goes on from its parent's shape, whose body is still whole: so a hole can move. Under another plan
-    the shape is made anew through all corrections of its ancestors.
+    (extend_margin, new_imaging) the shape is made anew through all corrections of its ancestors.
 
     Raises
     ------
@@ -53,18 +53,18 @@ def make_prototype(job: Job) -> None:
     _agree(iteration, plan, job)
     bones = {n: read_solid(job.input(n), n) for n in ("sacrum", "specimen", "remaining_bone", "hip", "l5")}
     neighbours = Neighbours.around(bones["specimen"], bones["remaining_bone"], bones["hip"], bones["l5"])
-    context = Context(plan, config, neighbours)
+    context = Context(
+        plan, config, neighbours, bones["sacrum"], edited_files(iteration, job.input_list("edited"))
+    )
 
     progress("outer shape", done=0.2)
     parent = read_parent(job, iteration)
-    if parent is not None and parent.record["plan"] == iteration.plan:
-        shape, base_facts = parent.shape, parent.record["base"]
-    else:
-        shape, base_facts = first_shape(bones["sacrum"], plan, config.clearance, neighbours)
-        for entry in parent.record["history"] if parent is not None else []:
-            shape, _ = apply_all(shape, _CORRECTIONS.validate_python(entry["corrections"]), context)
+    shape, base_facts, correction_facts = start(iteration, parent, context)
     progress(f"{len(iteration.corrections)} corrections", done=0.4)
-    shape, correction_facts = apply_all(shape, iteration.corrections, context)
+    shape, more = apply_all(
+        shape, iteration.shape_corrections, context, first=1 + len(iteration.plan_corrections)
+    )
+    correction_facts += more
     shape.save(job.outputs["shape"])
     implant = write_solid(
         job.outputs["implant"],
@@ -87,11 +87,7 @@ def make_prototype(job: Job) -> None:
         merged([bones["remaining_bone"], hip]),
         "implantflow bone for the model patient LPS mm",
     )
-    text = f"{plan['side'][0].upper()} {iteration.id.upper()}"
-    contact = np.concatenate([faces[name] for name in faces])
-    labelled, label_facts = embossed(implant, text, contact)
-    title = f"{job.settings['case']} {iteration.id} {plan['side']} {_purpose_words(job.settings['purpose'])}"
-    write_3mf(job.outputs["model"], {"implant": labelled, "bone": bone}, title)
+    label_facts = _write_model(job, implant, bone, faces, f"{plan['side'][0].upper()} {iteration.id.upper()}")
     record = {
         "id": iteration.id,
         "parent": iteration.parent,
@@ -108,11 +104,14 @@ def make_prototype(job: Job) -> None:
         "fit": fit,
         "base": base_facts,
         "holes": [hole.as_json() for hole in shape.holes],
+        "bosses": [boss.as_json() for boss in shape.bosses],
         "listed_regions": listed,
         "embossed": label_facts,
         "margins_mm": plan["osteotomy_margins_mm"],
-        "outer_shape": "resected anatomy as segmented; cortex that the tumour displaced is not mirrored from the "
-        "healthy side in this version",
+        "planned": planned_figures(plan),
+        "planned_before": None if parent is None else parent.record["planned"],
+        "outer_shape": "resected anatomy as segmented; cortex that the tumour displaced is as it is unless a "
+        "mirror_region correction takes it from the healthy side",
         "questions": iteration.questions,
         "history": [
             *(parent.record["history"] if parent is not None else []),
@@ -135,6 +134,7 @@ def make_prototype(job: Job) -> None:
             implant=implant,
             bone=bone,
             parent=None if parent is None else parent.implant,
+            parent_record=None if parent is None else parent.record,
         ),
     )
 
@@ -151,6 +151,26 @@ def _agree(iteration: Iteration, plan: dict[str, Any], job: Job) -> None:
             where="plan.json",
             fix="make the plan again",
         )
+
+
+def _write_model(
+    job: Job, implant: Solid, bone: Solid, faces: dict[str, IntArray], short: str
+) -> dict[str, Any]:
+    """Write the 3MF, its parts labelled with case, side and iteration.
+
+    The whole label goes on each part that has a flat place for it; else side and iteration stand on the implant and
+    the case on the bone.
+    """
+    case = str(job.settings["case"]).upper()
+    contact = np.concatenate([faces[name] for name in faces])
+    facing = np.flatnonzero(
+        np.abs(Surface(implant).signed_distance_mm(bone.centres_mm, _FACING_MM)) < _FACING_MM
+    )
+    labelled, label = labelled_part(implant, (f"{case} {short}", short), contact)
+    labelled_bone, bone_label = labelled_part(bone, (f"{case} {short}", case), facing)
+    title = f"{job.settings['case']} {short} {_purpose_words(job.settings['purpose'])}"
+    write_3mf(job.outputs["model"], {"implant": labelled, "bone": labelled_bone}, title)
+    return {**label, "bone": bone_label}
 
 
 def _purpose_words(purpose: str) -> str:

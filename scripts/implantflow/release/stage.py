@@ -9,7 +9,6 @@ from implantflow.errors import AwaitingInput
 from implantflow.jobs import Job, progress
 from implantflow.release.agree import check_agreement
 from implantflow.release.history import make_history
-from implantflow.release.imaging import check_age, deciding_images
 from implantflow.release.label import write_label
 from implantflow.release.manifest import checksum_lines, list_files
 from implantflow.release.objects import NOT_CLINICAL, write_implant, write_objects
@@ -25,6 +24,7 @@ from implantflow.release.pages import embedded_png, render, source
 from implantflow.release.signatures import write_signatures
 from implantflow.release.sources import ReleaseSettings, Sources, read_sources
 from implantflow.release.traveller import Expected, check_filled, open_record, write_form
+from implantflow.review.imaging import ImagingRule, check_age, deciding_images
 
 
 def release_case(job: Job) -> None:
@@ -54,7 +54,12 @@ def release_case(job: Job) -> None:
     progress(f"{len(checks)} comparisons agree", done=0.3)
     clinical = s.settings.purpose == "clinical"
     images = deciding_images(s.records["manifest"], s.records["tumour"], s.records["ingest"])
-    imaging = check_age(images, s.settings.release, s.settings.imaging_max_age, clinical=clinical)
+    rule = ImagingRule(
+        surgery_date=s.settings.release.surgery_date,
+        limits=s.settings.release.imaging_max_age_days,
+        site=s.settings.imaging_max_age,
+    )
+    imaging = check_age(images, rule, clinical=clinical)
     traveller = _traveller(s)
     copy_files(job, s.revision)
     write_json(job.outputs["strength"], strength_summary(s.records["strength"]))

@@ -37,8 +37,9 @@ _TEXTS: dict[str, str] = {
     "osteosarcoma.",
     "plan": "The sacral mid-plane is found from the symmetry of the bone; resection planes follow from it, from the "
     "joints and from the margin. The bone margin is the least distance from an osteotomy to the union of the tumour's "
-    "extents before and after treatment. Corridors are cylinders kept inside bone by the stated clearance.",
-    "prototype": "Each iteration names its parent, its plan and its corrections; nothing is edited in place. The "
+    "extents at the time points that the plan names. Corridors are cylinders kept inside bone by the stated clearance.",
+    "prototype": "Each iteration names its parent, its plan and its corrections; nothing is edited in place. A later "
+    "MR or a larger margin makes a new plan revision, on which the shape is made anew through all corrections. The "
     "difference to the parent is the Hausdorff distance of the surfaces. An approval is bound to the SHA-256 of the "
     "files that were reviewed.",
     "implant": "The implant takes the specimen's outer shape, less the clearances of the case. Gaps are measured from "

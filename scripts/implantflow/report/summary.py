@@ -22,6 +22,8 @@ STAGE_OF_RULE = {
     "measure_tumour": "tumour",
     "plan_resection": "plan",
     "make_prototype": "prototype",
+    "print_prototype": "prototype",
+    "slice_prototype": "prototype",
     "gate_review": "prototype",
     "design_implant": "implant",
     "homogenise_cell": "strength",
@@ -259,12 +261,27 @@ def _prototype(files: CaseFiles) -> tuple[Found, bool]:
             continue
         entry: dict[str, Any] = {"id": name, "parent": None, "plan": None, "hausdorff_to_parent_mm": None}
         entry.update({k: v for k, v in (data or {}).items() if k != "status"})
+        entry |= _iteration_figures(data or {}, files.json(f"prototype/{name}/gcode.json"))
         entry["decision"] = (gate or {}).get("decision", "awaiting review")
         entry["reviewers"] = (gate or {}).get("reviewers", [])
         entry["subject_sha256"] = (gate or {}).get("subject_sha256")
         iterations.append(entry)
     approved = approved_iteration(files)
     return {"approved": approved, "iterations": iterations}, approved is not None
+
+
+def _iteration_figures(data: Mapping[str, Any], gcode: Any) -> dict[str, Any]:
+    """Figures by which iterations are compared, and time and material of the plastic print."""
+    fit, planned, change = (data.get(key) or {} for key in ("fit", "planned", "change"))
+    margins = (planned.get("margins_mm") or {}).values()
+    return {
+        "gap_p95_mm": fit.get("gap_p95_mm"),
+        "margin_min_mm": min(margins) if margins else None,
+        "imaging": [i.get("name") for i in planned.get("imaging") or []],
+        "volume_change_mm3": change.get("volume_change_mm3"),
+        "print_time_h": (gcode or {}).get("time_h"),
+        "print_filament_g": (gcode or {}).get("filament_g"),
+    }
 
 
 def _implant(files: CaseFiles) -> tuple[Found, bool]:

@@ -20,12 +20,14 @@ from implantflow.errors import ProvenanceError, ReviewError
 from implantflow.review import keys
 from implantflow.review.inspection import REJECTED_FIX, read_inspection
 from implantflow.review.record import write_record
+from implantflow.review.revise import NextIteration, next_iteration
 from implantflow.review.statement import MEANINGS, Decision, LedgerHead, Review, make_statement, seal
 from implantflow.review.subjects import check_name, gate_of, subjects_of
 
 AskPassphrase = Callable[[], bytes]
 
 SITE_CONFIG = Path("config/site.yaml")
+CASES = Path("config/cases")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,6 +43,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--decision", required=True, choices=get_args(Decision))
     parser.add_argument("--reason", required=True, help="why; kept in the record for ever")
     parser.add_argument("--key", required=True, type=Path, help="your private key file")
+    parser.add_argument(
+        "--corrections",
+        type=Path,
+        help="with revise: YAML file with corrections and questions (and plan, where it changes); the next iteration "
+        "is written into config/cases/CASE.yaml",
+    )
     options = parser.parse_args(arguments)
     path = sign(
         options.case,
@@ -49,9 +57,13 @@ def main(arguments: Sequence[str]) -> int:
         options.reason,
         options.key,
         site=load(SiteConfig, SITE_CONFIG),
+        corrections=options.corrections,
         ask_passphrase=lambda: getpass.getpass("passphrase of the key: ").encode(),
     )
-    print(f"signed: {path}\nnow run snakemake again; the gate checks all records of {options.item}")
+    print(f"signed: {path}")
+    if options.corrections is not None:
+        print(f"the next iteration was added to {CASES / options.case}.yaml; look at it before you run it")
+    print(f"now run snakemake again; the gate checks all records of {options.item}")
     return 0
 
 
@@ -95,6 +107,8 @@ def sign(
     approved: str | None = None,
     results: Path = Path("results"),
     reviews: Path = Path("config/reviews"),
+    corrections: Path | None = None,
+    cases: Path = CASES,
     ask_passphrase: AskPassphrase | None = None,
     now: datetime | None = None,
 ) -> Path:
@@ -111,6 +125,9 @@ def sign(
     approved : str, optional
         Approved iteration, for ``design``; read from the ledger when not given. Which revision ``release``
         is about is read there as well.
+    corrections : Path, optional
+        With ``revise`` of an iteration: what is asked for (:class:`~implantflow.review.revise.CorrectionsFile`). The
+        next iteration is written into the case config once the decision is signed.
     ask_passphrase : callable, optional
         Called when the key file is encrypted.
 
@@ -131,6 +148,7 @@ def sign(
     gate = gate_of(item)
     if decision not in get_args(Decision):
         raise ReviewError(f"no decision: {decision!r}", fix="write approve, revise or reject")
+    following = _following(case, gate, item, decision, corrections, cases)
     moment = (now or datetime.now(UTC)).astimezone(UTC)
     passphrase = ask_passphrase() if ask_passphrase and keys.is_encrypted(key) else None
     private_key = keys.read_private_key(key, passphrase)
@@ -162,8 +180,28 @@ def sign(
             fix="give a reason of 1 to 2000 characters",
         ) from error
     path = write_record(reviews, case, item, seal(make_statement(subjects, review), private_key))
-    ledger.append(case_dir, _ledger_entry(review, subjects, path))
+    entry = _ledger_entry(review, subjects, path)
+    if following is not None and corrections is not None:
+        entry |= {"next_iteration": following.id, "corrections_sha256": artifacts.sha256_file(corrections)}
+    ledger.append(case_dir, entry)
+    if following is not None:
+        following.write()
     return path
+
+
+def _following(
+    case: str, gate: str, item: str, decision: Decision, corrections: Path | None, cases: Path
+) -> NextIteration | None:
+    """The next iteration, checked before anything is signed; None when no corrections are given."""
+    if corrections is None:
+        return None
+    if decision != "revise" or gate != "review":
+        raise ReviewError(
+            "corrections are for a prototype iteration that is sent back",
+            where="--corrections",
+            fix="use --decision revise on an iteration, or leave --corrections out",
+        )
+    return next_iteration(cases / f"{case}.yaml", item, corrections)
 
 
 def keygen(path: Path, reviewer_id: str, name: str, role: Role, *, passphrase: bytes | None = None) -> str:

@@ -15,6 +15,7 @@ from implantflow.config.site import MIN_CLINICAL_SIGNATURES, Purpose, RequiredRo
 from implantflow.errors import ReviewError
 from implantflow.jobs import Job, progress
 from implantflow.review.decide import Heard, Question, Verdict, hear, require
+from implantflow.review.imaging import ImagingRule, check_age, planned_images
 from implantflow.review.inspection import REJECTED_FIX, Inspection, read_inspection
 from implantflow.review.record import read_record
 from implantflow.review.statement import key_id
@@ -54,6 +55,9 @@ class GateSettings(Section):
     purpose: Purpose
     review: ReviewConfig
     site: Site
+    imaging: ImagingRule | None = Field(
+        default=None, description="Design only, and needed there: how old the images of the plan may be."
+    )
 
 
 class Approver(Section):
@@ -102,6 +106,9 @@ class GateRecord(Section):
     )
     records: list[Considered]
     envelopes: list[dict[str, Any]] = Field(description="The DSSE envelopes that counted.")
+    imaging: dict[str, Any] | None = Field(
+        default=None, description="Design only: age of the images on the planned date of surgery."
+    )
     public_keys: dict[str, str] = Field(description="Key id -> Ed25519 public key (hex) of those who signed.")
 
 
@@ -122,6 +129,8 @@ def check_gate(job: Job) -> None:
     ReviewError
         A record is forged, stale, foreign, revoked, in the wrong role, or a rejection; a clinical case asks
         to pass automatically; only authors approved.
+    QualityGateError, InputError
+        Design: images that are too old on the planned date of surgery, or (clinical) of unknown age.
     """
     settings = GateSettings.model_validate(dict(job.settings))
     item = check_name(settings.gate.item, "gate or iteration")
@@ -139,6 +148,7 @@ def check_gate(job: Job) -> None:
     if settings.gate.name == "release" and (shut := _shut(job, settings)):
         artifacts.write_json(job.outputs["gate"], _shut_record(question, settings.purpose, *shut))
         return
+    imaging = _imaging(job, settings)
     files = [read_record(path) for path in job.input_list("review")]
     verdict = hear(question, files, settings.site.reviewers)
     unsigned = settings.review.policy_of(settings.gate.name) == "auto"
@@ -146,7 +156,9 @@ def check_gate(job: Job) -> None:
     if not unsigned:
         require(question, verdict)
     progress(f"gate {settings.gate.name} of {item}: {'passed unsigned' if unsigned else APPROVED}")
-    record = _gate_record(question, settings.purpose, verdict, unsigned)
+    record = _gate_record(question, settings.purpose, verdict, unsigned).model_copy(
+        update={"imaging": imaging}
+    )
     artifacts.write_json(job.outputs["gate"], record.model_dump(mode="json"))
 
 
@@ -161,6 +173,19 @@ def review_command(case: str, item: str) -> str:
 def auto_decision(purpose: str) -> str:
     """How a gate record names a decision that nobody took."""
     return f"auto-approved ({purpose}, unsigned)"
+
+
+def _imaging(job: Job, settings: GateSettings) -> dict[str, Any] | None:
+    """Of a design gate: the age of the images, refused when too old; signatures do not make them younger."""
+    if settings.gate.name != "design":
+        return None
+    clinical = settings.purpose == "clinical"
+    if settings.imaging is None:
+        if clinical:
+            raise ReviewError("a clinical design gate needs to know how old the images may be", where=job.key)
+        return None
+    records = [artifacts.read_json(job.input(name)) for name in ("manifest", "tumour", "ingest", "plan")]
+    return check_age(planned_images(*records), settings.imaging, clinical=clinical)
 
 
 def _shut(job: Job, settings: GateSettings) -> tuple[str, list[str]] | None:

@@ -44,9 +44,12 @@ def labels_subjects() -> list[str]:
 
 
 def prototype_subjects(iteration: str) -> list[str]:
-    """What was printed of one iteration, and its figures."""
+    """What was printed of one iteration, its figures, and the sheet they were read from."""
     folder = f"prototype/{check_name(iteration, 'prototype iteration')}"
-    return [f"{folder}/{name}" for name in ("implant.stl", "bone.stl", "model.3mf", "prototype.json")]
+    return [
+        f"{folder}/{name}"
+        for name in ("implant.stl", "bone.stl", "model.3mf", "prototype.json", "sheet.html")
+    ]
 
 
 def design_subjects(approved: str) -> list[str]:

@@ -65,13 +65,18 @@ def measure_tumour(job: Job) -> None:
 
     for timepoint, mask in zip(settings.timepoints, masks, strict=True):
         write_volume(job.outputs[f"mask_{timepoint.name}"], mask.like(mask.array.astype(np.uint8)))
-    vertices, faces = surface(union)
-    write_stl(job.outputs["tumour_stl"], vertices, faces, "implantflow tumour union patient LPS mm")
+        _write_surface(job.outputs[f"surface_{timepoint.name}"], mask, timepoint.name)
+    _write_surface(job.outputs["tumour_stl"], union, "union")
     write_json(
         job.outputs["tumour"],
         _summary(settings, extents, masks, union)
         | {"side": found_side, "side_offset_mm": offset_mm, "bone_gap_mm": gap_mm},
     )
+
+
+def _write_surface(path: Path, mask: Volume, what: str) -> None:
+    vertices, faces = surface(mask)
+    write_stl(path, vertices, faces, f"implantflow tumour {what} patient LPS mm")
 
 
 def _one_itk_thread() -> None:

@@ -6,11 +6,19 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from implantflow.config.release import ReleaseConfig
+from implantflow.config.base import Section
 from implantflow.config.site import ImagingLimits
 from implantflow.errors import ConfigError, InputError, QualityGateError
 
 UNKNOWN = "cannot be determined"
+
+
+class ImagingRule(Section):
+    """What the age of the images is judged by; the limits are the site's where the case states none."""
+
+    surgery_date: date | None
+    limits: ImagingLimits | None
+    site: ImagingLimits
 
 
 @dataclass(frozen=True)
@@ -41,9 +49,16 @@ def deciding_images(manifest: dict[str, Any], tumour: dict[str, Any], ingest: di
     return images
 
 
-def check_age(
-    images: list[Image], config: ReleaseConfig, site: ImagingLimits, *, clinical: bool
-) -> dict[str, Any]:
+def planned_images(
+    manifest: dict[str, Any], tumour: dict[str, Any], ingest: dict[str, Any], plan: dict[str, Any]
+) -> list[Image]:
+    """As :func:`deciding_images`, of the time points that ``plan`` was made with."""
+    used = {entry["name"] for entry in plan["imaging"]}
+    planned = {**tumour, "timepoints": [t for t in tumour["timepoints"] if t["name"] in used]}
+    return deciding_images(manifest, planned, ingest)
+
+
+def check_age(images: list[Image], rule: ImagingRule, *, clinical: bool) -> dict[str, Any]:
     """Compare each image's age with its limit.
 
     Returns
@@ -60,7 +75,7 @@ def check_age(
     ConfigError
         The case is looser than its site.
     """
-    limits = config.imaging_max_age_days
+    limits, site = rule.limits or rule.site, rule.site
     for key in ("ct_days", "mr_days"):
         if getattr(limits, key) > getattr(site, key):
             raise ConfigError(
@@ -69,7 +84,7 @@ def check_age(
                 where="release.imaging_max_age_days",
                 fix="write the site's figure or a smaller one (config/site.yaml, imaging_max_age)",
             )
-    entries = [_entry(image, config.surgery_date, limits) for image in images]
+    entries = [_entry(image, rule.surgery_date, limits) for image in images]
     stale = [e for e in entries if e["verdict"] == "too old"]
     if stale:
         listed = "; ".join(
@@ -78,7 +93,7 @@ def check_age(
         )
         raise QualityGateError(
             f"images too old on the date of surgery: {listed}",
-            where=f"release.surgery_date {config.surgery_date}",
+            where=f"release.surgery_date {rule.surgery_date}",
             fix="image again and plan on the new series; the plan may not fit the tumour any more",
         )
     missing = [e for e in entries if e["verdict"] == UNKNOWN]
@@ -89,7 +104,7 @@ def check_age(
             fix="state the planned date of surgery and the acquisition date of each series",
         )
     return {
-        "surgery_date": config.surgery_date.isoformat() if config.surgery_date else None,
+        "surgery_date": rule.surgery_date.isoformat() if rule.surgery_date else None,
         "verdict": UNKNOWN if missing else "within the limits",
         "images": entries,
     }
