@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
-from synthetic_pelvis import IMPLANT, MID_X, changed, plan_job, prototype_job
+from synthetic_pelvis import IMPLANT, MID_X, PLAN, changed, plan_job, prototype_job
 
 from implantflow.artifacts import read_json, write_stl
 from implantflow.config.corrections import Correction, TrimBox
@@ -58,12 +58,12 @@ def applied(
 
 
 def test_painted_region_moves_by_what_is_asked(context: Context) -> None:
-    stroke = {"points_lps_mm": [[8, 8, 40], [30, 8, 40]], "radius_mm": 7.0}
+    stroke = {"points_lps_mm": [[16, 20, 40], [24, 20, 40]], "radius_mm": 15.0}
     ask = {"kind": "offset_region", "strokes": [stroke], "blend_mm": 0.0}
-    for distance in (1.2, -0.8):
+    for distance in (0.8, -0.6):
         _, figures, facts = applied(Shape(block().body, ()), context, {**ask, "distance_mm": distance})
         assert figures["hausdorff_to_parent_mm"] == pytest.approx(abs(distance), abs=BAR_MM)
-        area = 22.0 * 14.0 + np.pi * 49.0
+        area = 8.0 * 30.0 + np.pi * 225.0
         assert figures["volume_change_mm3"] / area == pytest.approx(distance, abs=BAR_MM)
         assert facts["added_mm3" if distance > 0 else "removed_mm3"] == pytest.approx(
             abs(figures["volume_change_mm3"]), abs=0.1
@@ -154,7 +154,7 @@ def test_edited_stl_comes_back(first: Shape, context: Context, tmp_path: Path) -
     assert figures["volume_change_mm3"] == pytest.approx(-9 * np.pi * 2.0, rel=0.01)
     assert facts[0]["distance_max_mm"] == pytest.approx(2.0, abs=BAR_MM)
     assert facts[0]["removed_mm3"] == pytest.approx(9 * np.pi * 2.0, rel=0.01)
-    _, figures, _ = applied(shape, context, {"kind": "move_hole", "name": "x", "shift_lps_mm": [0, 0, 7.0]})
+    _, figures, _ = applied(shape, context, {"kind": "move_hole", "name": "x", "shift_lps_mm": [-5.0, 0, 0]})
     assert figures["volume_change_mm3"] == pytest.approx(0.0, abs=30.0), (
         "the imported hole closes when it moves"
     )
@@ -163,7 +163,10 @@ def test_edited_stl_comes_back(first: Shape, context: Context, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda s: Solid.of(s.vertices + [0.0, 6.0, 0.0], s.faces), "its centre is off by 0.0, 6.0, 0.0 mm"),
+        (
+            lambda s: Solid.of(s.vertices + np.array([0.0, 6.0, 0.0]), s.faces),
+            "its centre is off by 0.0, 6.0, 0.0 mm",
+        ),
         (
             lambda s: Solid.of(s.vertices * [-1, 1, 1] + [2 * MID_X, 0, 0], s.faces[:, ::-1]),
             "of the other side",
@@ -242,8 +245,6 @@ def test_a_larger_margin_moves_the_face_by_what_it_asks(
     before = read_json(plan / "plan.json")
     midline = next(p for p in before["resection_planes"] if p["name"] == "midline")
     point = np.array(midline["point_lps_mm"]) - 2.0 * np.array(midline["normal_lps"])
-    from synthetic_pelvis import PLAN
-
     p2 = changed(
         PLAN,
         id="p2",

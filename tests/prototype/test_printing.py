@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +160,7 @@ def test_gcode_with_time_and_material(laid_out: Job, tmp_path: Path) -> None:
 
 
 def test_without_a_slicer_it_says_so(laid_out: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(gcode.shutil, "which", lambda name: None)
     inputs = {"folder": laid_out.outputs["folder"], "record": laid_out.outputs["record"]}
     sliced = job("gcode", inputs, tmp_path, "prusa-mk4")
     slice_prototype(sliced)

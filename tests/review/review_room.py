@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from implantflow import artifacts
 from implantflow.audit import ledger
@@ -27,6 +29,7 @@ class Room:
     keys: dict[str, Path]
     now: datetime
     settings: dict[str, Any] = field(default_factory=dict)
+    extra_inputs: dict[str, Any] = field(default_factory=dict)
 
     def write_iteration(self, case: str, iteration: str, content: str) -> None:
         """Write the files of one iteration and the ledger entry of the job that made them."""
@@ -76,6 +79,7 @@ class Room:
             inputs={
                 "subjects": [folder / name for name in subjects_of(item, "rp2")],
                 "review": self.records(case, item),
+                **self.extra_inputs,
             },
             outputs={"gate": out},
             settings={
@@ -84,6 +88,7 @@ class Room:
                 "purpose": purpose,
                 "review": {"policy": "signed", **review},
                 "site": self.site.model_dump(mode="json", exclude={"data_root"}),
+                **self.settings,
             },
             function="implantflow.review.gate:check_gate",
             code_digest="0" * 64,
@@ -99,3 +104,32 @@ class Room:
             if reviewer["id"] == who:
                 reviewer.update(change)
         self.site = SiteConfig.model_validate(data)
+
+
+def make_room(home: Path) -> Room:
+    """In the present folder: cases demo and other, each with iterations rp1 and rp2 on disk and in its ledger."""
+    reviewers: list[dict[str, Any]] = []
+    keys = {}
+    for who, role in (
+        ("anna", "surgeon"),
+        ("sven", "surgeon"),
+        ("emil", "engineer"),
+        ("rita", "radiologist"),
+    ):
+        keys[who] = home / f"{who}.pem"
+        entry = yaml.safe_load(command.keygen(keys[who], who, f"{who.title()} Weber", role))[0]  # type: ignore[arg-type]
+        reviewers.append({**entry, "valid_from": "2026-01-01"})
+    gates = {gate: ["surgeon", "engineer"] for gate in ("labels", "review", "design", "release")}
+    site = SiteConfig.model_validate(
+        {
+            "data_root": "data",
+            "reviewers": reviewers,
+            "signatures": {"demo": gates, "research": gates, "clinical": gates},
+            "imaging_max_age": {"ct_days": 90, "mr_days": 42},
+        }
+    )
+    made = Room(site, keys, datetime(2026, 3, 1, 12, 0, tzinfo=UTC))
+    for case in CASES:
+        for iteration in ("rp1", "rp2"):
+            made.write_iteration(case, iteration, f"{case} {iteration}")
+    return made

@@ -115,6 +115,14 @@ def rejected_with_a_slow_clock(room: Room) -> None:
     room.sign("anna", "reject", reason="the S1 hole misses the corridor", now=room.now.replace(month=2))
 
 
+def old_approval_replayed(room: Room) -> None:
+    """An approval that was later taken back is put again behind the refusal, under the next free number."""
+    both_sign(room)
+    room.sign("anna", "revise", reason="the S1 hole misses the corridor")
+    one = room.records()[0]
+    shutil.copy(one, one.with_name("rp2.4.dsse.json"))
+
+
 def revoked_key(room: Room) -> None:
     both_sign(room)
     room.change_reviewer("anna", revoked=True)
@@ -210,6 +218,7 @@ ATTACKS: list[tuple[Attack, str]] = [
     (rejected, "rejected by Anna Weber (surgeon)"),
     (rejected_and_renamed, "the S1 hole misses the corridor"),
     (rejected_with_a_slow_clock, "the S1 hole misses the corridor"),
+    (old_approval_replayed, "sent back for correction by Anna Weber (surgeon)"),
     (revoked_key, "the key of Anna Weber is revoked"),
     (left_before_signing, "after the key of Anna Weber ended (2026-02-01)"),
     (not_yet_valid, "before the key of Emil Weber became valid (2026-06-01)"),

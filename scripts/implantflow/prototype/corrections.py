@@ -12,8 +12,11 @@ import numpy as np
 from implantflow.config.corrections import (
     Clearance,
     Correction,
+    ExtendMargin,
     ImportStl,
     MirrorRegion,
+    MoveBoss,
+    MoveHole,
     OffsetFace,
     OffsetRegion,
     PlanCorrection,
@@ -35,6 +38,8 @@ from implantflow.solids.shapes import oriented_box
 
 #: A correction that moves less metal than this did nothing that anyone could see.
 NO_EFFECT_MM3 = 0.5
+#: Kinds that may add metal and remove some at once.
+_BOTH_WAYS = (SmoothRegion, MoveHole, MoveBoss, MirrorRegion, ImportStl, ExtendMargin)
 #: Edges within a painted region: its border runs along triangles.
 _PAINT_EDGE_MM = 1.0
 
@@ -63,9 +68,12 @@ class Context:
 
 
 def apply_all(
-    shape: Shape, corrections: Sequence[Correction], context: Context, first: int = 1
+    shape: Shape, corrections: Sequence[Correction], context: Context, first: int = 1, *, judged: bool = True
 ) -> tuple[Shape, list[dict[str, Any]]]:
     """Apply ``corrections`` in order, the first being number ``first``; new shape and facts per correction.
+
+    With ``judged`` off (corrections of ancestors, made again on another plan) one without effect passes: what the
+    ancestor lacked the new plan's shape may have.
 
     Raises
     ------
@@ -78,25 +86,34 @@ def apply_all(
         where = f"correction {number} ({correction.kind})"
         try:
             new, found = _apply(shape, correction, context, number)
+            if not judged:
+                shape = new
+                continue
             after = new.drilled()
             require_closed(after, "the corrected implant")
             one_piece(after, "the corrected implant")
         except GeometryError as error:
             raise GeometryError(f"{where}: {error.what}", where=error.where, fix=error.fix) from error
-        facts.append({**correction.model_dump(mode="json"), **effect(where, before, after), **found})
+        facts.append(
+            {**correction.model_dump(mode="json"), **effect(where, before, after, correction), **found}
+        )
         shape, before = new, after
     return shape, facts
 
 
-def effect(where: str, before: Solid, after: Solid) -> dict[str, Any]:
-    """Volumes added and removed in mm3: what either solid has beyond their common part.
+def effect(where: str, before: Solid, after: Solid, correction: Correction) -> dict[str, Any]:
+    """Volumes added and removed in mm3.
+
+    Most kinds only add or only remove, so the change of volume says it; of those that do both, what either solid has
+    beyond their common part is measured.
 
     Raises
     ------
     GeometryError
         Nothing changed that anyone could see.
     """
-    shared = overlap_mm3(before, after)
+    both_ways = isinstance(correction, _BOTH_WAYS)
+    shared = overlap_mm3(before, after) if both_ways else min(before.volume_mm3, after.volume_mm3)
     added, removed = max(0.0, after.volume_mm3 - shared), max(0.0, before.volume_mm3 - shared)
     if added + removed < NO_EFFECT_MM3:
         raise GeometryError(

@@ -15,6 +15,8 @@ from implantflow.solids.distance import Surface
 
 #: A hole along a corridor starts this far outside the surface, so that it opens cleanly.
 _RUN_OUT_MM = 12.0
+#: A hole begins this far outside the boss around it.
+_BOSS_RUN_OUT_MM = 5.0
 #: A boss reaches this far into the metal, so that it is one piece with it.
 _ROOT_MM = 4.0
 
@@ -32,7 +34,9 @@ def apply_feature(shape: Shape, correction: FeatureCorrection, plan: dict[str, A
     if isinstance(correction, AddHole):
         return replace(shape, holes=_added(shape.holes, _new_hole(correction, plan), "hole"))
     if isinstance(correction, AddBoss):
-        return replace(shape, bosses=_added(shape.bosses, _new_boss(correction, shape), "boss"))
+        boss = _new_boss(correction, shape)
+        holes = tuple(_open_through(h, boss) if h.name == correction.hole else h for h in shape.holes)
+        return replace(shape, bosses=_added(shape.bosses, boss, "boss"), holes=holes)
     if isinstance(correction, MoveHole | ResizeHole):
         return replace(shape, holes=_changed(shape.holes, correction, "hole"))
     return replace(shape, bosses=_changed(shape.bosses, correction, "boss"))
@@ -89,6 +93,16 @@ def _new_boss(correction: AddBoss, shape: Shape) -> Hole:
     return along(
         correction.name, mouth - correction.length_mm * into, mouth + _ROOT_MM * into, correction.diameter_mm
     )
+
+
+def _open_through(hole: Hole, boss: Hole) -> Hole:
+    """``hole`` begun far enough out to stay open through a boss along its axis."""
+    start, top = np.asarray(hole.start_lps_mm), np.asarray(boss.start_lps_mm)
+    into = unit(np.asarray(hole.end_lps_mm) - start)
+    missing = float((start - top) @ into) + _BOSS_RUN_OUT_MM
+    if missing <= 0.0:
+        return hole
+    return along(hole.name, start - missing * into, np.asarray(hole.end_lps_mm), hole.diameter_mm)
 
 
 def _mouth(shape: Shape, start: FloatArray, end: FloatArray) -> FloatArray:

@@ -95,7 +95,7 @@ def start(
         kept = [
             c for c in _CORRECTIONS.validate_python(entry["corrections"]) if not isinstance(c, PLAN_KINDS)
         ]
-        shape, _ = apply_all(shape, kept, anew)
+        shape, _ = apply_all(shape, kept, anew, judged=False)
     return shape, base, _plan_facts(iteration, parent, shape, context.plan)
 
 
@@ -111,7 +111,9 @@ def _plan_facts(
             "margins_after_mm": after["margins_mm"],
         }
         if isinstance(correction, ExtendMargin):
-            found |= effect(f"correction {number} (extend_margin)", parent.shape.drilled(), shape.drilled())
+            found |= effect(
+                f"correction {number} (extend_margin)", parent.shape.drilled(), shape.drilled(), correction
+            )
         facts.append({**correction.model_dump(mode="json"), "added_mm3": 0.0, "removed_mm3": 0.0, **found})
     return facts
 

@@ -58,8 +58,8 @@ def write_sheet(path: Path, content: SheetContent) -> None:
         pictures=[{"caption": c, "data": base64.b64encode(png).decode()} for c, png in _pictures(content)],
         banner=content.record["purpose"] != "clinical",
         simulated=content.record["purpose"] == "demo",
-        command=f'python -m implantflow review {content.case} {content.record["id"]} --reason "..." --key KEYFILE '
-        "--decision",
+        command=f"python -m implantflow review {content.case} {content.record['id']} --decision",
+        signing='--reason "..." --key KEYFILE',
     )
     with temporary(path) as tmp:
         tmp.write_text(html, encoding="utf-8")

@@ -17,13 +17,14 @@ from implantflow.prototype.listed import listed_regions
 from implantflow.prototype.parent import edited_files, planned_figures, read_parent, start
 from implantflow.prototype.printing import labelled_part, write_3mf
 from implantflow.prototype.sheet import SheetContent, write_sheet
-from implantflow.solids.booleans import crop, merged
+from implantflow.solids.booleans import crop, merged, refined
 from implantflow.solids.distance import Surface
 from implantflow.solids.faces import Neighbours, fit_figures
 from implantflow.solids.mesh import EDGE_MM, IntArray, Solid, read_solid, write_solid
 
 #: Bone nearer to the implant than this carries no letters: they would change the fit.
 _FACING_MM = 8.0
+_LABEL_EDGE_MM = 4.0
 #: The hip on the model reaches this far beyond the implant: enough to hold it and to judge the joint.
 _HIP_ROOM_MM = 18.0
 
@@ -163,6 +164,8 @@ def _write_model(
     """
     case = str(job.settings["case"]).upper()
     contact = np.concatenate([faces[name] for name in faces])
+    # Places for letters are looked for triangle by triangle: a flat part must not be one large triangle.
+    bone = refined(bone, _LABEL_EDGE_MM)
     facing = np.flatnonzero(
         np.abs(Surface(implant).signed_distance_mm(bone.centres_mm, _FACING_MM)) < _FACING_MM
     )
