@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from implantflow.solids.shapes import sphere
 
 _SEGMENTS = 96
 _BORDER_SAMPLE_MM = 1.0
+_PLUG_WIDER_MM = 0.02
+#: Drilling the known holes again may change an edited STL by this much (rounding of its corners).
+_REDRILLED_MM3 = 2.0
 #: Same as the contract's range for an imported mesh.
 _SIZE_MM = (20.0, 400.0)
 
@@ -104,14 +108,15 @@ def import_stl(
             where="import_stl",
             fix="export it in the frame of the parent's implant.stl, or allow more with within_mm",
         )
-    filled = (
-        union(edited, *[intersection(shape.body, hole.as_solid()) for hole in shape.holes])
-        if shape.holes
-        else edited
-    )
+    # A hair wider than the hole: walls that coincide would leave films without thickness.
+    plugs = [
+        intersection(shape.body, replace(hole, diameter_mm=hole.diameter_mm + _PLUG_WIDER_MM).as_solid())
+        for hole in shape.holes
+    ]
+    filled = union(edited, *plugs) if plugs else edited
     new = Shape(even(one_piece(filled, "the edited STL")[0]), shape.holes, ())
     lost = edited.volume_mm3 - new.drilled().volume_mm3
-    if abs(lost) > max(1.0, 1e-4 * edited.volume_mm3):
+    if abs(lost) > _REDRILLED_MM3:
         raise GeometryError(
             f"drilling the model's holes again changes the edited STL by {-lost:.1f} mm3: it closes or moves a hole",
             where="import_stl",
