@@ -21,7 +21,9 @@ def printer_of(wildcards):
 
 def edited_files(wildcards):
     """The STL of each import_stl correction, in their order."""
-    return [c.file for c in iteration_of(wildcards).corrections if c.kind == "import_stl"]
+    return [
+        c.file for c in iteration_of(wildcards).corrections if c.kind == "import_stl"
+    ]
 
 
 rule make_prototype:
