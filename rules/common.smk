@@ -75,14 +75,15 @@ def iterations(name):
     return [iteration.id for iteration in CASES[name].prototype.iterations]
 
 
-def print_files(name):
-    """What a case with a printer makes of its iterations; G-code of the one that is to be approved."""
+def print_files(name, ids=None):
+    """Plates and G-code for the case's printer, if it has one: of the iterations ``ids``, or the one to be approved."""
     prototype = CASES[name].prototype
     if prototype.printer is None:
         return []
-    folder = f"results/{name}/prototype"
-    return [f"{folder}/{i}/print.json" for i in iterations(name)] + [
-        f"{folder}/{prototype.approved}/gcode.json"
+    return [
+        f"results/{name}/prototype/{i}/{part}.json"
+        for i in ids or [prototype.approved]
+        for part in ("print", "gcode")
     ]
 
 
