@@ -63,7 +63,7 @@ rule prototype:
                 f"results/{c}/prototype/{i}/prototype.json" for i in iterations(c)
             ]
         ),
-        per_case(lambda c: print_files(c, iterations(c))),
+        per_case(lambda c: print_files(c, iterations(c), "print", "gcode")),
 
 
 rule implant:

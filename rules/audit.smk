@@ -12,7 +12,10 @@ rule audit_case:
             f"results/{w.case}/prototype/{i}/prototype.json"
             for i in iterations(w.case)
         ],
-        prints=lambda w: print_files(w.case),
+        # G-code takes the slicer a minute a model: `snakemake prototype` makes it, the default target does not.
+        prints=lambda w: print_files(
+            w.case, [CASES[w.case].prototype.approved], "print"
+        ),
         inspection=lambda w: inspection_files(w.case),
         release=lambda w: release_files(w.case),
         followup=lambda w: followup_files(w.case),

@@ -75,16 +75,11 @@ def iterations(name):
     return [iteration.id for iteration in CASES[name].prototype.iterations]
 
 
-def print_files(name, ids=None):
-    """Plates and G-code for the case's printer, if it has one: of the iterations ``ids``, or the one to be approved."""
-    prototype = CASES[name].prototype
-    if prototype.printer is None:
+def print_files(name, ids, *parts):
+    """Plates (``print``) and G-code (``gcode``) of the iterations ``ids`` for the case's printer, if it has one."""
+    if CASES[name].prototype.printer is None:
         return []
-    return [
-        f"results/{name}/prototype/{i}/{part}.json"
-        for i in ids or [prototype.approved]
-        for part in ("print", "gcode")
-    ]
+    return [f"results/{name}/prototype/{i}/{part}.json" for i in ids for part in parts]
 
 
 def iteration_of(wildcards):

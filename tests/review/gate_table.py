@@ -12,6 +12,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import yaml
@@ -26,8 +27,13 @@ from tests.e2e.conftest import ROOT, Workspace, new_workspace  # noqa: E402
 BEHIND = "results/demo/implant/implant.json"
 BESIDE = ("results/other/prototype/rp2/gate.json", "results/demo/config.resolved.yaml")
 
+
+def nothing(room: Room) -> None:
+    """Leave it as it is."""
+
+
 CASES: list[tuple[str, str, Callable[[Room], object]]] = [
-    ("missing", "nobody has signed", lambda room: None),
+    ("missing", "nobody has signed", nothing),
     ("one signature short", "only the surgeon has signed", lambda room: room.sign("anna")),
     ("stale", "the model is made anew after both signed", attacks.changed_after_signing),
     ("wrong role", "a radiologist signs in place of the engineer", attacks.wrong_role),
@@ -64,7 +70,8 @@ def prepared(folder: Path) -> tuple[Workspace, Room]:
     room = make_room(folder / "home")
     for case in ("demo", "other"):  # newer than the parent's files, as after a run
         (Path("results") / case / "prototype/rp2/shape.npz").write_text("rp2")
-    attacks.both_sign(room, case="other")
+    for who in ("sven", "emil"):
+        room.sign(who, case="other")
     return work, room
 
 
@@ -115,8 +122,9 @@ def main() -> None:
         "|---|---|---|---|---|---|---|---|",
     ]
     refused = 0
-    for number, (name, how, attack) in enumerate(CASES, 1):
-        found = attempt(attack)
+    with ProcessPoolExecutor(4) as pool:
+        outcomes = list(pool.map(attempt, [attack for _, _, attack in CASES]))
+    for number, ((name, how, _), found) in enumerate(zip(CASES, outcomes, strict=True), 1):
         good = bool(found["exit"]) and not found["gate"] and not found["behind"] and bool(found["beside"])
         refused += good
         said = str(found["said"]).replace("|", "/").replace(" in gate_review.rp2", "")
