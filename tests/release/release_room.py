@@ -105,11 +105,28 @@ class Room:
         purpose = self.settings["purpose"]
         people = {g: ["surgeon", "quality"] for g in ("labels", "review", "design", "release")}
         review = self.sign(name, item, subjects) if self.signed else []
+        asked: dict[str, Any] = {}
+        imaging: dict[str, Any] = {}
+        if name == "design":
+            asked = {
+                "manifest": self.path("ingest/ct_planning/manifest.json"),
+                "tumour": self.path("tumour/tumour.json"),
+                "ingest": self.path("ingest/ingest.json"),
+                "plan": self.path("plan/p1/plan.json"),
+            }
+            release = self.settings["release"]
+            imaging = {
+                "imaging": {
+                    "surgery_date": release["surgery_date"],
+                    "limits": release["imaging_max_age_days"],
+                    "site": self.settings["imaging_max_age"],
+                }
+            }
         job = Job(
             rule="gate",
             case_dir=self.case,
             wildcards={"case": "demo"},
-            inputs={"subjects": [self.path(s) for s in subjects], "review": review},
+            inputs={"subjects": [self.path(s) for s in subjects], "review": review, **asked},
             outputs={"gate": self.path(path)},
             settings={
                 "gate": {"name": name, "item": item, **gate},
@@ -120,6 +137,7 @@ class Room:
                     "reviewers": list(self.reviewers.values()),
                     "signatures": dict.fromkeys(("demo", "research", "clinical"), people),
                 },
+                **imaging,
             },
             function="implantflow.review.gate:check_gate",
             code_digest="0" * 64,
@@ -289,14 +307,15 @@ def make_room(case: Path, purpose: str = "demo", *, signed: bool = False) -> Roo
         "modulus_gpa": 5.9, "modulus_source": "cell", "solid_volume_mm3": 810, "material_volume_mm3": 300,
     })  # fmt: skip
     room.write("strength/final/strength.json", _strength(implant))
+    write_images(room)
     room.write("plan/p1/plan.json", {
         "revision": "p1", "side": "left", "osteotomy_margin_min_mm": 13.3, "margin_mm": 10.0,
+        "imaging": [{"name": t["name"]} for t in artifacts.read_json(room.path("tumour/tumour.json"))["timepoints"]],
     })  # fmt: skip
     room.write("prototype/rp2/prototype.json", {
         "id": "rp2", "side": "left", "embossed": {"text": "L RP2"}, "corrections": [{}],
         "history": [{"iteration": "rp1"}, {"iteration": "rp2"}],
     })  # fmt: skip
-    write_images(room)
     revisions = [{"id": "r1", "note": ""}, {"id": "r2", "note": "scaled by 1.0063 after r1"}]
     config = {"case": "demo", "purpose": purpose, "side": "left", "build": {"revisions": revisions}}
     room.path("config.resolved.yaml").write_text(yaml.safe_dump(config))
