@@ -32,9 +32,14 @@ def nothing(room: Room) -> None:
     """Leave it as it is."""
 
 
+def one_short(room: Room) -> None:
+    """The surgeon signs, the engineer does not."""
+    room.sign("anna")
+
+
 CASES: list[tuple[str, str, Callable[[Room], object]]] = [
     ("missing", "nobody has signed", nothing),
-    ("one signature short", "only the surgeon has signed", lambda room: room.sign("anna")),
+    ("one signature short", "only the surgeon has signed", one_short),
     ("stale", "the model is made anew after both signed", attacks.changed_after_signing),
     ("wrong role", "a radiologist signs in place of the engineer", attacks.wrong_role),
     ("revoked key", "the surgeon's key is revoked after signing", attacks.revoked_key),
@@ -122,7 +127,7 @@ def main() -> None:
         "|---|---|---|---|---|---|---|---|",
     ]
     refused = 0
-    with ProcessPoolExecutor(4) as pool:
+    with ProcessPoolExecutor() as pool:
         outcomes = list(pool.map(attempt, [attack for _, _, attack in CASES]))
     for number, ((name, how, _), found) in enumerate(zip(CASES, outcomes, strict=True), 1):
         good = bool(found["exit"]) and not found["gate"] and not found["behind"] and bool(found["beside"])
