@@ -37,11 +37,13 @@ rule plan_resection:
         tumour_stl=planned_tumour,
         tumour="results/{case}/tumour/tumour.json",
         masks=planned_timepoints("_mask.nii.gz"),
+        ct=planning_ct,
         gate="results/{case}/segment/gate.json",
     output:
         plan="results/{case}/plan/{revision}/plan.json",
         specimen="results/{case}/plan/{revision}/specimen.stl",
         remaining_bone="results/{case}/plan/{revision}/remaining_bone.stl",
+        remaining_hip="results/{case}/plan/{revision}/remaining_hip.stl",
     log:
         "results/{case}/logs/plan_resection.{revision}.log",
     benchmark:

@@ -68,6 +68,8 @@ PLAN: dict[str, Any] = {
     "id": "p1",
     "margin_mm": 10.0,
     "kerf_mm": 1.0,
+    "osteotomy_tolerance_mm": 1.0,
+    "osteotomy_tolerance_deg": 2.0,
     "caudal_level": "S3",
     "corridors": [
         {

@@ -19,6 +19,10 @@ from implantflow.solids.mesh import Solid
 #: Where the centres of the four anterior foramina lie between promontory (0) and apex (1); used, and said so,
 #: for foramina that cannot be seen. Mean of the project's phantom, whose tables follow anatomical means.
 FORAMEN_FRACTIONS = (0.26, 0.48, 0.66, 0.82)
+#: The same for a sacrum that the scan cuts off within S3: read off the 20 pelves of the atlas (docs/validation).
+_CUT_OFF_FRACTIONS = (0.53, 0.92)
+#: Used, and said so, where no foramen can be seen at all.
+_LATERAL_MM = 17.0
 #: A foramen is a hole to the canal; hollows of the front of the bone are shallower than this.
 _PIT_DEPTH_MM = 8.0
 
@@ -135,34 +139,56 @@ def _front_profile(flat: FloatArray, chord: FloatArray, front: FloatArray, lengt
 
 @dataclass(frozen=True)
 class Foramina:
-    """Levels of the anterior sacral foramina S1-S4 of one side.
+    """Anterior sacral foramina of one side, S1 first; S1-S4 of a whole sacrum, S1-S2 of one that ends within S3.
 
     Attributes
     ----------
-    s_mm : tuple of four floats
+    s_mm : tuple of floats
         Position along the axis.
-    seen : tuple of four bools
+    lateral_mm : tuple of floats
+        Distance from the mid-plane, positive on either side; of a foramen not seen, that of the nearest seen one.
+    seen : tuple of bools
         True where the foramen was found on the surface, False where it is placed by proportion.
     """
 
-    s_mm: tuple[float, float, float, float]
-    seen: tuple[bool, bool, bool, bool]
+    s_mm: tuple[float, ...]
+    lateral_mm: tuple[float, ...]
+    seen: tuple[bool, ...]
+
+    def level_s_mm(self, level: str) -> float:
+        """Position along the axis of ``S1`` ... ``S4``.
+
+        Raises
+        ------
+        GeometryError
+            The scan does not hold that level.
+        """
+        number = int(level[1])
+        if number > len(self.s_mm):
+            raise GeometryError(
+                f"the plan needs the sacrum down to {level}, the scan holds it to S{len(self.s_mm)} only",
+                where="plan.caudal_level",
+                fix="plan a level that is inside the scan, or scan again down to the coccyx",
+            )
+        return self.s_mm[number - 1]
 
     def as_json(self) -> dict[str, Any]:
-        """``{"S1": {"s_mm": ..., "source": "surface" | "proportion"}, ...}``."""
+        """``{"S1": {"s_mm": ..., "lateral_mm": ..., "source": "surface" | "proportion"}, ...}``."""
         return {
-            f"S{i + 1}": {"s_mm": s, "source": "surface" if seen else "proportion"}
-            for i, (s, seen) in enumerate(zip(self.s_mm, self.seen, strict=True))
+            f"S{i + 1}": {"s_mm": s, "lateral_mm": w, "source": "surface" if seen else "proportion"}
+            for i, (s, w, seen) in enumerate(zip(self.s_mm, self.lateral_mm, self.seen, strict=True))
         }
 
 
-def find_foramina(sacrum: Solid, axis: SacralAxis, side_sign: float) -> Foramina:
+def find_foramina(sacrum: Solid, axis: SacralAxis, side_sign: float, complete: bool = True) -> Foramina:
     """Foramina of one side as pits of the front of the sacrum.
 
     Parameters
     ----------
     side_sign : float
         +1 for the patient's left, -1 for the right; use the healthy side.
+    complete : bool
+        False when the scan ends within S3: then S1 and S2 are looked for.
     """
     from scipy import ndimage
 
@@ -172,24 +198,21 @@ def find_foramina(sacrum: Solid, axis: SacralAxis, side_sign: float) -> Foramina
     filled = ndimage.grey_closing(height, size=(19, 19), mode="nearest")
     pit = filled - height
     labels, count = ndimage.label(pit > _PIT_DEPTH_MM)
-    expected = np.array(FORAMEN_FRACTIONS) * axis.length_mm
-    found: list[float | None] = [None] * 4
-    weight: list[float] = [0.0] * 4
+    expected = np.array(FORAMEN_FRACTIONS if complete else _CUT_OFF_FRACTIONS) * axis.length_mm
+    found: dict[int, tuple[float, float, float]] = {}
     for number in range(1, count + 1):
         members = np.nonzero(labels == number)
         mass = float(pit[members].sum())
         centre = float(np.average(stations[members[0]], weights=pit[members]))
         level = int(np.argmin(np.abs(expected - centre)))
         # A pit must be large enough and near the place where a foramen can be.
-        if (
-            len(members[0]) >= 12
-            and abs(expected[level] - centre) < 0.1 * axis.length_mm
-            and mass > weight[level]
-        ):
-            found[level], weight[level] = centre, mass
-    s = [f if f is not None else float(e) for f, e in zip(found, expected, strict=True)]
-    seen = [f is not None for f in found]
-    return Foramina((s[0], s[1], s[2], s[3]), (seen[0], seen[1], seen[2], seen[3]))
+        near = abs(expected[level] - centre) < 0.1 * axis.length_mm
+        if len(members[0]) >= 12 and near and mass > found.get(level, (0.0, 0.0, 0.0))[0]:
+            found[level] = (mass, centre, float(np.average(lateral[members[1]], weights=pit[members])))
+    levels = range(len(expected))
+    s = tuple(found[i][1] if i in found else float(expected[i]) for i in levels)
+    w = tuple(found[min(found, key=lambda j: (abs(i - j), j))][2] if found else _LATERAL_MM for i in levels)
+    return Foramina(s, w, tuple(i in found for i in levels))
 
 
 def _front_height(sacrum: Solid, axis: SacralAxis, stations: FloatArray, lateral: FloatArray) -> FloatArray:

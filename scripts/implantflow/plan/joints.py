@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,12 +37,32 @@ class JointPlane:
         Area of the sacrum that faces the neighbour.
     space_p50_mm : float
         Median height of the space.
+    origin : str
+        ``computed`` or ``surgeon``.
     """
 
     plane: Plane
     residual_rms_mm: float
     area_mm2: float
     space_p50_mm: float
+    origin: str = "computed"
+
+    @classmethod
+    def given(cls, plane: Plane) -> JointPlane:
+        """A plane that the surgeon gives: nothing is known of the joint space."""
+        return cls(plane, 0.0, 0.0, 0.0, "surgeon")
+
+    def facts(self) -> dict[str, Any]:
+        """What ``plan.json`` says of it."""
+        if self.origin == "surgeon":
+            return {"source": "surgeon", "origin": "surgeon"}
+        return {
+            "source": "fitted to the joint space",
+            "origin": "computed",
+            "residual_rms_mm": self.residual_rms_mm,
+            "facing_area_mm2": self.area_mm2,
+            "space_p50_mm": self.space_p50_mm,
+        }
 
 
 def fit_disc(sacrum: Solid, l5: Solid, axis: SacralAxis) -> JointPlane:

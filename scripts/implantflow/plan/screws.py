@@ -1,57 +1,38 @@
-"""Which bones, entries and directions belong to each kind of screw corridor."""
+"""Screws of a plan: each one's line and figures, and that no two collide."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from implantflow.config.plan import CorridorConfig
 from implantflow.errors import GeometryError, QualityGateError
-from implantflow.geometry import FloatArray, unit
-from implantflow.plan.axis import Foramina, SacralAxis
-from implantflow.plan.corridors import Search, entries_on, looking_along, plan_corridor
+from implantflow.geometry import FloatArray
+from implantflow.plan.anatomy import Anatomy
+from implantflow.plan.corridors import Corridor, plan_corridor, plan_crossing
+from implantflow.plan.cortex import Cortex, inside_pct
+from implantflow.plan.roots import foramen_points, nearest_mm
+from implantflow.plan.searches import SEARCHES, crossing_search, free_mm
 from implantflow.solids.mesh import Solid
-
-
-@dataclass(frozen=True)
-class Anatomy:
-    """What screws are planned in.
-
-    Attributes
-    ----------
-    specimen : Solid
-        Shape of the implant-to-be.
-    remaining : Solid
-        Sacrum that stays.
-    hips : mapping
-        ``implant`` and ``healthy`` -> ilium of that side.
-    axis, foramina
-        Of the sacrum.
-    side_sign : float
-        +1 when the left side is operated.
-    """
-
-    specimen: Solid
-    remaining: Solid
-    hips: dict[str, Solid]
-    axis: SacralAxis
-    foramina: Foramina
-    side_sign: float
+from implantflow.solids.shapes import frame_of
+from implantflow.volumes import Volume
 
 
 def plan_screw(config: CorridorConfig, anatomy: Anatomy) -> dict[str, Any]:
-    """Plan one screw; returns its entry in ``plan.json``.
+    """Plan one screw, or measure the surgeon's own axis; returns its entry in ``plan.json``.
 
     Raises
     ------
+    GeometryError
+        There is no line, or the bone lies outside the scan.
     QualityGateError
         The implant's own screw does not fit with its wall: the implant could not be made.
     """
-    search = _SEARCHES[config.kind](config, anatomy)
     try:
-        corridor = plan_corridor(search)
+        bones, corridor, free = _found(config, anatomy)
     except GeometryError as error:
         raise GeometryError(f"corridor {config.name}: {error.what}", where="plan", fix=error.fix) from error
     needed = config.diameter_mm / 2.0 + config.wall_mm
@@ -62,105 +43,115 @@ def plan_screw(config: CorridorConfig, anatomy: Anatomy) -> dict[str, Any]:
             where="plan corridors",
             fix="use a thinner or shorter screw, or a thinner wall",
         )
+    start, end = corridor.start_lps_mm, corridor.end_lps_mm
+    points = foramen_points(anatomy.axis, anatomy.foramina)
     return {
         "name": config.name,
         "kind": config.kind,
         "side": config.side,
-        "start_lps_mm": corridor.start_lps_mm,
-        "end_lps_mm": corridor.end_lps_mm,
+        "level": config.level,
+        "start_lps_mm": start,
+        "end_lps_mm": end,
         "length_mm": corridor.length_mm,
         "diameter_mm": config.diameter_mm,
         "min_clearance_mm": corridor.min_clearance_mm,
         "needed_clearance_mm": needed,
         "fits": bool(fits),
-        "excluded_below_entry_mm": search.free_mm,
-        "source": "computed",
+        "inside_bone_pct": inside_pct(bones, start, end),
+        "excluded_below_entry_mm": free,
+        # The implant is made to measure: what lies there now is the bone that it replaces.
+        "density_hu": None
+        if config.kind == "implant_s1" or anatomy.ct is None
+        else density_hu(anatomy.ct, start, end, config.diameter_mm / 2.0),
+        "foramen_distance_mm": nearest_mm(points, start, end, config.diameter_mm / 2.0),
+        "source": "computed" if config.axis is None else "surgeon",
+        "origin": "computed" if config.axis is None else "surgeon",
     }
 
 
-def _free_mm(config: CorridorConfig) -> float:
-    # Nearer to the entry than this the axis cannot be farther from the cortex it has just passed.
-    return config.diameter_mm / 2.0 + config.wall_mm + 5.0
-
-
-def _search(
-    config: CorridorConfig, bones: list[Solid], entry: FloatArray, direction: FloatArray, cone_deg: float
-) -> Search:
-    return Search(
-        bones,
-        entry,
-        unit(direction),
-        cone_deg,
-        config.length_min_mm,
-        config.length_max_mm,
-        _free_mm(config),
+def _found(config: CorridorConfig, anatomy: Anatomy) -> tuple[Sequence[Solid], Corridor, float]:
+    """The bones of a screw, its line, and the length below the entry that does not count."""
+    free = free_mm(config)
+    if config.kind == "iliosacral":
+        hips = [anatomy.hips["healthy"], anatomy.hips["implant"]]
+        left, right = anatomy.foramina["left"], anatomy.foramina["right"]
+        crossing = crossing_search(anatomy.sacrum(), hips, anatomy.axis, left, right, str(config.level), free)
+        bones: Sequence[Solid] = [anatomy.sacrum(), *hips]
+        if config.axis is None:
+            return bones, plan_crossing(crossing), free
+    else:
+        search = SEARCHES[config.kind](config, anatomy)
+        bones = search.bones
+        if config.axis is None:
+            return bones, plan_corridor(search), free
+    start, end = np.array(config.axis.start_lps_mm), np.array(config.axis.end_lps_mm)
+    clearance = Cortex.around(bones, start, end).clearance_mm(
+        start, end, free, free if config.kind == "iliosacral" else 0.0
     )
+    return bones, Corridor(start, end, clearance), free
 
 
-def _implant_s1(config: CorridorConfig, anatomy: Anatomy) -> Search:
-    """From behind through the S1 pedicle, forwards and to the midline, parallel to the end plate."""
-    point, caudal, front = anatomy.axis.at(0.0)
-    lateral = anatomy.side_sign * anatomy.axis.left_lps
-    relative = anatomy.specimen.centres_mm - point
-    s, w = relative @ caudal, relative @ lateral
-    behind = -(relative @ front)
-    below_s1 = anatomy.foramina.s_mm[0]
-    chosen = (
-        looking_along(anatomy.specimen, -front, 0.3)
-        & (s > 0.0)
-        & (s < below_s1)
-        & (w > 14.0)
-        & (w < 42.0)
-        & (behind > 25.0)
-    )
-    entry = entries_on(anatomy.specimen, np.flatnonzero(chosen))
-    return _search(config, [anatomy.specimen], entry, front - 0.35 * lateral, 30.0)
+def density_hu(ct: Volume, start: FloatArray, end: FloatArray, radius_mm: float) -> dict[str, Any]:
+    """CT numbers in a screw's cylinder: mean, lowest tenth, and the mean of each 5 mm from the entry on.
 
-
-def _s2_alar_iliac(config: CorridorConfig, anatomy: Anatomy) -> Search:
-    """From between the first two dorsal foramina to the anterior inferior iliac spine, above the notch.
-
-    Textbook direction 31 degrees caudal in the sagittal and 42 degrees lateral in the transverse plane
-    (BMC Surgery 2023, values quoted in docs/imaging.md).
+    Stations 1 mm apart, on the axis and on six places at 0.7 of the radius; HU of the planning CT, no bone density.
     """
-    lateral = -anatomy.side_sign * anatomy.axis.left_lps
-    s1, _, _ = anatomy.axis.at(anatomy.foramina.s_mm[0])
-    s2, caudal, front = anatomy.axis.at(anatomy.foramina.s_mm[1])
-    centres = anatomy.remaining.centres_mm
-    level = (centres - s1) @ caudal
-    w = (centres - s2) @ lateral
-    chosen = (
-        looking_along(anatomy.remaining, -front, 0.3)
-        & (level > 0.0)
-        & (level < (s2 - s1) @ caudal)
-        & (w > 15.0)
-        & (w < 38.0)
-    )
-    entry = entries_on(anatomy.remaining, np.flatnonzero(chosen))
-    bones = [anatomy.remaining, anatomy.hips["healthy"]]
-    return _search(config, bones, entry, _forward(lateral, 42.0, 31.0), 24.0)
+    from scipy.ndimage import map_coordinates
+
+    length = float(np.linalg.norm(end - start))
+    frame = frame_of(end - start)
+    turns = np.arange(6) * np.pi / 3.0
+    ring = 0.7 * radius_mm * (np.cos(turns)[:, None] * frame[:, 0] + np.sin(turns)[:, None] * frame[:, 1])
+    stations = np.arange(0.5, length, 1.0)
+    places = start + stations[:, None, None] * frame[:, 2] + np.vstack([np.zeros(3), ring])
+    index = ct.lps_to_index(places.reshape(-1, 3))[:, ::-1]
+    inside = ((index >= 0) & (index <= np.array(ct.array.shape) - 1)).all(axis=1)
+    if not inside.all():
+        return {"note": "part of the path lies outside the scan"}
+    value = map_coordinates(ct.array, index.T, order=1, output=np.float64).reshape(len(stations), -1)
+    mean = value.mean(axis=1)
+    return {
+        "mean": float(value.mean()),
+        "p10": float(np.quantile(value, 0.1)),
+        "per_5_mm": [float(mean[i : i + 5].mean()) for i in range(0, len(mean), 5)],
+    }
 
 
-def _iliac(config: CorridorConfig, anatomy: Anatomy) -> Search:
-    """From the posterior superior iliac spine forwards between the tables of the ilium."""
-    hip = anatomy.hips[config.side]
-    sign = anatomy.side_sign if config.side == "implant" else -anatomy.side_sign
-    lateral = sign * anatomy.axis.left_lps
-    centres = hip.centres_mm
-    hindmost = centres[int(np.argmax(centres[:, 1]))]
-    near = np.linalg.norm(centres - hindmost, axis=1) < 22.0
-    entry = entries_on(hip, np.flatnonzero(near & looking_along(hip, np.array([0.0, 1.0, 0.0]), 0.2)))
-    return _search(config, [hip], entry, _forward(lateral, 30.0, 30.0), 27.0)
+def require_apart(corridors: list[dict[str, Any]]) -> None:
+    """Put into each entry the distance between its thread and the others'; refuse screws that collide.
+
+    Raises
+    ------
+    QualityGateError
+        Two threads overlap.
+    """
+    for entry in corridors:
+        entry["screw_distance_mm"] = {}
+    for a, b in itertools.combinations(corridors, 2):
+        apart = between_segments_mm(
+            np.array(a["start_lps_mm"]),
+            np.array(a["end_lps_mm"]),
+            np.array(b["start_lps_mm"]),
+            np.array(b["end_lps_mm"]),
+        )
+        room = apart - (a["diameter_mm"] + b["diameter_mm"]) / 2.0
+        a["screw_distance_mm"][b["name"]] = b["screw_distance_mm"][a["name"]] = room
+        if room < 0.0:
+            raise QualityGateError(
+                f"the screws {a['name']} and {b['name']} collide: their threads overlap by {-room:.1f} mm",
+                where="plan corridors",
+                fix="make one shorter or thinner, or give one an axis of your own (corridors[].axis)",
+            )
 
 
-def _forward(lateral: FloatArray, transverse_deg: float, sagittal_deg: float) -> FloatArray:
-    """Direction forwards, turned laterally and caudally by two projected angles."""
-    front = unit(np.array([0.0, -1.0, 0.0]) + lateral[1] * lateral)
-    cranial = np.cross(front, lateral)
-    cranial = cranial if cranial[2] > 0 else -cranial
-    return unit(
-        front + np.tan(np.radians(transverse_deg)) * lateral - np.tan(np.radians(sagittal_deg)) * cranial
-    )
-
-
-_SEARCHES = {"implant_s1": _implant_s1, "s2_alar_iliac": _s2_alar_iliac, "iliac": _iliac}
+def between_segments_mm(p: FloatArray, q: FloatArray, r: FloatArray, s: FloatArray) -> float:
+    """Shortest distance between the segments pq and rs."""
+    u, v, w = q - p, s - r, p - r
+    a, b, c, d, e = u @ u, u @ v, v @ v, u @ w, v @ w
+    denominator = a * c - b * b
+    t = np.clip((b * e - c * d) / denominator, 0.0, 1.0) if denominator > 1e-12 else 0.0
+    # Each clamped parameter once more from the other: exact for segments.
+    for _ in range(2):
+        k = np.clip((b * t + e) / c, 0.0, 1.0)
+        t = np.clip((b * k - d) / a, 0.0, 1.0)
+    return float(np.linalg.norm(w + t * u - k * v))

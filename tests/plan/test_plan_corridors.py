@@ -1,0 +1,107 @@
+"""Corridors and screws against shapes whose best line is known, and planted collisions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic_pelvis import PLAN, changed, plan_job
+
+from implantflow.artifacts import read_json
+from implantflow.errors import GeometryError, QualityGateError
+from implantflow.plan.corridors import Crossing, Search, plan_corridor, plan_crossing
+from implantflow.plan.cortex import Cortex, inside_pct
+from implantflow.plan.screws import between_segments_mm, density_hu, require_apart
+from implantflow.plan.stage import plan_resection
+from implantflow.solids.booleans import refined
+from implantflow.solids.shapes import box
+from implantflow.volumes import Volume
+
+
+def test_corridor_finds_the_middle_of_a_bar() -> None:
+    """A bar of 20 x 16 mm: the line along its middle keeps 8 mm."""
+    bar = refined(box([-10, 0, -8], [10, 80, 8]), 2.0)
+    rng = np.random.default_rng(1)
+    entry = np.column_stack([rng.uniform(-8, 8, 60), np.zeros(60), rng.uniform(-6, 6, 60)])
+    found = plan_corridor(Search([bar], entry, np.array([0.1, 1.0, 0.1]), 15.0, 50.0, 60.0, 9.0))
+    assert found.min_clearance_mm == pytest.approx(8.0, abs=0.15)
+    assert found.length_mm == pytest.approx(60.0, abs=0.01)
+    assert found.start_lps_mm[1] == pytest.approx(0.0, abs=0.05), "it starts on the surface"
+    assert inside_pct([bar], found.start_lps_mm, found.end_lps_mm) == 100.0
+
+
+def test_crossing_bridges_both_joints() -> None:
+    """Three blocks 2 mm apart, the middle one pierced above the best line's height by nothing: 15 mm to each side."""
+    sacrum = refined(box([-40, -15, -15], [40, 15, 15]), 3.0)
+    hips = [refined(box([low, -15, -15], [low + 18, 15, 15]), 3.0) for low in (-60, 42)]
+    places = np.array([[0.0, y, z] for y in range(-10, 11, 4) for z in range(-10, 11, 4)])
+    found = plan_crossing(Crossing(sacrum, hips, places, np.array([1.0, 0.0, 0.0]), 12.0, 10.0))
+    assert found.length_mm == pytest.approx(120.0, abs=0.5)
+    assert found.min_clearance_mm == pytest.approx(10.0, abs=0.3), "10 mm from the outer cortex at each end"
+    assert inside_pct([sacrum, *hips], found.start_lps_mm, found.end_lps_mm) == 100.0
+
+
+def test_a_gap_too_wide_for_a_joint_is_no_bone() -> None:
+    sacrum = refined(box([-40, -15, -15], [40, 15, 15]), 3.0)
+    hips = [refined(box([low, -15, -15], [low + 18, 15, 15]), 3.0) for low in (-78, 60)]
+    with pytest.raises(GeometryError, match="no straight line"):
+        plan_crossing(Crossing(sacrum, hips, np.zeros((1, 3)), np.array([1.0, 0.0, 0.0]), 6.0, 10.0))
+
+
+def test_the_front_beside_a_joint_is_cortex() -> None:
+    """Faces that look at each other are the joint; the front of the same bones is not."""
+    a, b = refined(box([-30, 0, 0], [0, 20, 20]), 2.0), refined(box([2, 0, 0], [32, 20, 20]), 2.0)
+    start, end = np.array([-29.0, 4.0, 10.0]), np.array([31.0, 4.0, 10.0])
+    assert Cortex.around([a, b], start, end).clearance_mm(start, end, 10.0, 10.0) == pytest.approx(
+        4.0, abs=1e-6
+    )
+
+
+def test_distance_of_segments_is_the_brute_force_one() -> None:
+    rng = np.random.default_rng(3)
+    share = np.linspace(0.0, 1.0, 201)[:, None]
+    for _ in range(30):
+        p, q, r, s = rng.uniform(-30, 30, (4, 3))
+        a, b = p + share * (q - p), r + share * (s - r)
+        brute = np.linalg.norm(a[:, None] - b[None], axis=2).min()
+        assert between_segments_mm(p, q, r, s) == pytest.approx(brute, abs=0.15)
+
+
+def _screw(name: str, start: list[float], end: list[float]) -> dict[str, Any]:
+    return {"name": name, "start_lps_mm": start, "end_lps_mm": end, "diameter_mm": 6.0}
+
+
+def test_colliding_screws_are_refused() -> None:
+    apart = [_screw("a", [0, 0, 0], [0, 40, 0]), _screw("b", [8, 20, 0], [40, 20, 0])]
+    require_apart(apart)
+    assert apart[0]["screw_distance_mm"] == {"b": pytest.approx(2.0)}
+    with pytest.raises(QualityGateError, match=r"a and b collide: .* 1\.0 mm"):
+        require_apart([apart[0], _screw("b", [5, 20, 0], [40, 20, 0])])
+
+
+def test_density_is_read_along_the_path() -> None:
+    array = np.zeros((40, 40, 40), dtype=np.int16)
+    array[:, 20:, :] = 400
+    ct = Volume(array, np.eye(4))
+    found = density_hu(ct, np.array([20.0, 5.0, 20.0]), np.array([20.0, 35.0, 20.0]), 3.0)
+    assert found["per_5_mm"][0] == 0.0 and found["per_5_mm"][-1] == 400.0
+    assert 180.0 < found["mean"] < 220.0
+    outside = density_hu(ct, np.array([20.0, 5.0, 20.0]), np.array([20.0, 55.0, 20.0]), 3.0)
+    assert outside == {"note": "part of the path lies outside the scan"}
+
+
+def test_the_surgeons_axis_is_measured_and_named(bones: Path, plan: Path, tmp_path: Path) -> None:
+    found = read_json(plan / "plan.json")["corridors"][0]
+    moved = {
+        key: [found[key][0], found[key][1], found[key][2] - 2.0] for key in ("start_lps_mm", "end_lps_mm")
+    }
+    screw = changed(PLAN["corridors"][0], axis=moved)
+    plan_resection(plan_job(bones, tmp_path, changed(PLAN, corridors=[screw])))
+    record = read_json(tmp_path / "plan.json")
+    entry = record["corridors"][0]
+    assert entry["origin"] == "surgeon" and entry["start_lps_mm"] == moved["start_lps_mm"]
+    assert entry["min_clearance_mm"] < found["min_clearance_mm"]
+    assert "corridors.s1_implant.axis" in record["origins"]["surgeon"]
+    assert "corridors.s1_implant.axis" not in record["origins"]["computed"]
