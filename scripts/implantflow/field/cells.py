@@ -194,7 +194,6 @@ def occupancy(cell: str, cell_mm: float, strut_mm: float, n: int) -> FloatArray:
     (n, n, n) float64 array
         In [0, 1], axes (k, j, i) = (z, y, x); the mean is the relative density.
     """
-    check_cell(cell, cell_mm, strut_mm)
     from implantflow.field.lattice import Lattice
 
     lattice, edge = Lattice.sample(cell, cell_mm, strut_mm)
