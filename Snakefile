@@ -121,6 +121,11 @@ rule cohort:
         "results/cohort/index.html",
 
 
+# One run at a time on a case; a dry run does not come here.
+onstart:
+    begin_run()
+
+
 onsuccess:
     print_next_steps()
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from implantflow import runs
 from implantflow.codedigest import code_digest
 from implantflow.config.load import load
 from implantflow.config.models import CaseConfig
@@ -217,6 +218,18 @@ def followup_files(name):
     followup = CASES[name].followup
     timepoints = [] if followup is None else followup.timepoints
     return [f"results/{name}/followup/{t.name}/followup.json" for t in timepoints]
+
+
+RUN_LOCKS = []
+
+
+def begin_run():
+    """Lock the cases until this process ends, however it ends."""
+    try:
+        RUN_LOCKS.extend(runs.begin(CASES))
+    except ImplantflowError as error:
+        print(f"\nimplantflow: ERROR: {error}\n", file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 def run_cli(*arguments):

@@ -82,3 +82,9 @@ class ProvenanceError(ImplantflowError):
     """The ledger, a digest or a signature does not match what is on disk."""
 
     exit_code = 8
+
+
+class MachineError(ImplantflowError):
+    """The machine, not the case: a full disk, a folder that cannot be written, too little memory."""
+
+    exit_code = 10

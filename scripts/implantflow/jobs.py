@@ -15,12 +15,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from implantflow import artifacts
-from implantflow.audit import ledger
+from implantflow import artifacts, failures, jobrecord
 from implantflow.errors import ImplantflowError, InputError
 
 logger = logging.getLogger("implantflow")
@@ -160,120 +159,95 @@ def _missing_inputs(job: Job) -> None:
                 raise InputError(f"input '{name}' of {job.rule} is missing", where=str(path))
 
 
-def _digests(paths: Mapping[str, PathOrPaths]) -> dict[str, str]:
-    """Digest of every file under its path (folders as a whole)."""
-    found: dict[str, str] = {}
-    for value in paths.values():
-        for path in value if isinstance(value, list) else [value]:
-            if path.exists():
-                found[path.as_posix()] = artifacts.sha256_path(path)
-    return found
-
-
-def status_file(case_dir: Path, key: str) -> Path:
-    """Where a job that did not finish says why; absent when it finished."""
-    return case_dir / "logs" / f"{key}.status.json"
-
-
 def execute(job: Job, function: StageFunction, log: Path | None = None) -> None:
     """Run one job: temporary outputs, rename on success, ledger entry in any case.
 
     Raises
     ------
     ImplantflowError
-        Whatever the stage refused; also recorded in the job's status file and in the ledger.
+        Whatever the stage refused; also recorded in the job's status file and in the ledger. Or an input is not
+        as the ledger says it was made.
     """
     _start_logging(log)
-    status = status_file(job.case_dir, job.key)
-    started = time.time()
-    all_outputs = {**job.outputs, **job.side_outputs}
-    temporary = {name: artifacts.temporary_name(path) for name, path in all_outputs.items()}
-    inner = Job(
-        **{
-            **job.__dict__,
-            "outputs": {name: temporary[name] for name in job.outputs},
-            "side_outputs": {name: temporary[name] for name in job.side_outputs},
-        }
+    about = {
+        "rule": job.rule,
+        "wildcards": dict(job.wildcards),
+        "settings": dict(job.settings),
+        "function": job.function,
+        "code_digest": job.code_digest,
+        "threads": job.threads,
+    }
+    record = jobrecord.JobRecord(job.case_dir, job.key, about)
+    with record.held():
+        try:
+            _run(job, function, record)
+        except BaseException as error:
+            told = failures.known(error)
+            outcome = failures.outcome(told)
+            logger.info("traceback:\n%s", traceback.format_exc())
+            _take_back(job)
+            try:
+                jobrecord.write_status(job.case_dir, job.key, about, outcome)
+                record.append(outcome, {})
+            except (OSError, ImplantflowError) as second:
+                logger.error("the failure of %s could not be recorded: %s", job.key, second)
+            if told is error:
+                raise
+            raise told from error
+        logger.info("recorded in %.3f s", record.recording_s)
+
+
+def _run(job: Job, function: StageFunction, record: jobrecord.JobRecord) -> None:
+    begun = time.perf_counter()
+    record.take_inputs(job.inputs)
+    _missing_inputs(job)
+    finals, drafts = _outputs(job)
+    for name, path in drafts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        artifacts.remove(path)
+        # A gate or a stage may look for the old file under its final name: it must not find a stale one.
+        artifacts.remove(finals[name])
+    _write_job_file(job.case_dir / "logs" / f"{job.key}.job.json", job)
+    logger.info("start %s (%s)", job.key, job.function)
+    inner = replace(
+        job,
+        outputs={name: drafts[name] for name in job.outputs},
+        side_outputs={name: drafts[name] for name in job.side_outputs},
     )
-    outcome: dict[str, Any] = {"status": "done"}
-    try:
-        _missing_inputs(job)
-        for name, path in temporary.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            artifacts.remove(path)
-            # A gate or a stage may look for the old file under its final name: it must not find a stale one.
-            artifacts.remove(all_outputs[name])
-        _write_job_file(status.with_name(f"{job.key}.job.json"), job)
-        logger.info("start %s (%s)", job.key, job.function)
-        function(inner)
-        for name, path in temporary.items():
-            if not path.exists():
-                raise AssertionError(f"{job.rule} did not write its output '{name}'")
-        for name, path in temporary.items():
-            artifacts.replace(path, all_outputs[name])
-        status.unlink(missing_ok=True)
-        logger.info("done in %.1f s", time.time() - started)
-    except BaseException as error:
-        for path in [*temporary.values(), *all_outputs.values()]:
-            artifacts.remove(path)
-        outcome = _failure(error)
-        logger.info("traceback:\n%s", traceback.format_exc())
-        artifacts.write_json(status, {"rule": job.rule, "wildcards": dict(job.wildcards), **outcome})
-        raise
-    finally:
-        ledger.append(
-            job.case_dir,
-            {
-                "event": "job",
-                "rule": job.rule,
-                "wildcards": dict(job.wildcards),
-                "outcome": outcome,
-                "inputs": _digests(job.inputs),
-                "outputs": _digests(all_outputs) if outcome["status"] == "done" else {},
-                "settings": dict(job.settings),
-                "function": job.function,
-                "code_digest": job.code_digest,
-                "started": started,
-                "ended": time.time(),
-            },
-        )
+    function(inner)
+    for name, path in drafts.items():
+        if not path.exists():
+            raise AssertionError(f"{job.rule} did not write its output '{name}'")
+    record.check_inputs_unchanged(job.inputs)
+    wrote = record.done({finals[name]: path for name, path in drafts.items()})
+    for name, path in drafts.items():
+        artifacts.replace(path, finals[name])
+    # What stands under its final name and is in no ledger was never done: an error here takes it back.
+    record.append({"status": "done", "exit": 0}, wrote)
+    jobrecord.status_file(job.case_dir, job.key).unlink(missing_ok=True)
+    logger.info("done in %.1f s", time.perf_counter() - begun)
+
+
+def _outputs(job: Job) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Final and temporary name of every output, side outputs included."""
+    finals = {**job.outputs, **job.side_outputs}
+    return finals, {name: artifacts.temporary_name(path) for name, path in finals.items()}
+
+
+def _take_back(job: Job) -> None:
+    """Leave nothing that looks done."""
+    for paths in _outputs(job):
+        for path in paths.values():
+            try:
+                artifacts.remove(path)
+            except OSError as error:
+                logger.error("%s could not be removed: %s", path, error)
 
 
 def _write_job_file(path: Path, job: Job) -> None:
     """Keep the job's settings to the last digit (``write_json`` would round them): it can be run again."""
     with artifacts.temporary(path) as tmp:
         tmp.write_text(json.dumps(job.as_json(), indent=2) + "\n", encoding="utf-8")
-
-
-def _failure(error: BaseException) -> dict[str, Any]:
-    if isinstance(error, ImplantflowError):
-        return {
-            "status": error.status,
-            "error": type(error).__name__,
-            "reason": error.what,
-            "where": error.where,
-            "next": error.fix,
-        }
-    return {
-        "status": "failed",
-        "error": type(error).__name__,
-        "reason": f"unexpected {type(error).__name__}: {error}",
-        "where": "",
-        "next": "see the log of this job; this is a defect in implantflow, please report it",
-    }
-
-
-def fail_readably(error: BaseException, key: str, log: Path | None) -> int:
-    """Print one clear error (no traceback) and return the exit code."""
-    if isinstance(error, ImplantflowError):
-        head = "ERROR" if error.status == "failed" else error.status.replace("_", " ").upper()
-        print(f"\nimplantflow: {head} in {key}: {error}", file=sys.stderr)
-        return error.exit_code
-    where = f"; traceback in {log}" if log else ""
-    print(
-        f"\nimplantflow: DEFECT in {key}: unexpected {type(error).__name__}: {error}{where}", file=sys.stderr
-    )
-    return 70
 
 
 def _limit_threads(threads: int) -> None:
@@ -319,7 +293,7 @@ def run_rule(snakemake: Any, function: StageFunction) -> None:
     except KeyboardInterrupt:
         raise
     except Exception as error:
-        sys.exit(fail_readably(error, job.key, log))
+        sys.exit(failures.fail_readably(failures.known(error), job.key, log))
 
 
 def run_json(path: Path) -> None:

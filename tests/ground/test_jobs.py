@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from implantflow import artifacts, jobs
+from implantflow import artifacts, jobrecord, jobs
 from implantflow.errors import AwaitingReview, InputError
 
 
@@ -38,7 +38,7 @@ def test_success_renames_all_outputs(tmp_path: Path) -> None:
     jobs.execute(job, write_both, tmp_path / "log")
     assert artifacts.read_json(tmp_path / "case" / "a.json") == {"ok": True}
     assert (tmp_path / "case" / "folder" / "x").read_text() == "x"
-    assert not jobs.status_file(job.case_dir, job.key).exists()
+    assert not jobrecord.status_file(job.case_dir, job.key).exists()
     assert not list((tmp_path / "case").rglob(".tmp-*"))
 
 
@@ -61,7 +61,7 @@ def test_failure_leaves_nothing_and_says_why(tmp_path: Path, error: Exception, s
         jobs.execute(job, fail, tmp_path / "log")
     assert not (tmp_path / "case" / "a.json").exists()
     assert not (tmp_path / "case" / "folder").exists()
-    record = artifacts.read_json(jobs.status_file(job.case_dir, job.key))
+    record = artifacts.read_json(jobrecord.status_file(job.case_dir, job.key))
     assert record["status"] == status
     assert str(error).split("\n")[0] in record["reason"]
 

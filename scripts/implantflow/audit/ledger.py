@@ -8,8 +8,6 @@ a person cannot renew are the signatures of the reviews, which name the head of 
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import functools
 import hashlib
 import importlib.metadata
@@ -18,12 +16,12 @@ import os
 import platform
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from implantflow import artifacts
+from implantflow import artifacts, locks
 from implantflow.errors import ProvenanceError
 
 LEDGER = "ledger.jsonl"
@@ -69,7 +67,7 @@ class Head(NamedTuple):
 
 
 def append(case_dir: Path, entry: Mapping[str, Any]) -> None:
-    """Append one entry to the ledger of a case; safe when several processes append at once.
+    """Append one entry to the ledger of a case; safe when processes on several nodes append at once.
 
     Parameters
     ----------
@@ -88,7 +86,7 @@ def append(case_dir: Path, entry: Mapping[str, Any]) -> None:
     folder = case_dir / "audit"
     folder.mkdir(parents=True, exist_ok=True)
     body = _case_relative(case_dir, entry)
-    with _locked(folder / LOCK):
+    with locks.held(folder / LOCK):
         torn = _set_torn_tail_aside(folder)
         head = _checked_head(folder)
         if torn is not None:
@@ -151,14 +149,6 @@ def digest(record: Mapping[str, Any]) -> str:
     """The sha256 a record must carry: of its canonical JSON without the field ``sha256``."""
     rest = {key: value for key, value in record.items() if key != "sha256"}
     return hashlib.sha256(artifacts.canonical_json(rest)).hexdigest()
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    # The kernel drops the lock when its holder dies, so a killed job cannot block the case.
-    with path.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _case_relative(case_dir: Path, entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,62 @@
+"""One run at a time works on a case; a run that was killed blocks nobody, and what it left is told.
+
+Snakemake's own lock is off (profiles): it outlives a killed run, and the first of two runs to end removes the
+other's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from implantflow import jobrecord, locks
+from implantflow.errors import MachineError
+
+LOCKS = Path(".snakemake/implantflow")
+
+#: Made once for all cases: who has it may share it, who must make it needs it alone.
+SHARED = Path("data/template/template.npz")
+
+
+def begin(cases: Iterable[str]) -> list[IO[str]]:
+    """Lock ``cases`` until this process ends and enter in their ledgers what was killed before.
+
+    Returns
+    -------
+    The open lock files: they must be kept.
+
+    Raises
+    ------
+    MachineError
+        Another run is at work on one of the cases, or makes what all cases share.
+    """
+    names = sorted(cases)
+    kept = [_take(case, f"is at work on case {case}") for case in names]
+    kept.append(_take("template", f"is using or making {SHARED}", shared=SHARED.exists()))
+    for case in names:
+        for folder in (Path("results") / case, SHARED.parent):
+            for key in jobrecord.sweep(folder):
+                print(f"implantflow: {key} did not end in an earlier run; entered in the ledger")
+    return kept
+
+
+def _take(name: str, doing: str, *, shared: bool = False) -> IO[str]:
+    path = LOCKS / f"{name}.lock"
+    try:
+        handle = locks.take(path, shared=shared, wait=False)
+    except locks.Busy as busy:
+        raise MachineError(
+            f"another run {doing}{f' ({busy.note})' if busy.note else ''}",
+            where=str(path),
+            fix="let it end, or end it, then start again; nothing was changed",
+        ) from None
+    if not shared:
+        about = {"pid": os.getpid(), "host": socket.gethostname()}
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        locks.write_note(handle, json.dumps({**about, "since": since}))
+    return handle
