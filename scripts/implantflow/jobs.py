@@ -26,6 +26,9 @@ logger = logging.getLogger("implantflow")
 
 PathOrPaths = Path | list[Path]
 
+#: Where the phantom's jobs write, beside the case.
+_SIMULATED = Path("data")
+
 
 @dataclass(frozen=True)
 class Job:
@@ -306,6 +309,19 @@ def run_json(path: Path) -> None:
         raise InputError(f"not a job file: {error!r}", where=str(path)) from error
     if not module.startswith("implantflow."):
         raise InputError(f"a job file names a function outside implantflow: {job.function}", where=str(path))
+    # A job file names what it overwrites: it must be the one that lies with its case, and stay with it.
+    home = job.case_dir.resolve()
+    if path.resolve().parent.parent != home:
+        raise InputError(
+            f"a job file of another folder than {job.case_dir.as_posix()}",
+            where=str(path),
+            fix="give it as it lies in results/CASE/logs, from the folder the pipeline ran in",
+        )
+    for output in _outputs(job)[0].values():
+        if not output.resolve().is_relative_to(home) and not output.resolve().is_relative_to(
+            _SIMULATED.resolve()
+        ):
+            raise InputError(f"a job file writes outside its case: {output}", where=str(path))
     _limit_threads(job.threads)
     function: StageFunction = getattr(importlib.import_module(module), name)
     execute(job, function, path.with_name(f"{job.key}.rerun.log"))

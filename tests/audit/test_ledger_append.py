@@ -119,6 +119,7 @@ def test_writer_killed_before_the_first_head(tmp_path: Path) -> None:
     assert problems(tmp_path) == []
 
 
+@pytest.mark.attack("ledger in use")
 @pytest.mark.parametrize("attack", ["truncated", "removed", "edited", "headless", "broken head"])
 def test_append_refuses_a_ledger_that_was_touched(tmp_path: Path, attack: str) -> None:
     """Going on would write a new head and cover the traces."""

@@ -234,7 +234,11 @@ ATTACKS: list[tuple[Attack, str]] = [
 
 
 @pytest.mark.parametrize(("attack", "said"), ATTACKS, ids=[attack.__name__ for attack, _ in ATTACKS])
-def test_attack_is_refused(room: Room, attack: Attack, said: str) -> None:
+@pytest.mark.attack("signatures and approvals")
+def test_attack_is_refused(
+    room: Room, attack: Attack, said: str, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("answer", said)
     attack(room)
     with pytest.raises(ReviewError) as refusal:
         room.gate()
@@ -243,7 +247,9 @@ def test_attack_is_refused(room: Room, attack: Attack, said: str) -> None:
     assert not Path("results/demo/gate-rp2.json").exists()
 
 
+@pytest.mark.attack("signatures and approvals")
 def test_author_cannot_approve_alone(room: Room) -> None:
+    """Refused: the authors' signatures alone do not open the gate."""
     both_sign(room)
     with pytest.raises(ReviewError, match="an author cannot approve alone"):
         room.gate(authors=["anna", "emil"])
@@ -257,13 +263,16 @@ def test_bystanders_signature_does_not_lift_the_authors_own(room: Room) -> None:
         room.gate(authors=["anna", "emil"])
 
 
+@pytest.mark.attack("signatures and approvals")
 def test_clinical_case_refuses_auto(room: Room) -> None:
+    """Refused: a clinical gate cannot pass automatically."""
     with pytest.raises(ReviewError, match="cannot pass a gate automatically"):
         room.gate(policy="auto", purpose="clinical")
     with pytest.raises(ReviewError, match="cannot pass a gate automatically"):
         room.gate(policy="signed", gates={"review": "auto"}, purpose="clinical")
 
 
+@pytest.mark.attack("signatures and approvals")
 def test_clinical_gate_lowered_to_one_signature(room: Room) -> None:
     """A site config changed behind the loader's back still meets the limit at the gate."""
     room.sign("anna")

@@ -119,7 +119,8 @@ def _action(run: Run, verification: Verification) -> Entity:
         "instrument": {"@id": SOFTWARE_ID},
         "agent": {"@id": _account_id(run)},
         "startTime": _iso(run.started),
-        "endTime": _iso(run.ended),
+        # A job that was killed has no end that anybody saw.
+        **({"endTime": _iso(run.ended)} if run.ended >= 0 else {}),
         "actionStatus": {
             "@id": f"http://schema.org/{'CompletedActionStatus' if run.done else 'FailedActionStatus'}"
         },

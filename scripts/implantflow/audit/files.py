@@ -24,6 +24,7 @@ class Disk:
 
     def __init__(self, case_dir: Path) -> None:
         self.case_dir = case_dir
+        self._root = case_dir.resolve()
         self.hashed = 0
         self._known: dict[str, str | None] = {}
 
@@ -31,8 +32,9 @@ class Disk:
         """Digest of the file or folder ``name`` (relative to the case), or None when it is not there."""
         if name not in self._known:
             path = self.case_dir / name
-            # A ledger under attack may name any place of the machine: only what is in the case is read.
-            there = ".." not in Path(name).parts and not Path(name).is_absolute() and path.exists()
+            # A ledger or a folder under attack may lead to any place of the machine: only what is in the case
+            # is read.
+            there = _stays_below(self._root, path) and path.exists()
             self._known[name] = artifacts.sha256_path(path) if there else None
             self.hashed += there
         return self._known[name]
@@ -152,7 +154,7 @@ def check_outside(
         for role, paths in (("read", run.outside_inputs), ("wrote", run.outside_outputs)):
             for name, sha256 in sorted(paths.items()):
                 path = root / name
-                if not path.exists():
+                if not _is_material(root, case_dir, name) or not path.exists():
                     absent.add(name)
                     continue
                 checked.add(name)
@@ -161,6 +163,21 @@ def check_outside(
                         "input", name, f"has changed since {run.key} {role} it (entry {run.sequence})"
                     )
     return sorted(checked), sorted(absent - checked)
+
+
+def _stays_below(root: Path, path: Path) -> bool:
+    """Whether ``path``, links followed, lies below ``root`` (resolved)."""
+    try:
+        return path.resolve().is_relative_to(root)
+    except (OSError, ValueError, RuntimeError):  # a link to itself, a NUL in a name
+        return False
+
+
+def _is_material(root: Path, case_dir: Path, name: str) -> bool:
+    """Whether a path that a ledger names may be read: one of the project's own, and no folder around the case."""
+    # By name, not by where links lead: the links to a patient's files lie in the project and lead out of it.
+    path = Path(os.path.normpath(root / name))
+    return "\0" not in name and path.is_relative_to(root) and not case_dir.resolve().is_relative_to(path)
 
 
 def _input_problem(history: History, run: Run, name: str, sha256: str) -> str:

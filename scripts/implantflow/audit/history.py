@@ -17,6 +17,8 @@ class Run:
     ----------
     inputs, outputs : mapping
         Path relative to the case -> sha256.
+    seconds : float
+        By a clock that does not jump; -1 where the run was killed.
     outside_inputs, outside_outputs : mapping
         Path as the job was given it -> sha256, for files that do not lie in the case's folder.
     """
@@ -30,6 +32,7 @@ class Run:
     code_digest: str
     started: float
     ended: float
+    seconds: float
     settings: Mapping[str, Any]
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
@@ -98,6 +101,7 @@ def _run(record: Record) -> Run:
         code_digest=str(entry.get("code_digest")),
         started=_number(entry.get("started")),
         ended=_number(entry.get("ended")),
+        seconds=_number(entry.get("seconds")),
         settings=mapping(entry.get("settings")),
         inputs=_digests(inputs.get("case")),
         outputs=_digests(outputs.get("case")),

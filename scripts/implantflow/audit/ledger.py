@@ -284,7 +284,7 @@ def _surroundings() -> dict[str, Any]:
         "user": _user(),
         "versions": _versions(),
         "code": _code_state(),
-        "lock_sha256": _lock_digest(),
+        "lock_sha256": lock_digest(),
     }
 
 
@@ -330,7 +330,7 @@ def _code_state() -> dict[str, Any]:
     return {"commit": oid, "dirty": any(not line.startswith("#") for line in lines)}
 
 
-def _lock_digest() -> str | None:
+def lock_digest() -> str | None:
     """Digest of the folder of hashed requirement files; None for an installation without the project."""
     path = PROJECT_DIR / "requirements"
     return artifacts.sha256_path(path) if path.is_dir() else None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from implantflow import codedigest
+from implantflow.audit import ledger
 from implantflow.audit.chain import check_chain
 from implantflow.audit.files import (
     Disk,
@@ -156,9 +157,13 @@ def _note_code(in_force: dict[str, Run], findings: Findings) -> None:
             findings.note("code", run.key, f"its code ({module}) is not part of the version installed here")
         elif codedigest.code_digest(module) != run.code_digest:
             findings.note("code", run.key, "was made with other code than the version installed here")
-    locks = {str(run.record.get("lock_sha256"))[:12] for run in in_force.values()}
+    locks = {str(run.record.get("lock_sha256")) for run in in_force.values()}
     if len(locks) > 1:
-        findings.note("code", "jobs", f"used different lock files: {', '.join(sorted(locks))}")
+        shown = ", ".join(sorted(lock[:12] for lock in locks))
+        findings.note("code", "jobs", f"used different lock files: {shown}")
+    here = ledger.lock_digest()
+    if here is not None and locks and here not in locks:
+        findings.note("code", "jobs", f"used other lock files than those here (sha256 {here[:12]})")
     dirty = [run.key for run in in_force.values() if mapping(run.record.get("code")).get("dirty")]
     if dirty:
         findings.note("code", "jobs", f"{len(dirty)} ran with code that differed from its commit")

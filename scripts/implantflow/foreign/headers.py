@@ -19,6 +19,9 @@ _AGREE_RAD = 5e-4
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
+#: NIfTI-1 data type -> bytes of one voxel, for the whole and real numbers that can be labels or intensities.
+_VOXEL_BYTES = {2: 1, 4: 2, 8: 4, 16: 4, 64: 8, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8}
+
 #: Largest text header that is looked through.
 _MAX_HEADER = 65_536
 
@@ -55,6 +58,7 @@ def nifti(path: Path) -> Placement:
         raise InputError(
             f"{dim[0]} dimensions; one volume is read", where=path.name, fix="export one label map or volume"
         )
+    _refuse_cut_short(path, head, order, dim)
     unit = head[123] & 7
     if unit not in (0, 2):
         name = {1: "metres", 3: "micrometres"}.get(unit, f"code {unit}")
@@ -78,6 +82,29 @@ def nifti(path: Path) -> Placement:
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-9:
         raise GeometryError("the orientation in the header is no orientation", where=path.name)
     return Placement(_RAS_TO_LPS @ affine, unit == 2)
+
+
+def _refuse_cut_short(path: Path, head: bytes, order: str, dim: np.ndarray) -> None:
+    """The file must hold every voxel it announces: ITK reads what is missing as zeros, without a word."""
+    code = int(np.frombuffer(head, f"{order}i2", 1, 70)[0])
+    offset = float(np.frombuffer(head, f"{order}f4", 1, 108)[0])
+    if code not in _VOXEL_BYTES or (dim[1:4] < 1).any() or not 352 <= offset <= 2**31:
+        raise InputError("the header announces no readable voxels", where=path.name, fix="export it again")
+    needed = int(offset) + _VOXEL_BYTES[code] * int(np.prod(dim[1:4].astype(np.int64)))
+    found = 0
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            stream = gzip.open(raw) if packed else raw
+            while found < needed and (block := stream.read(1 << 22)):
+                found += len(block)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError("an image file cannot be read", where=path.name) from error
+    if found < needed:
+        raise InputError(
+            f"the file is cut short: {found} of {needed} bytes", where=path.name, fix="copy or export it again"
+        )
 
 
 def _refuse_unless_near(stated: list[FloatArray], size: np.ndarray, path: Path) -> None:

@@ -59,7 +59,7 @@ def _row(record: dict[str, Any], runs: dict[int, Run], verification: Verificatio
         outcome=run.status if run else str(entry.get("event")),
         reason=run.reason if run else str(entry.get("reason") or entry.get("what") or ""),
         when=str(record.get("recorded"))[:19].replace("T", " "),
-        seconds=f"{run.ended - run.started:.1f}" if run else "",
+        seconds=f"{run.seconds:.1f}" if run and run.seconds >= 0 else "",
         who=_who(record, entry),
         code=_code(record, run),
         digest=str(record.get("sha256")),
