@@ -1,0 +1,167 @@
+"""Which jobs one changed config key, or one edited function, causes: dry runs over a case whose files are stand-ins.
+
+    python -m tests.faults.changes --table docs/validation/changes.md
+
+The files of the finished case are empty stand-ins that Snakemake is told are up to date (``--touch``); what it would
+run after a change depends on params, code digests and inputs only, never on their content.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+#: What follows whatever changed: each of them shows the whole case.
+ALWAYS = {"resolve_config", "audit_case", "report_case"}
+
+HEAD = """# One change, and the jobs it causes
+
+Made by `python -m tests.faults.changes --table docs/validation/changes.md`: dry runs over the tiny case (simulated) as
+if it were finished. Targets are left out, and so are the jobs that any change causes where they show the whole case:
+the resolved config, audit, comparison with the truth and report. A job depends on the settings it is given and on the
+modules that its stage imports, directly or not: an edited function re-runs what imports its module, which is the
+grain, not the single function. What an upstream job makes anew re-runs what reads it, so a change early in the
+case re-runs what follows.
+
+"""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One edit of the project; ``first`` names the rules that it concerns itself, not what follows from them."""
+
+    what: str
+    path: str
+    before: str
+    after: str
+    first: frozenset[str]
+    case_key: bool = True
+
+
+def key(what: str, before: str, after: str, *first: str) -> Change:
+    return Change(what, "config/cases/tiny.yaml", before, after, frozenset(first))
+
+
+def code(module: str, *first: str) -> Change:
+    """A comment added to a module: any byte counts, as a function's body would."""
+    return Change(
+        f"a function in `{module}`",
+        f"scripts/implantflow/{module}",
+        "",
+        "\n# edited\n",
+        frozenset(first),
+        False,
+    )
+
+
+CHANGES: tuple[Change, ...] = (
+    key("simulated.seed", "  seed: 7\n  ct_spacing", "  seed: 8\n  ct_spacing", "simulate_patient"),
+    key("simulated_print.seed", "  seed: 11", "  seed: 12", "simulate_print"),
+    key("simulated_followup.photons", "photons: 4.0e+6", "photons: 5.0e+6", "simulate_followup"),
+    key("segment.threshold_hu", "threshold_hu: 226", "threshold_hu: 230", "segment_bones"),
+    key("tumour.timepoints[0].neck_mm", "neck_mm: 4.0", "neck_mm: 4.5", "measure_tumour"),
+    key("plan.revisions[p1].margin_mm", "margin_mm: 10.0", "margin_mm: 11.0", "plan_resection"),
+    key("prototype.iterations[rp2].clearance_mm", "clearance_mm: 0.7", "clearance_mm: 0.8", "make_prototype"),
+    key("implant.limits.gap_p95_mm", "gap_p95_mm: 2.5", "gap_p95_mm: 2.6", "design_implant"),
+    key("strength.voxel_mm", "  voxel_mm: 3.0\n  check", "  voxel_mm: 3.2\n  check", "check_strength"),
+    key("strength.safety_factor_min", "safety_factor_min: 1.5", "safety_factor_min: 1.6", "check_strength"),
+    key("lattice.cell_mm", "  cell_mm: 4.0", "  cell_mm: 4.5", "make_lattice"),
+)
+
+
+def workspace(folder: Path) -> Path:
+    """A copy of the project that can be edited, with stand-ins for all files of the finished tiny case."""
+    for name in ("scripts", "rules", "profiles", "config"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "requirements", folder / "requirements")
+    listed = snakemake(folder, "--summary")
+    for line in listed.splitlines():
+        name = line.split("\t")[0]
+        if not name.startswith(("results/", "data/")):
+            continue
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix:
+            path.touch()
+        else:
+            path.mkdir(exist_ok=True)
+            (path / "file").touch()
+    snakemake(folder, "--touch", "--cores", "1")
+    left = planned(folder)
+    if left:
+        raise AssertionError(f"the stand-ins do not count as finished: {sorted(left)}")
+    return folder
+
+
+def snakemake(folder: Path, *arguments: str) -> str:
+    """Run Snakemake on the copy with the copy's own code; what it printed."""
+    command = [sys.executable, "-m", "snakemake", "report", *arguments, "--config", "cases=tiny"]
+    environment = {**os.environ, "PYTHONPATH": str(folder / "scripts")}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise AssertionError((done.stdout + done.stderr)[-3000:])
+    return done.stdout + done.stderr
+
+
+def planned(folder: Path) -> dict[str, int]:
+    """Rule -> number of jobs that would run now."""
+    said = snakemake(folder, "-n", "--cores", "1", "--quiet", "progress")
+    found = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", said, flags=re.M)}
+    return {name: count for name, count in found.items() if name not in {"total", "report"}}
+
+
+def jobs_of(folder: Path, change: Change) -> dict[str, int]:
+    """The jobs that ``change`` causes; the copy is as it was afterwards."""
+    path = folder / change.path
+    before = path.read_text(encoding="utf-8")
+    if change.before not in before:
+        raise AssertionError(f"{change.what}: {change.path} does not hold {change.before!r}")
+    edited = before.replace(change.before, change.after, 1) if change.before else before + change.after
+    times = path.stat()
+    path.write_text(edited, encoding="utf-8")
+    try:
+        return planned(folder)
+    finally:
+        path.write_text(before, encoding="utf-8")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def table(results: list[tuple[Change, dict[str, int]]]) -> str:
+    lines = ["| changed | jobs | which |", "|---|---|---|"]
+    for change, jobs in results:
+        shown = {n: c for n, c in jobs.items() if n not in HIDDEN}
+        which = ", ".join(f"{n}{f' x{c}' if c > 1 else ''}" for n, c in shown.items()) or "none"
+        lines.append(f"| {change.what} | {sum(shown.values())} | {which} |")
+    return HEAD + "\n".join(lines) + "\n"
+
+
+HIDDEN = {*ALWAYS, "compare_truth"}
+
+
+def main(tell: Callable[[str], None] = print) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True, help="an empty folder for the copy")
+    options = parser.parse_args()
+    folder = workspace(options.folder.resolve())
+    results = []
+    for change in CHANGES:
+        results.append((change, jobs_of(folder, change)))
+        tell(f"{change.what}: {results[-1][1]}")
+    options.table.write_text(table(results), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

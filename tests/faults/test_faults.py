@@ -1,0 +1,31 @@
+"""Faults on a small pipeline of real jobs under Snakemake: nothing is lost, and the same command goes on."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from tests.faults.driver import kills, made_pipeline
+from tests.faults.single import FAULTS, Fault
+
+pytestmark = [pytest.mark.slow, pytest.mark.requirement("faults-survived")]
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Digests of the undisturbed run."""
+    pipeline = made_pipeline(tmp_path_factory.mktemp("undisturbed"))
+    code, said = pipeline.run()
+    assert code == 0, said[-3000:]
+    return pipeline.digests()
+
+
+def test_six_kills_at_random_moments(truth: dict[str, str], tmp_path: Path) -> None:
+    for tried in kills(made_pipeline(tmp_path / "w"), truth, 6, 6.0, random.Random(20)):
+        assert tried["survived"], tried
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.__name__ for fault in FAULTS])
+def test_fault(fault: Fault, truth: dict[str, str], tmp_path: Path) -> None:
+    fault(tmp_path / "w", truth)
