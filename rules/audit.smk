@@ -25,6 +25,7 @@ rule audit_case:
         verify="results/{case}/audit/verify.json",
         trace="results/{case}/audit/trace.html",
         crate="results/{case}/audit/ro-crate-metadata.json",
+        workflow="results/{case}/audit/Snakefile",
     log:
         "results/{case}/logs/audit_case.log",
     benchmark:

@@ -71,7 +71,7 @@ def code_digest(module: str) -> str:
         digest.update(path.read_bytes())
         folders.add(path.parent)
     for folder in sorted(folders):
-        for extra in sorted(p for p in folder.iterdir() if p.suffix in {".j2", ".css", ".js"}):
+        for extra in sorted(p for p in folder.iterdir() if p.suffix in {".j2", ".css", ".js", ".yaml"}):
             digest.update(extra.name.encode())
             digest.update(extra.read_bytes())
     return digest.hexdigest()

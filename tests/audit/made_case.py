@@ -40,7 +40,7 @@ ROAD: list[tuple[str, dict[str, str], str, list[str], list[str]]] = [
     ("build_part", {"revision": "r1"}, "build.stage:build_part",
      ["lattice/field.npz", "design/gate.json"], ["build/r1/build.cli", "build/r1/checks.json"]),
     ("audit_case", {}, "audit.stage:audit_case", ["build/r1/checks.json"], [
-        "audit/verify.json", "audit/trace.html", "audit/ro-crate-metadata.json"]),
+        "audit/verify.json", "audit/trace.html", "audit/ro-crate-metadata.json", "audit/Snakefile"]),
     ("report_case", {}, "report.stage:report_case", ["audit/verify.json"], ["report/case.json"]),
 ]  # fmt: skip
 
@@ -125,4 +125,4 @@ class Made:
 def _output_name(rule: str, number: int) -> str:
     if rule.startswith("gate_"):
         return "gate"
-    return ["verify", "trace", "crate"][number] if rule == "audit_case" else f"out{number}"
+    return ["verify", "trace", "crate", "workflow"][number] if rule == "audit_case" else f"out{number}"

@@ -188,6 +188,7 @@ def test_purpose_downgraded_after_signing(released: Made) -> None:
     assert any("jobs ran for different purposes" in p for p in problems(released))
 
 
+@pytest.mark.requirement("inputs-held")
 def test_intermediate_edited_keeping_its_time_stops_the_next_job(finished: Made) -> None:
     """Snakemake sees nothing; the job that is about to read it does."""
     path = finished.folder / "implant/implant.stl"
@@ -200,6 +201,7 @@ def test_intermediate_edited_keeping_its_time_stops_the_next_job(finished: Made)
     assert not (finished.folder / "lattice/field.npz").exists()
 
 
+@pytest.mark.requirement("inputs-held")
 def test_input_exchanged_while_the_job_reads_it(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     """The job refuses its own result and says so in the ledger."""
     made.run("segment_bones", "gate_labels")

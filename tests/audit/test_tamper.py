@@ -270,6 +270,7 @@ ATTACKS: list[tuple[Attack, str]] = [
 ]
 
 
+@pytest.mark.requirement("tamper-evident")
 @pytest.mark.parametrize(("attack", "said"), ATTACKS, ids=[attack.__name__ for attack, _ in ATTACKS])
 @pytest.mark.attack("results and ledger")
 def test_attack_is_found(

@@ -52,6 +52,7 @@ def test_a_good_file_has_nothing_wrong(good: list[CliLayer]) -> None:
     assert verdicts.heights(found, 0.05, 0.05).passed
 
 
+@pytest.mark.requirement("build-file-sound")
 def test_open_loop(good: list[CliLayer]) -> None:
     def open_it(layer: CliLayer) -> CliLayer:
         points = layer.points.copy()
@@ -69,6 +70,7 @@ def test_open_loop(good: list[CliLayer]) -> None:
     assert marked.open_loops == 1
 
 
+@pytest.mark.requirement("build-file-sound")
 def test_flipped_winding(good: list[CliLayer]) -> None:
     def flip(layer: CliLayer) -> CliLayer:
         points = layer.points.copy()

@@ -44,7 +44,6 @@ class Change:
     before: str
     after: str
     first: frozenset[str]
-    case_key: bool = True
 
 
 def key(what: str, before: str, after: str, *first: str) -> Change:
@@ -53,14 +52,8 @@ def key(what: str, before: str, after: str, *first: str) -> Change:
 
 def code(module: str, *first: str) -> Change:
     """A comment added to a module: any byte counts, as a function's body would."""
-    return Change(
-        f"a function in `{module}`",
-        f"scripts/implantflow/{module}",
-        "",
-        "\n# edited\n",
-        frozenset(first),
-        False,
-    )
+    path = f"scripts/implantflow/{module}"
+    return Change(f"a function in `{module}`", path, "", "\n# edited\n", frozenset(first))
 
 
 CHANGES: tuple[Change, ...] = (
@@ -75,6 +68,18 @@ CHANGES: tuple[Change, ...] = (
     key("strength.voxel_mm", "  voxel_mm: 3.0\n  check", "  voxel_mm: 3.2\n  check", "check_strength"),
     key("strength.safety_factor_min", "safety_factor_min: 1.5", "safety_factor_min: 1.6", "check_strength"),
     key("lattice.cell_mm", "  cell_mm: 4.0", "  cell_mm: 4.5", "make_lattice"),
+    key("build.limits.volume_error_pct", "volume_error_pct: 1.0", "volume_error_pct: 1.1", "build_part"),
+    key("inspect.tolerance_mm", "  tolerance_mm: 0.25", "  tolerance_mm: 0.26", "inspect_print"),
+    key("release.device.lot", "lot: TINY-0001", "lot: TINY-0002", "release_case"),
+    key("followup.grade.lucency_min_mm", "lucency_min_mm: 1", "lucency_min_mm: 1.2", "read_followup"),
+    code("tumour/measure.py", "measure_tumour"),
+    code("plan/midplane.py", "plan_resection"),
+    code("lattice/part_measures.py", "make_lattice"),
+    code("build/themes.py", "build_part"),
+    code("followup/grade.py", "read_followup"),
+    code("release/objects.py", "release_case"),
+    code("report/page.py"),
+    code("review/keys.py"),
 )
 
 
@@ -92,7 +97,7 @@ def workspace(folder: Path) -> Path:
             continue
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix:
+        if path.suffix or path.name.isupper():
             path.touch()
         else:
             path.mkdir(exist_ok=True)

@@ -49,6 +49,7 @@ def test_poses_are_those_of_the_scan(world: World, m0: dict, m12: dict) -> None:
         assert data["implant"]["pose_rests_on"] == "the struts deep inside"
 
 
+@pytest.mark.requirement("migration-measured")
 def test_migration_is_the_motion_since_the_baseline(world: World, m12: dict) -> None:
     moved = world.truth["m12"].implant @ invert_rigid(world.truth["m0"].implant)
     place = transform_points(world.truth["m0"].implant, CENTRE[None])
@@ -61,6 +62,7 @@ def test_migration_is_the_motion_since_the_baseline(world: World, m12: dict) -> 
     assert m12["subsidence_flag"] is False
 
 
+@pytest.mark.requirement("lucency-found")
 def test_lucent_face_is_found_and_fused_one_is_not_lucent(m12: dict) -> None:
     lucent, fused = m12["faces"]["midline"], m12["faces"]["si_joint"]
     assert lucent["grade"] == "III"

@@ -105,6 +105,7 @@ def test_same_bytes_twice(bones: Path, plan: Path, rp2: Path, final: Path, tmp_p
         assert sha256_file(tmp_path / name) == sha256_file(final / name)
 
 
+@pytest.mark.requirement("implant-as-approved")
 def test_a_change_after_approval_is_found() -> None:
     approved = refined(box([0, 0, 0], [30, 30, 30]), 2.0)
     dented = difference(approved, sphere([30, 15, 15], 1.0))
@@ -156,6 +157,7 @@ def test_limits_refuse(
     assert not (tmp_path / "regions.json").exists()
 
 
+@pytest.mark.requirement("implant-fits")
 def test_interpenetration_is_refused(bones: Path, plan: Path, rp2: Path, tmp_path: Path) -> None:
     closer = tmp_path / "bones"
     shutil.copytree(bones, closer)

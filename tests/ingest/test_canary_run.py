@@ -77,6 +77,7 @@ def planted_odd(planted: Planted, keyword: str) -> str:
     return known.get(f"odd {keyword}") or planted.text(f"odd {keyword}", 16)
 
 
+@pytest.mark.requirement("no-identity-outside")
 def test_no_planted_string_leaves_the_scans(tmp_path: Path) -> None:
     """Three cases in one run: the bones cannot be told (no bones there), a slice is missing, codes are words."""
     planted = Planted()

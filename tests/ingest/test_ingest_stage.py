@@ -103,6 +103,7 @@ def test_same_bytes_twice_and_a_date_only_when_stated(tmp_path: Path) -> None:
     assert read_json(job.outputs["manifest"])["acquired"] == "2020-02-03"
 
 
+@pytest.mark.requirement("scan-read-right-or-refused")
 def test_refusal_leaves_nothing(tmp_path: Path) -> None:
     folder = save(make_slices()[:8] + make_slices()[9:], tmp_path / "dicom")
     job = series_job(tmp_path / "case", "ct", folder, {"modality": "CT"})
@@ -134,6 +135,7 @@ def test_other_frame_of_reference_needs_registration(tmp_path: Path) -> None:
     assert read_json(case / "ingest/ingest.json")["frames"][0]["relation"] == "needs registration"
 
 
+@pytest.mark.requirement("one-patient")
 @pytest.mark.parametrize(
     ("keyword", "value"),
     [("PatientID", "SECRET-OTHER"), ("PatientBirthDate", "19500101"), ("PatientSex", "M")],

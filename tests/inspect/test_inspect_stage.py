@@ -20,6 +20,7 @@ def _pose(rows: list[list[str]]) -> np.ndarray:
     return np.array([[float(x) for x in row] for row in rows])
 
 
+@pytest.mark.requirement("print-inspected")
 def test_uncompensated_print_is_rejected_for_its_size(bench: Bench, first: Found) -> None:
     found, truth = first[0], bench.truth("r1", "surface")
     error = np.array(found["scale_error_xyz_pct"]) - truth["scale_error_pct"]
@@ -98,6 +99,7 @@ def _changed(bench: Bench, name: str, change: Any) -> Path:
     return path
 
 
+@pytest.mark.requirement("print-inspected")
 def test_what_was_not_scanned_cannot_be_judged(bench: Bench, first: Found) -> None:
     axis = _pose(bench.truth("r1", "surface")["scan_from_build"])[:3, 1]
 

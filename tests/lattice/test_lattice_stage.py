@@ -176,6 +176,7 @@ def test_surface_of_nothing_is_empty() -> None:
     assert len(vertices) == len(faces) == 0
 
 
+@pytest.mark.requirement("pores-open")
 @pytest.mark.parametrize(
     ("strut", "limits", "message"),
     [

@@ -60,6 +60,7 @@ def test_foramina_and_roots(record: dict[str, Any]) -> None:
     assert [r["root"] for r in record["roots_sacrificed"]] == ["left S1", "left S2", "left S3"]
 
 
+@pytest.mark.requirement("margin-kept")
 def test_margin_is_the_brute_force_distance(record: dict[str, Any], bones: Path, plan: Path) -> None:
     vertices = read_solid(bones / "tumour.stl", "tumour").vertices
     margins = []
@@ -125,6 +126,7 @@ def test_caudal_plane_follows_the_margin(bones: Path, tmp_path: Path) -> None:
     assert 10.0 <= entry["tumour_distance_min_mm"] < 10.6
 
 
+@pytest.mark.requirement("margin-kept")
 def test_margin_not_kept_says_by_how_much(bones: Path, tmp_path: Path) -> None:
     with pytest.raises(QualityGateError) as caught:
         plan_resection(plan_job(bones, tmp_path, changed(PLAN, margin_mm=25.0, corridors=[])))
@@ -141,6 +143,7 @@ def test_the_least_change_keeps_the_margin(bones: Path, tmp_path: Path) -> None:
     assert plane_named(tmp_path / "plan.json", "midline")["source"] == "surgeon"
 
 
+@pytest.mark.requirement("right-side")
 def test_wrong_side_is_one_clear_error(bones: Path, tmp_path: Path) -> None:
     with pytest.raises(GeometryError, match=r"config says side: right, but the tumour lies .* left"):
         plan_resection(plan_job(bones, tmp_path, side="right"))

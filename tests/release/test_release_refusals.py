@@ -171,6 +171,7 @@ REFUSALS: list[tuple[Change, type[ImplantflowError], str]] = [
 ]
 
 
+@pytest.mark.requirement("release-complete")
 @pytest.mark.parametrize(("change", "error", "words"), REFUSALS, ids=[r[0].__name__ for r in REFUSALS])
 def test_disagreement_stops_the_release(
     room: Room, change: Change, error: type[ImplantflowError], words: str

@@ -233,6 +233,7 @@ ATTACKS: list[tuple[Attack, str]] = [
 ]
 
 
+@pytest.mark.requirement("approved-by-name")
 @pytest.mark.parametrize(("attack", "said"), ATTACKS, ids=[attack.__name__ for attack, _ in ATTACKS])
 @pytest.mark.attack("signatures and approvals")
 def test_attack_is_refused(

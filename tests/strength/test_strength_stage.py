@@ -113,6 +113,7 @@ def test_final_agrees_with_solid_in_any_build_orientation(room: Room) -> None:
     assert lying["cell_axes"] == "build_xyz"
 
 
+@pytest.mark.requirement("strong-enough")
 def test_final_refuses_what_is_too_weak(room: Room) -> None:
     run_solid(room)
     room.settings["body_weight_n"] = 2500.0

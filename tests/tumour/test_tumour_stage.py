@@ -232,6 +232,7 @@ def test_growth_hardly_depends_on_seed_and_limits() -> None:
     assert grown_volume(lower_of_seed=0.82) == pytest.approx(reference, rel=0.02)
 
 
+@pytest.mark.requirement("tumour-leak-refused")
 def test_leak_is_refused() -> None:
     with pytest.raises(GeometryError, match="leaked"):
         grown_volume(lower_of_seed=0.2)

@@ -1,12 +1,14 @@
-"""The ledger as RO-Crate metadata (Process Run Crate): files, jobs with their outcome, persons who decided.
+"""The ledger as RO-Crate metadata (Workflow Run Crate): the workflow's run, its jobs with their outcome, decisions.
 
-Sources: RO-Crate 1.1; Process Run Crate 0.5 (Workflow Run RO-Crate working group). Written by hand as
+Sources: RO-Crate 1.1; Process Run Crate 0.5 and Workflow Run Crate 0.5 (Workflow Run RO-Crate working group);
+Workflow RO-Crate 1.0. Written by hand as
 JSON-LD: it is a plain export of what the ledger and the gate records say. The crate's root is the folder
 ``audit``, so files of the case are named relative to it (``../segment/labels.nii.gz``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,14 @@ from implantflow.audit.history import Run, mapping, reviews
 from implantflow.audit.verify import Verification
 
 METADATA_NAME = "ro-crate-metadata.json"
-PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
+PROFILES = (
+    ("https://w3id.org/ro/wfrun/process/0.5", "Process Run Crate", "0.5"),
+    ("https://w3id.org/ro/wfrun/workflow/0.5", "Workflow Run Crate", "0.5"),
+    ("https://w3id.org/workflowhub/workflow-ro-crate/1.0", "Workflow RO-Crate", "1.0"),
+)
+#: The crate's copy of the workflow; rules and library are those of the recorded commit.
+WORKFLOW_ID = "Snakefile"
+LANGUAGE_ID = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
 CONTEXT = [
     "https://w3id.org/ro/crate/1.1/context",
     {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"},
@@ -40,16 +49,22 @@ _MEDIA_TYPES = {
 }
 
 
-def make_crate(verification: Verification, purpose: str) -> dict[str, Any]:
+def make_crate(verification: Verification, purpose: str, finals: Sequence[str] = ()) -> dict[str, Any]:
     """The JSON-LD document; every run is an action, failed ones included.
 
     A file that was made again belongs to the action that made it last; the earlier action says by which one
     it was superseded.
+
+    Parameters
+    ----------
+    finals : paths relative to the case
+        The files in which the case ends: results of the workflow's run as a whole.
     """
     files = _files(verification)
     actions = [_action(run, verification) for run in verification.history.runs]
     decisions = [_decision(state, i) for state in verification.gates for i in _numbers(state)]
     decisions += _signed_events(verification)
+    whole = _whole_run(verification, finals)
     people = _people(verification)
     data = [entity for entity in files if entity["@id"].startswith("../")]
     root: Entity = {
@@ -60,19 +75,75 @@ def make_crate(verification: Verification, purpose: str) -> dict[str, Any]:
         + ("" if purpose == "clinical" else " NOT FOR CLINICAL USE."),
         "datePublished": str(verification.records[-1].get("recorded")) if verification.records else _now(),
         "license": LICENCE,
-        "conformsTo": {"@id": PROFILE},
-        "hasPart": [{"@id": entity["@id"]} for entity in data],
-        "mentions": [{"@id": entity["@id"]} for entity in [*actions, *decisions]],
+        "conformsTo": [{"@id": profile} for profile, _, _ in PROFILES],
+        "mainEntity": {"@id": WORKFLOW_ID},
+        "hasPart": [{"@id": WORKFLOW_ID}, *({"@id": entity["@id"]} for entity in data)],
+        "mentions": [{"@id": entity["@id"]} for entity in [*whole, *actions, *decisions]],
     }
     descriptor: Entity = {
         "@id": METADATA_NAME,
         "@type": "CreativeWork",
-        "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
+        "conformsTo": [
+            {"@id": "https://w3id.org/ro/crate/1.1"},
+            {"@id": "https://w3id.org/workflowhub/workflow-ro-crate/1.0"},
+        ],
         "about": {"@id": "./"},
     }
-    profile: Entity = {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}
-    graph = [descriptor, root, profile, _software(verification), *people, *files, *actions, *decisions]
+    profiles = [{"@id": i, "@type": "CreativeWork", "name": n, "version": v} for i, n, v in PROFILES]
+    made_with = [*_workflow(verification), _software(verification)]
+    graph = [descriptor, root, *profiles, *made_with, *people, *files, *whole, *actions, *decisions]
     return {"@context": CONTEXT, "@graph": graph}
+
+
+def _workflow(verification: Verification) -> list[Entity]:
+    """The workflow as the crate's main entity, and its language."""
+    versions = mapping(verification.records[-1].get("versions")) if verification.records else {}
+    workflow: Entity = {
+        "@id": WORKFLOW_ID,
+        "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow"],
+        "name": "implantflow, from a patient's scans to an implant and its follow-up",
+        "programmingLanguage": {"@id": LANGUAGE_ID},
+        "version": str(versions.get("implantflow")),
+    }
+    language: Entity = {
+        "@id": LANGUAGE_ID,
+        "@type": "ComputerLanguage",
+        "name": "Snakemake",
+        "alternateName": "SMK",
+        "identifier": {"@id": "https://doi.org/10.1093/bioinformatics/bts480"},
+        "url": {"@id": "https://snakemake.readthedocs.io"},
+        "version": str(versions.get("snakemake")),
+    }
+    return [workflow, language]
+
+
+def _whole_run(verification: Verification, finals: Sequence[str]) -> list[Entity]:
+    """The run of the workflow as one action: what came from outside, and where the case ends."""
+    runs = verification.history.runs
+    if not runs:
+        return []
+    writers = verification.history.writers
+    made = {name for run in runs for name in run.outside_outputs}
+    given = sorted({name for run in runs for name in run.outside_inputs} - made)
+    ended = [run.ended for run in runs if run.ended >= 0]
+    waiting = sorted(run.key for run in verification.history.last.values() if not run.done)
+    entity: Entity = {
+        "@id": "#workflow-run",
+        "@type": "CreateAction",
+        "name": f"case {verification.case}",
+        "instrument": {"@id": WORKFLOW_ID},
+        "agent": {"@id": _account_id(runs[0])},
+        "startTime": _iso(min(run.started for run in runs)),
+        **({"endTime": _iso(max(ended))} if ended else {}),
+        "actionStatus": {
+            "@id": f"http://schema.org/{'FailedActionStatus' if waiting else 'CompletedActionStatus'}"
+        },
+        "object": [{"@id": _outside_id(name)} for name in given],
+        "result": [{"@id": _file_id(name)} for name in sorted(finals) if name in writers],
+    }
+    if waiting:
+        entity["error"] = f"not finished: {', '.join(waiting)}"
+    return [entity]
 
 
 def _software(verification: Verification) -> Entity:

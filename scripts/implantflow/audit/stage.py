@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ConfigDict
 
 from implantflow import artifacts
-from implantflow.audit import page
+from implantflow.audit import ledger, page
 from implantflow.audit.crate import make_crate
 from implantflow.audit.verify import Verification, examine_running
 from implantflow.config.base import Section
@@ -37,7 +38,7 @@ class AuditSettings(Section):
 
 
 def audit_case(job: Job) -> None:
-    """Write ``verify.json``, ``trace.html`` and ``ro-crate-metadata.json`` (job of the rule ``audit_case``).
+    """Write ``verify.json``, ``trace.html``, ``ro-crate-metadata.json`` and the crate's copy of the Snakefile.
 
     The job's inputs are the files in which the case ends; what they rest on is followed through the ledger.
 
@@ -54,8 +55,11 @@ def audit_case(job: Job) -> None:
     if not verification.verified:
         raise _refusal(job.case_dir, verification)
     artifacts.write_json(job.outputs["verify"], verification.as_json())
-    artifacts.write_json(job.outputs["crate"], make_crate(verification, settings.purpose))
-    job.outputs["trace"].write_text(page.render(verification, settings.purpose), encoding="utf-8")
+    artifacts.write_json(job.outputs["crate"], make_crate(verification, settings.purpose, _finals(job)))
+    job.outputs["trace"].write_text(
+        page.render(verification, settings.purpose, job.case_dir), encoding="utf-8"
+    )
+    shutil.copyfile(ledger.PROJECT_DIR / "Snakefile", job.outputs["workflow"])
 
 
 def _finals(job: Job) -> list[str]:

@@ -96,14 +96,16 @@ def _refuse_cut_short(path: Path, head: bytes, order: str, dim: np.ndarray) -> N
         with path.open("rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            stream = gzip.open(raw) if packed else raw
+            stream = gzip.GzipFile(fileobj=raw) if packed else raw
             while found < needed and (block := stream.read(1 << 22)):
                 found += len(block)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError("an image file cannot be read", where=path.name) from error
     if found < needed:
         raise InputError(
-            f"the file is cut short: {found} of {needed} bytes", where=path.name, fix="copy or export it again"
+            f"the file is cut short: {found} of {needed} bytes",
+            where=path.name,
+            fix="copy or export it again",
         )
 
 

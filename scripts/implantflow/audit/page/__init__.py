@@ -8,6 +8,7 @@ from typing import Any
 
 from implantflow.audit.chain import describe
 from implantflow.audit.history import Run, mapping
+from implantflow.audit.trace import trace
 from implantflow.audit.verify import Verification
 
 
@@ -29,7 +30,7 @@ class Row:
     wrote: list[tuple[str, str]]
 
 
-def render(verification: Verification, purpose: str) -> str:
+def render(verification: Verification, purpose: str, case_dir: Path) -> str:
     """The page; everything from outside (names, reasons, error texts) is escaped."""
     import jinja2
 
@@ -45,6 +46,7 @@ def render(verification: Verification, purpose: str) -> str:
         v=verification,
         purpose=purpose,
         rows=[_row(record, runs, verification) for record in verification.records],
+        trace=trace(verification, case_dir),
         versions=mapping(verification.records[-1].get("versions")) if verification.records else {},
     )
 
