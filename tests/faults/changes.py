@@ -97,7 +97,7 @@ def workspace(folder: Path) -> Path:
             continue
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix or path.name.isupper():
+        if path.suffix or path.name[0].isupper():
             path.touch()
         else:
             path.mkdir(exist_ok=True)

@@ -53,11 +53,13 @@ def trace(verification: Verification, case_dir: Path) -> list[TraceRow]:
 def _row(requirement: Requirement, verification: Verification, case_dir: Path) -> TraceRow:
     if not requirement.rules:
         count = len(verification.in_force)
-        return TraceRow(requirement, f"held in all {count} jobs", True, [], [])
+        return TraceRow(requirement, f"in force for all {count} jobs", True, [], [])
     if requirement.rules == ["audit_case"]:
         said = "verified" if verification.verified else "NOT verified"
         return TraceRow(requirement, said, verification.verified, [], [])
-    runs = [run for run in verification.history.last.values() if run.rule in requirement.rules]
+    # Where the names of outputs depend on the case, so does the rule's name.
+    rules = {*requirement.rules, *(f"{rule}_{verification.case}" for rule in requirement.rules)}
+    runs = [run for run in verification.history.last.values() if run.rule in rules]
     entries = sorted(run.sequence for run in runs)
     figures = [found for figure in requirement.figures for found in _figures(figure, case_dir)]
     if not runs:
