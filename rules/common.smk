@@ -244,5 +244,6 @@ def print_next_steps():
 
 
 def render_what_exists():
+    runs.enter_killed(CASES)
     for name in CASES:
         run_cli("report", name)

@@ -202,6 +202,7 @@ def execute(job: Job, function: StageFunction, log: Path | None = None) -> None:
 
 def _run(job: Job, function: StageFunction, record: jobrecord.JobRecord) -> None:
     begun = time.perf_counter()
+    jobrecord.status_file(job.case_dir, job.key).unlink(missing_ok=True)  # of an earlier run
     record.take_inputs(job.inputs)
     _missing_inputs(job)
     finals, drafts = _outputs(job)
@@ -227,7 +228,6 @@ def _run(job: Job, function: StageFunction, record: jobrecord.JobRecord) -> None
         artifacts.replace(path, finals[name])
     # What stands under its final name and is in no ledger was never done: an error here takes it back.
     record.append({"status": "done", "exit": 0}, wrote)
-    jobrecord.status_file(job.case_dir, job.key).unlink(missing_ok=True)
     logger.info("done in %.1f s", time.perf_counter() - begun)
 
 

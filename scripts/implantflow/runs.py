@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,11 +39,15 @@ def begin(cases: Iterable[str]) -> list[IO[str]]:
     names = sorted(cases)
     kept = [_take(case, f"is at work on case {case}") for case in names]
     kept.append(_take("template", f"is using or making {SHARED}", shared=SHARED.exists()))
-    for case in names:
-        for folder in (Path("results") / case, SHARED.parent):
-            for key in jobrecord.sweep(folder):
-                print(f"implantflow: {key} did not end in an earlier run; entered in the ledger")
+    enter_killed(names)
     return kept
+
+
+def enter_killed(cases: Iterable[str]) -> None:
+    """Enter jobs that ended without a word in the ledgers, and say so; jobs still at work are left alone."""
+    for folder in (*(Path("results") / case for case in sorted(cases)), SHARED.parent):
+        for key in jobrecord.sweep(folder):
+            print(f"implantflow: {key} ended without a record; entered in the ledger", file=sys.stderr)
 
 
 def _take(name: str, doing: str, *, shared: bool = False) -> IO[str]:

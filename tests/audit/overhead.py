@@ -1,6 +1,6 @@
 """What the ledger costs: the time each job spent on hashing and recording, beside its own time.
 
-    python -m tests.audit.overhead results/CASE
+python -m tests.audit.overhead results/CASE
 """
 
 from __future__ import annotations
