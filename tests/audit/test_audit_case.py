@@ -156,3 +156,13 @@ def test_trace_page_is_offline_and_escapes_what_people_write(made: Made) -> None
     assert "&lt;img src=x" in page and "<img" not in page
     assert "http://" not in page and "https://" not in page and "<script" not in page
     assert "unsigned" in page and "Emil Weber" in page
+
+
+def test_page_rendered_after_a_failure_is_accounted_for(made: Made) -> None:
+    from implantflow.report.command import render
+
+    made.policy = "signed"
+    made.run("segment_bones")
+    made.attempt("gate_labels")
+    render("demo")
+    assert verify_case(made.folder)["problems"] == []
