@@ -91,12 +91,16 @@ class LogHandler(LogHandlerBase):
         rule = name.removesuffix(f"_{case}") if case else name
         shown = " ".join([rule, *[words[key] for key in sorted(words)]])
         self.jobs[int(record.jobid)] = (case, name, shown)
+        # Snakemake says first that a job starts, then which one it is.
+        if int(record.jobid) in self.started:
+            self.show(f"{case:10} {shown:34} started")
 
     def job_started(self, record: Any) -> None:
-        for jobid in record.jobs:
-            self.started[int(jobid)] = time.monotonic()
-            case, _, shown = self.job(jobid)
-            self.show(f"{case:10} {shown:34} started")
+        for jobid in map(int, record.jobs):
+            self.started[jobid] = time.monotonic()
+            if jobid in self.jobs:
+                case, _, shown = self.jobs[jobid]
+                self.show(f"{case:10} {shown:34} started")
 
     def job_finished(self, record: Any) -> None:
         jobid = int(record.job_id)
