@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from implantflow.build import verdicts
 from implantflow.build.checks import examine_file
 from implantflow.build.cli_writer import HATCH_ID, NET_ID
 from implantflow.build.obf_reader import ObfFile, examine_obf
-from implantflow.build.obf_writer import encode_theme, with_short_jumps, write_obf
+from implantflow.build.obf_writer import Encoder, with_short_jumps, write_obf
 from implantflow.build.themes import effort
 from implantflow.build.zip_stream import ZipStream
 from implantflow.config.build import load_machine
@@ -72,6 +73,16 @@ def _serialised(lines: np.ndarray, theme: Any) -> bytes:
     return out
 
 
+def _packets(theme: str, lines: np.ndarray) -> bytes:
+    """What the encoder's compressed data hold; size and CRC-32 are zlib's."""
+    entry = Encoder(MACHINE, theme).encode(lines)
+    reader = zlib.decompressobj(-15)
+    raw = reader.decompress(entry.data)
+    assert reader.eof and not reader.unused_data
+    assert (entry.crc, entry.size) == (zlib.crc32(raw), len(raw))
+    return raw
+
+
 def _some_lines() -> np.ndarray:
     rng = np.random.default_rng(3)
     lines = rng.integers(0, 40000, (2000, 4))
@@ -86,7 +97,7 @@ def _some_lines() -> np.ndarray:
 @pytest.mark.parametrize("theme", ["contour", "hatch", "net", "preheat"])
 def test_packets_are_those_of_the_formats_serialiser(theme: str) -> None:
     lines = _some_lines()
-    assert encode_theme(MACHINE, theme, lines).tobytes() == _serialised(lines, getattr(MACHINE, theme))
+    assert _packets(theme, lines) == _serialised(lines, getattr(MACHINE, theme))
 
 
 def test_packets_are_those_of_obplib() -> None:
@@ -105,7 +116,7 @@ def test_packets_are_those_of_obplib() -> None:
         for ends in map(_ends_um, lines)
     ]
     FileHandler.write(segments, out)
-    assert encode_theme(MACHINE, "hatch", lines).tobytes() == out.getvalue()
+    assert _packets("hatch", lines) == out.getvalue()
 
 
 class Build:
@@ -282,7 +293,7 @@ def test_zip_that_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     from implantflow.errors import QualityGateError
 
     monkeypatch.setattr(zip_stream, "MOST_ENTRIES", 2)
-    entry = zip_stream.Entry.of(b"x")
+    entry = zip_stream.Entry.stored(b"x")
     with ZipStream(tmp_path / "z.obf") as out:
         out.add("a", entry)
         out.add("b", entry)

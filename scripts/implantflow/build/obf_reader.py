@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +21,19 @@ from implantflow.build.pipeline import ordered
 from implantflow.config.build import Machine
 from implantflow.errors import InputError
 from implantflow.geometry import FloatArray
+
+
+class PathFigures(NamedTuple):
+    """Lines of a beam path, those with another beam, those on no unit, fingerprint; sums (mm, s, J, mm)."""
+
+    lines: int
+    foreign: int
+    astray: int
+    mark: int
+    length_mm: float
+    melt_s: float
+    melt_j: float
+    jump_mm: float
 
 
 class ObfFile:
@@ -64,7 +76,7 @@ class ObfFile:
                 f"beam path {name!r} cannot be read: {error}", where=str(self.path), fix="build it again"
             ) from error
 
-    def parse(self, name: str, raw: bytes) -> FloatArray:
+    def lines(self, name: str) -> FloatArray:
         """(N, 7) x0, y0, x1, y1 (um), speed (um/s), power (W), spot (um) of the lines of a beam path.
 
         Raises
@@ -72,20 +84,30 @@ class ObfFile:
         InputError
             A packet that is no line, or does not end where it says.
         """
-        from implantflow.build import obp_reader_kernels
+        from implantflow.build import obp_reader_kernels as kernels
 
-        lines, wrong = obp_reader_kernels.read_lines(np.frombuffer(raw, np.uint8))
+        lines, wrong = kernels.read_lines(np.frombuffer(self.raw(name), np.uint8))
+        self._refuse(name, wrong)
+        return lines
+
+    def figures(self, name: str, beam: FloatArray, grid_um: tuple[float, float, float]) -> PathFigures:
+        """What the lines of a beam path sum to, without keeping them; errors as those of :meth:`lines`.
+
+        ``beam`` is (3,) speed (um/s), power (W) and spot (um); ``grid_um`` the unit and the plate's centre (um).
+        """
+        from implantflow.build import obp_reader_kernels as kernels
+
+        wrong, *counts, sums = kernels.path_figures(np.frombuffer(self.raw(name), np.uint8), beam, *grid_um)
+        self._refuse(name, wrong)
+        return PathFigures(*counts, *sums.tolist())
+
+    def _refuse(self, name: str, wrong: int) -> None:
         if wrong >= 0:
             raise InputError(
                 f"beam path {name!r} holds a packet that cannot be read as a line",
                 where=f"{self.path}, byte {wrong} of {self.files[name]}",
                 fix="the file is damaged: build it again",
             )
-        return lines
-
-    def lines(self, name: str) -> FloatArray:
-        """The lines of a beam path by name."""
-        return self.parse(name, self.raw(name))
 
 
 @dataclass
@@ -133,23 +155,6 @@ class _Seen(NamedTuple):
     cli_jump_mm: float
 
 
-def expected_lines(layer: CliLayer, unit_mm: float, centre_um: FloatArray) -> dict[int, FloatArray]:
-    """Label -> (N, 4) lines in um from the plate's centre that a CLI layer holds, in file order."""
-    out: dict[int, list[FloatArray]] = {}
-    step = unit_mm * 1000.0
-    ends = np.ones(len(layer.points), dtype=bool)
-    ends[layer.starts[1:] - 1] = False
-    first = np.flatnonzero(ends)
-    pairs = np.concatenate([layer.points[first], layer.points[first + 1]], axis=1)
-    owner = np.repeat(layer.label, np.diff(layer.starts) - 1)
-    for labels, lines in ((owner, pairs), (layer.hatch_label, layer.hatches)):
-        single = len(labels) > 0 and bool((labels == labels[0]).all())
-        for label in [int(labels[0])] if single else np.unique(labels).tolist():
-            chosen = lines if single else lines[labels == label]
-            out.setdefault(label, []).append(chosen * step - np.tile(centre_um, 2))
-    return {label: np.concatenate(parts) for label, parts in sorted(out.items())}
-
-
 def beam_of(machine: Machine, theme: str) -> FloatArray:
     """(3,) speed (um/s), power (W) and spot (um) that a theme of the machine asks for; zeros for no theme of it."""
     said = getattr(machine, theme, None)
@@ -158,36 +163,37 @@ def beam_of(machine: Machine, theme: str) -> FloatArray:
     return np.array([said.speed_mm_s * 1000.0, machine.voltage_kv * said.current_ma, said.spot_um])
 
 
-def _compare(
-    obf: ObfFile,
-    machine: Machine,
-    labels: dict[int, str],
-    unit_mm: float,
-    layer: CliLayer,
-    said: list[tuple[str, bytes]],
-) -> _Seen:
+def _grid_um(machine: Machine, unit_mm: float) -> tuple[float, float, float]:
+    """Unit and centre of the plate (um)."""
+    return (unit_mm * 1000.0, 500.0 * machine.envelope_mm[0], 500.0 * machine.envelope_mm[1])
+
+
+def _compare(obf: ObfFile, cli: CliFile, machine: Machine, layer: CliLayer, names: list[str]) -> _Seen:
     """Hold one layer's packets against the CLI layer; may run in any thread."""
     from implantflow.build import obp_reader_kernels as kernels
 
-    centre_um = 500.0 * np.asarray(machine.envelope_mm[:2])
-    grid = (unit_mm * 1000.0, float(centre_um[0]), float(centre_um[1]))
-    wanted = {
-        labels.get(label, str(label)): xy for label, xy in expected_lines(layer, unit_mm, centre_um).items()
-    }
+    grid_um = _grid_um(machine, cli.unit_mm)
+    used = np.concatenate([layer.label[np.diff(layer.starts) > 1], layer.hatch_label])
+    wanted = {cli.labels.get(label, str(label)): label for label in kernels.distinct(used).tolist()}
     count, differing, foreign = 0, 0, 0
     figures = np.zeros(5)
-    for name, raw in said:
+    for name in names:
         theme = name.rpartition("_")[2]
-        lines = obf.parse(name, raw)
-        count += len(lines)
-        ours = wanted.pop(theme, np.empty((0, 4)))
-        same = len(ours) == len(lines) and kernels.fingerprint(lines, *grid) == kernels.fingerprint(
-            ours, *grid
-        )
-        differing += 0 if same else 1
-        strange, *melted = kernels.beam_figures(lines, beam_of(machine, theme))
-        foreign += strange
-        figures += [*melted, kernels.jump_mm(lines), kernels.jump_mm(ours)]
+        found = obf.figures(name, beam_of(machine, theme), grid_um)
+        ours, cli_jumps = [0, 0, 0], 0.0
+        if theme in wanted:
+            *ours, cli_jumps = kernels.cli_figures(
+                layer.points,
+                layer.starts,
+                layer.label,
+                layer.hatches,
+                layer.hatch_label,
+                wanted.pop(theme),
+            )
+        count += found.lines
+        differing += 0 if [found.lines, found.astray, found.mark] == ours else 1
+        foreign += found.foreign
+        figures += [found.length_mm, found.melt_s, found.melt_j, found.jump_mm, cli_jumps * cli.unit_mm]
     differing += len(wanted)
     return _Seen(count, differing, foreign, *figures.tolist())
 
@@ -200,8 +206,6 @@ def examine_obf(path: Path, cli_path: Path, machine: Machine, threads: int = 1) 
     InputError
         A file cannot be read, or the two have different numbers of layers.
     """
-    from implantflow.build import obp_reader_kernels as kernels
-
     found = ObfFindings()
     cli = CliFile(cli_path)
     with ObfFile(path) as obf:
@@ -215,21 +219,15 @@ def examine_obf(path: Path, cli_path: Path, machine: Machine, threads: int = 1) 
         found.passes = int(settings.get("repetitions", -1))
         found.temperature_c = float(obf.settings.get("startHeat", {}).get("targetTemperature", "nan"))
         for name in settings.get("files", []):
-            lines = obf.lines(name)
-            beam = beam_of(machine, "preheat")
-            foreign, length_mm, _, _ = kernels.beam_figures(lines, beam)
-            found.foreign_beam += foreign
-            found.pass_mm += length_mm
+            heat = obf.figures(name, beam_of(machine, "preheat"), _grid_um(machine, cli.unit_mm))
+            found.foreign_beam += heat.foreign
+            found.pass_mm += heat.length_mm
 
-        def items() -> Iterator[tuple[CliLayer, list[tuple[str, bytes]]]]:
-            for layer, names in zip(cli.layers(), obf.layers, strict=True):
-                # A zip file is read by one thread.
-                yield layer, [(name, obf.raw(name)) for name in names]
+        def look(item: tuple[CliLayer, list[str]]) -> _Seen:
+            return _compare(obf, cli, machine, *item)
 
-        def look(item: tuple[CliLayer, list[tuple[str, bytes]]]) -> _Seen:
-            return _compare(obf, machine, cli.labels, cli.unit_mm, *item)
-
-        for number, seen in enumerate(ordered(items(), look, threads, 4)):
+        items = zip(cli.layers(), obf.layers, strict=True)
+        for number, seen in enumerate(ordered(items, look, threads, 4)):
             found.lines += seen.lines
             found.length_mm.append(seen.length_mm)
             found.melt_s.append(seen.melt_s)

@@ -48,15 +48,27 @@ def beam_fields(
     return np.frombuffer(head, np.uint8), np.frombuffer(tail, np.uint8)
 
 
-def encode_theme(machine: Machine, name: str, lines: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """OBP packets of (N, 4) lines in units of the build file, driven with a theme of the machine."""
-    from implantflow.build import obp_kernels
+class Encoder:
+    """Encodes lines as compressed OBP packets, driven with a theme of the machine."""
 
-    theme = getattr(machine, name)
-    power_w = machine.voltage_kv * theme.current_ma
-    head, tail = beam_fields(theme.spot_um, power_w, theme.speed_mm_s)
-    centre_x_um, centre_y_um = (500.0 * side for side in machine.envelope_mm[:2])
-    return obp_kernels.encode_lines(lines, machine.unit_mm * 1000.0, centre_x_um, centre_y_um, head, tail)
+    def __init__(self, machine: Machine, theme: str) -> None:
+        from implantflow.build import obp_kernels
+
+        beam = getattr(machine, theme)
+        power_w = machine.voltage_kv * beam.current_ma
+        self._unit_um = machine.unit_mm * 1000.0
+        self._centre_um = 500.0 * machine.envelope_mm[0], 500.0 * machine.envelope_mm[1]
+        self._packet = obp_kernels.packet_of(*beam_fields(beam.spot_um, power_w, beam.speed_mm_s))
+        self._table = obp_kernels.crc_tables(len(self._packet))
+
+    def encode(self, lines: NDArray[np.int64]) -> Entry:
+        """Beam path of (N, 4) lines in units of the build file; may run in any thread, without the interpreter lock."""
+        from implantflow.build import obp_kernels
+
+        data, crc, size = obp_kernels.compress_lines(
+            lines, self._unit_um, *self._centre_um, self._packet, self._table
+        )
+        return Entry.deflated(data.data, crc, size)
 
 
 def with_short_jumps(lines: NDArray[np.int64], unit_mm: float) -> NDArray[np.int64]:
@@ -115,14 +127,16 @@ def write_obf(
     """
     from implantflow.build import obp_kernels
 
+    encoders = {label: Encoder(machine, theme) for label, theme in LABELS.items()}
+
     def encode(item: tuple[int, NDArray[np.uint16]]) -> list[tuple[str, Entry]]:
         number, words = item
         made = []
         for label, theme in LABELS.items():
             lines = obp_kernels.lines_of(words, label)
             if len(lines):
-                packets = encode_theme(machine, theme, with_short_jumps(lines, machine.unit_mm))
-                made.append((entry_name(number, theme), Entry.of(packets.data)))
+                entry = encoders[label].encode(with_short_jumps(lines, machine.unit_mm))
+                made.append((entry_name(number, theme), entry))
         return made
 
     files: dict[str, str] = {}
@@ -133,7 +147,7 @@ def write_obf(
             files[name] = f"obp/{name}.obp"
             out.add(files[name], entry)
 
-        heat = Entry.of(encode_theme(machine, "preheat", heating_lines(machine, box_mm)).data)
+        heat = Encoder(machine, "preheat").encode(heating_lines(machine, box_mm))
         add("startHeat", heat)
         add("jumpSafe", heat)
         for made in ordered(_layers(CliFile(cli_path)), encode, threads, _BLOCK):
@@ -141,7 +155,7 @@ def write_obf(
                 add(name, entry)
             layers.append({"melt": [name for name, _ in made]})
         for name, content in _documents(machine, facts, clinical, files, layers).items():
-            out.add(name, Entry.of((json.dumps(content, indent=1) + "\n").encode("ascii")))
+            out.add(name, Entry.stored((json.dumps(content, indent=1) + "\n").encode("ascii")))
 
 
 def _documents(

@@ -13,7 +13,10 @@ from implantflow.compiled import kernel
 
 Bytes = NDArray[np.uint8]
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
+#: Where the usual packet (one byte a length, 10 of beam parameters, four doubles) has its first double, and its rest.
+_TAG_AT, _REST_AT = 15, 51
 #: Columns of a line that was read: um, um/s, W, um.
 X0, Y0, X1, Y1, SPEED, POWER, SPOT = range(7)
 
@@ -79,92 +82,212 @@ def _line(
 
 
 @kernel
+def _packet(data: Bytes, at: int, row: FloatArray, number: FloatArray, single: NDArray[np.float32]) -> int:
+    """The packet at ``at`` into a row; the place behind it, or -1 where it cannot be read as a line."""
+    size, body = _varint(data, at, data.shape[0])
+    if body < 0 or size < 2 or size > data.shape[0] - body:
+        return -1
+    last = body + size
+    # Field 10 of the packet, a message; no other kind of path is written by this project.
+    if data[body] != 82:
+        return -1
+    inner, first = _varint(data, body + 1, last)
+    if first < 0 or first + inner != last or not _line(data, first, last, row, number, single):
+        return -1
+    return last
+
+
+@kernel
 def read_lines(data: Bytes) -> tuple[FloatArray, int]:
     """(N, 7) lines of a file of packets, and -1, or the place of the first packet that cannot be read as a line."""
-    end = data.shape[0]
-    count, at = 0, 0
-    while at < end:
-        size, body = _varint(data, at, end)
-        if body < 0 or size > end - body:
-            return np.empty((0, 7)), at
-        count += 1
-        at = body + size
-    out = np.empty((count, 7))
+    # No line is shorter than a packet of two bytes.
+    out = np.empty((data.shape[0] // 2 + 1, 7))
     # Made once: an allocation a line would take longer than the line.
     number, single = np.empty(1, np.float64), np.empty(1, np.float32)
-    at = 0
-    for n in range(count):
-        size, body = _varint(data, at, end)
-        last = body + size
-        # Field 10 of the packet, a message; no other kind of path is written by this project.
-        if size < 2 or data[body] != 82:
-            return out[:0], at
-        inner, first = _varint(data, body + 1, last)
-        if first < 0 or first + inner != last or not _line(data, first, last, out[n], number, single):
-            return out[:0], at
-        at = last
-    return out, -1
+    count, at = 0, 0
+    while at < data.shape[0]:
+        behind = _packet(data, at, out[count], number, single)
+        if behind < 0:
+            return np.empty((0, 7)), at
+        count += 1
+        at = behind
+    return out[:count].copy(), -1
 
 
 @kernel
-def beam_figures(lines: FloatArray, beam: FloatArray) -> tuple[int, float, float, float]:
-    """Lines (N, 7) driven with another beam than (3,) speed, power, spot; length in mm, time in s, energy in J."""
-    foreign = 0
-    length, seconds, joules = 0.0, 0.0, 0.0
-    for n in range(lines.shape[0]):
-        row = lines[n]
-        # Speed is a whole number of um/s in the format, power and spot are single precision.
-        same = abs(row[SPEED] - beam[0]) <= 0.5
-        same = (
-            same
-            and abs(row[POWER] - beam[1]) <= 1e-6 * beam[1]
-            and abs(row[SPOT] - beam[2]) <= 1e-6 * beam[2]
-        )
-        foreign += 0 if same else 1
-        step = np.hypot(row[X1] - row[X0], row[Y1] - row[Y0])
-        time = step / row[SPEED] if row[SPEED] > 0.0 else np.inf
-        length += step
-        seconds += time
-        joules += time * row[POWER]
-    return foreign, length / 1000.0, seconds, joules
+def _usual(data: Bytes, at: int, end: int) -> bool:
+    """Does a packet that could be read hold beam parameters, four doubles in their order, and the rest?"""
+    if (
+        end - at < _REST_AT
+        or data[at] > 127
+        or data[at + 2] > 127
+        or data[at + 3] != 10
+        or data[at + 4] != 10
+    ):
+        return False
+    good = True
+    for k in range(4):
+        good = good and data[at + _TAG_AT + 9 * k] == 17 + 8 * k
+    return good
 
 
 @kernel
-def jump_mm(lines: FloatArray) -> float:
-    """Length of the ways between the end of a line (um) and the start of the next."""
-    total = 0.0
-    for n in range(1, lines.shape[0]):
-        total += np.hypot(lines[n, X0] - lines[n - 1, X1], lines[n, Y0] - lines[n - 1, Y1])
-    return total / 1000.0
+def _alike(data: Bytes, at: int, other: int, size: int) -> bool:
+    """Are two packets of ``size`` bytes, the other a usual one, the same but for the doubles?"""
+    if at + size > data.shape[0]:
+        return False
+    # Unsigned places: the compiler then need not ask for those that count from the end.
+    here, there = np.uint64(at), np.uint64(other)
+    change = np.uint8(0)
+    for n in range(_TAG_AT + 1):
+        change |= data[here + np.uint64(n)] ^ data[there + np.uint64(n)]
+    for n in range(_TAG_AT + 9, _REST_AT, 9):
+        change |= data[here + np.uint64(n)] ^ data[there + np.uint64(n)]
+    for n in range(_REST_AT, size):
+        change |= data[here + np.uint64(n)] ^ data[there + np.uint64(n)]
+    return bool(change == 0)
 
 
 @kernel
-def fingerprint(lines: FloatArray, unit_um: float, centre_x_um: float, centre_y_um: float) -> tuple[int, int]:
-    """A number that a set of lines has whatever their order and direction, and how many lines are on no unit.
+def _mixed(whole: NDArray[np.int64]) -> np.uint64:
+    """A line's four 16-bit numbers, in either direction, as 64 bits that look random (splitmix64's finaliser)."""
+    a = np.uint64(whole[0]) << np.uint64(16) | np.uint64(whole[1])
+    b = np.uint64(whole[2]) << np.uint64(16) | np.uint64(whole[3])
+    h = min(a, b) << np.uint64(32) | max(a, b)
+    h += np.uint64(0x9E3779B97F4A7C15)
+    h = (h ^ h >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    h = (h ^ h >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return h ^ h >> np.uint64(31)
 
-    A line of the build file is four 16-bit numbers. Each line's 64 bits are mixed (splitmix64's finaliser) and
-    added up, so that sets which differ in one bit of one line differ, but for one chance in 2**64.
+
+@kernel
+def _whole_unit(place: float, whole: NDArray[np.int64], k: int) -> bool:
+    """Round a coordinate in units; whether it is one of the 16-bit numbers."""
+    near = np.floor(place + 0.5)
+    if not (abs(place - near) <= 1e-3 and near >= 0.0 and near <= 65535.0):
+        return False
+    whole[k] = np.int64(near)
+    return True
+
+
+@kernel
+def path_figures(
+    data: Bytes, beam: FloatArray, unit_um: float, centre_x_um: float, centre_y_um: float
+) -> tuple[int, int, int, int, int, FloatArray]:
+    """What the packets of a beam path sum to; none of them is kept.
+
+    Parameters
+    ----------
+    beam : (3,) speed (um/s), power (W) and spot (um) that they should be driven with.
+
+    Returns
+    -------
+    Place of the first packet that cannot be read as a line (-1: none), lines, lines with another beam, lines on no
+    unit, fingerprint; (4,) length in mm, time in s, energy in J, and length in mm of the ways between a line's end
+    and the next one's start.
+
+    The fingerprint is the same whatever the lines' order and direction: the sum of their mixed bits, so that sets
+    which differ in one bit of one line differ, but for one chance in 2**64.
     """
+    sums = np.zeros(4)
+    row, whole = np.zeros(7), np.zeros(4, np.int64)
+    number, single = np.empty(1, np.float64), np.empty(1, np.float32)
+    bits = np.zeros(4, np.uint64)
+    ends = bits.view(np.float64)
+    per_unit = 1.0 / unit_um
     total = np.uint64(0)
-    astray = 0
-    whole = np.empty(4, np.int64)
-    for n in range(lines.shape[0]):
+    count, foreign, astray = 0, 0, 0
+    at, usual, size = 0, -1, 0
+    same = False
+    last_x, last_y = 0.0, 0.0
+    while at < data.shape[0]:
+        # Most packets differ from the one read before only in the doubles: the parser would take the same steps.
+        if usual >= 0 and _alike(data, at, usual, size):
+            for k in range(4):
+                first = np.uint64(at + _TAG_AT + 1 + 9 * k)
+                value = np.uint64(0)
+                for byte in range(8):
+                    value |= np.uint64(data[first + np.uint64(byte)]) << np.uint64(8 * byte)
+                bits[k] = value
+            for k in range(4):
+                row[k] = ends[k]
+            at += size
+        else:
+            behind = _packet(data, at, row, number, single)
+            if behind < 0:
+                return at, 0, 0, 0, 0, sums
+            usual, size = at if _usual(data, at, behind) else -1, behind - at
+            at = behind
+            # Speed is a whole number of um/s in the format, power and spot are single precision.
+            same = (
+                abs(row[SPEED] - beam[0]) <= 0.5
+                and abs(row[POWER] - beam[1]) <= 1e-6 * beam[1]
+                and abs(row[SPOT] - beam[2]) <= 1e-6 * beam[2]
+            )
+        foreign += 0 if same else 1
+        step = np.sqrt((row[X1] - row[X0]) ** 2 + (row[Y1] - row[Y0]) ** 2)
+        time = step / row[SPEED] if row[SPEED] > 0.0 else np.inf
+        sums[0] += step / 1000.0
+        sums[1] += time
+        sums[2] += time * row[POWER]
+        if count > 0:
+            sums[3] += np.sqrt((row[X0] - last_x) ** 2 + (row[Y0] - last_y) ** 2) / 1000.0
+        last_x, last_y = row[X1], row[Y1]
+        count += 1
         good = True
         for k in range(4):
-            place = (lines[n, k] + (centre_x_um if k % 2 == 0 else centre_y_um)) / unit_um
-            near = np.floor(place + 0.5)
-            if not (abs(place - near) <= 1e-3 and near >= 0.0 and near <= 65535.0):
-                good = False
-                break
-            whole[k] = int(near)
-        if not good:
+            place = (row[k] + (centre_x_um if k % 2 == 0 else centre_y_um)) * per_unit
+            good = good and _whole_unit(place, whole, k)
+        if good:
+            total += _mixed(whole)
+        else:
             astray += 1
+    return -1, count, foreign, astray, int(total), sums
+
+
+@kernel
+def cli_figures(
+    points: FloatArray,
+    starts: IntArray,
+    labels: IntArray,
+    hatches: FloatArray,
+    hatch_labels: IntArray,
+    label: int,
+) -> tuple[int, int, int, float]:
+    """Lines, lines on no unit, fingerprint and jumps in units of a CLI layer's lines under a label, in file order."""
+    whole = np.zeros(4, np.int64)
+    line = np.zeros(4)
+    total = np.uint64(0)
+    count, astray = 0, 0
+    jumps, last_x, last_y = 0.0, 0.0, 0.0
+    for part in range(labels.shape[0] + hatches.shape[0]):
+        polyline = part < labels.shape[0]
+        h = part - labels.shape[0]
+        if (labels[part] if polyline else hatch_labels[h]) != label:
             continue
-        a = np.uint64(whole[0]) << np.uint64(16) | np.uint64(whole[1])
-        b = np.uint64(whole[2]) << np.uint64(16) | np.uint64(whole[3])
-        h = min(a, b) << np.uint64(32) | max(a, b)
-        h += np.uint64(0x9E3779B97F4A7C15)
-        h = (h ^ h >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
-        h = (h ^ h >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-        total += h ^ h >> np.uint64(31)
-    return int(total), astray
+        first = starts[part] if polyline else 0
+        last = starts[part + 1] - 1 if polyline else 1
+        for p in range(first, last):
+            for k in range(4):
+                line[k] = points[p + k // 2, k % 2] if polyline else hatches[h, k]
+            if count > 0:
+                jumps += np.sqrt((line[0] - last_x) ** 2 + (line[1] - last_y) ** 2)
+            last_x, last_y = line[2], line[3]
+            count += 1
+            good = True
+            for k in range(4):
+                good = good and _whole_unit(line[k], whole, k)
+            if good:
+                total += _mixed(whole)
+            else:
+                astray += 1
+    return count, astray, int(total), jumps
+
+
+@kernel
+def distinct(labels: IntArray) -> IntArray:
+    """The numbers that occur, each once, in rising order."""
+    change = np.ones(labels.shape[0], np.bool_)
+    for n in range(1, labels.shape[0]):
+        change[n] = labels[n] != labels[n - 1]
+    return np.unique(labels[change])

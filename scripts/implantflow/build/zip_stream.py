@@ -12,24 +12,28 @@ from implantflow.errors import QualityGateError
 
 #: 1 January 1980, the first day a zip file can name: nobody's clock.
 _DATE = (1 << 5) | 1
-_VERSION, _DEFLATED = 20, 8
+_VERSION, _STORED, _DEFLATED = 20, 0, 8
 #: What the plain format can count; beyond it lies zip64, which not every machine reads.
 MOST_ENTRIES, MOST_BYTES = 65535, 0xFFFFFFFF
 
 
 class Entry(NamedTuple):
-    """A compressed file: raw deflate data, CRC-32 and size of what it holds."""
+    """A file of the archive: its data as they are stored, CRC-32 and size of what they hold, how they are packed."""
 
-    data: bytes
+    data: bytes | memoryview
     crc: int
     size: int
+    method: int
 
     @classmethod
-    def of(cls, raw: bytes | memoryview) -> Entry:
-        """Compress; may run in any thread, zlib frees the interpreter lock."""
-        # Level 1: packets repeat at once, level 6 takes six times as long for a fifth less.
-        packer = zlib.compressobj(1, zlib.DEFLATED, -15, 9)
-        return cls(packer.compress(raw) + packer.flush(), zlib.crc32(raw), len(raw))
+    def stored(cls, raw: bytes) -> Entry:
+        """A file as it is: compression by zlib would make the bytes depend on its version."""
+        return cls(raw, zlib.crc32(raw), len(raw), _STORED)
+
+    @classmethod
+    def deflated(cls, data: bytes | memoryview, crc: int, size: int) -> Entry:
+        """A file that was compressed elsewhere to raw deflate data."""
+        return cls(data, crc, size, _DEFLATED)
 
 
 class ZipStream:
@@ -58,7 +62,7 @@ class ZipStream:
             "<HHHHHIIIHH",
             _VERSION,
             0,
-            _DEFLATED,
+            entry.method,
             0,
             _DATE,
             entry.crc,
@@ -78,7 +82,7 @@ class ZipStream:
                 fix="build the part in two, or with a thicker layer",
             )
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes | memoryview) -> None:
         assert self._file is not None
         self._file.write(data)
         self._at += len(data)
