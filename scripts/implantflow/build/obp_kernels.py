@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.build.deflate_kernels import HEADER_WORDS, WAYS, finish, put_block
+from implantflow.build.deflate_kernels import HEADER_WORDS, LONGEST_MATCH, WAYS, finish, put_block
 from implantflow.compiled import kernel
 
 IntArray = NDArray[np.int64]
@@ -107,7 +107,7 @@ def _byte_of(packet: Bytes, bits: NDArray[np.uint64], at: int) -> int:
 @kernel
 def _put_run(tokens: Tokens, n: int, run: int, packet: Bytes, bits: NDArray[np.uint64], end: int) -> int:
     """Append the ``run`` bytes before the place ``end`` of a packet, which are those one packet before."""
-    while run > 258:
+    while run > LONGEST_MATCH:
         tokens[n] = 256 + 255 - 3
         n += 1
         run -= 255
@@ -216,7 +216,12 @@ def compress_lines(
                     way = _START_BEFORE if now[k] == old[k - 2] else way
                 if way != _BEFORE:
                     low = min(low, 5)
-                n = _put_run(tokens, n, run + low, packet, now, _TAG_AT + _DOUBLE * k + 1 + low)
+                run += low
+                if 3 <= run <= LONGEST_MATCH:
+                    tokens[n] = 256 + run - 3
+                    n += 1
+                else:
+                    n = _put_run(tokens, n, run, packet, now, _TAG_AT + _DOUBLE * k + 1 + low)
                 if way != _BEFORE:
                     tokens[n] = 256 + 256 * way + 5 - low
                     n += 1

@@ -242,7 +242,7 @@ def path_figures(
             total += _mixed(whole)
         else:
             astray += 1
-    return -1, count, foreign, astray, int(total), sums
+    return -1, count, foreign, astray, int(np.int64(total)), sums
 
 
 @kernel
@@ -281,7 +281,7 @@ def cli_figures(
                 total += _mixed(whole)
             else:
                 astray += 1
-    return count, astray, int(total), jumps
+    return count, astray, int(np.int64(total)), jumps
 
 
 @kernel
