@@ -55,7 +55,7 @@ def strength() -> list[Cost]:
 
 
 def beam_paths() -> list[Cost]:
-    """Lines to OBP packets in memory, warm, per thousand lines; obplib where it is installed (not in the lock)."""
+    """Lines to OBP packets in memory, warm, per thousand lines: ours compressed, obplib's (not in the lock) not."""
     found = [warm("obp", "implantflow", peer("obp_write.py", "implantflow", "2000000"), work=2000)]
     if importlib.util.find_spec("obplib") is not None:
         found.append(warm("obp", "obplib", peer("obp_write.py", "obplib", "50000"), work=50))

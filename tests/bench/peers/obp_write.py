@@ -1,4 +1,4 @@
-"""Beam paths to OBP packets in memory: ours, obplib, or the serialiser that obplib uses. Prints the best of three."""
+"""Beam paths to OBP packets in memory: ours (compressed as they are made) or obplib's (not). Prints the best of three."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ def with_ours(lines: np.ndarray) -> Callable[[], int]:
     from implantflow.build import obp_kernels
     from implantflow.build.obf_writer import beam_fields
 
-    head, tail = beam_fields(SPOT_UM, POWER_W, SPEED_UM_S / 1000.0)
-    return lambda: len(obp_kernels.encode_lines(lines, UM_PER_UNIT, CENTRE_UM, CENTRE_UM, head, tail))
+    packet = obp_kernels.packet_of(*beam_fields(SPOT_UM, POWER_W, SPEED_UM_S / 1000.0))
+    table = obp_kernels.crc_tables(len(packet))
+    # The size of the packets, as the other's.
+    return lambda: obp_kernels.compress_lines(lines, UM_PER_UNIT, CENTRE_UM, CENTRE_UM, packet, table)[2]
 
 
 def with_obplib(lines: np.ndarray) -> Callable[[], int]:
