@@ -1,4 +1,4 @@
-"""Beam paths to OBP packets in memory: ours (compressed as they are made) or obplib's (not). Prints the best of three."""
+"""Beam paths to OBP packets in memory: ours (compressed as made) or obplib's (not). Prints the best of three."""
 
 from __future__ import annotations
 
