@@ -149,10 +149,10 @@ def _alike(data: Bytes, at: int, other: int, size: int) -> bool:
 
 
 @kernel
-def _mixed(whole: NDArray[np.int64]) -> np.uint64:
+def _mixed(x0: int, y0: int, x1: int, y1: int) -> np.uint64:
     """A line's four 16-bit numbers, in either direction, as 64 bits that look random (splitmix64's finaliser)."""
-    a = np.uint64(whole[0]) << np.uint64(16) | np.uint64(whole[1])
-    b = np.uint64(whole[2]) << np.uint64(16) | np.uint64(whole[3])
+    a = np.uint64(x0) << np.uint64(16) | np.uint64(y0)
+    b = np.uint64(x1) << np.uint64(16) | np.uint64(y1)
     h = min(a, b) << np.uint64(32) | max(a, b)
     h += np.uint64(0x9E3779B97F4A7C15)
     h = (h ^ h >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
@@ -161,13 +161,12 @@ def _mixed(whole: NDArray[np.int64]) -> np.uint64:
 
 
 @kernel
-def _whole_unit(place: float, whole: NDArray[np.int64], k: int) -> bool:
-    """Round a coordinate in units; whether it is one of the 16-bit numbers."""
+def _whole_unit(place: float) -> int:
+    """The 16-bit number that a coordinate in units is, or -1."""
     near = np.floor(place + 0.5)
-    if not (abs(place - near) <= 1e-3 and near >= 0.0 and near <= 65535.0):
-        return False
-    whole[k] = np.int64(near)
-    return True
+    if abs(place - near) <= 1e-3 and near >= 0.0 and near <= 65535.0:
+        return int(near)
+    return -1
 
 
 @kernel
@@ -190,7 +189,7 @@ def path_figures(
     which differ in one bit of one line differ, but for one chance in 2**64.
     """
     sums = np.zeros(4)
-    row, whole = np.zeros(7), np.zeros(4, np.int64)
+    row = np.zeros(7)
     number, single = np.empty(1, np.float64), np.empty(1, np.float32)
     bits = np.zeros(4, np.uint64)
     ends = bits.view(np.float64)
@@ -234,12 +233,12 @@ def path_figures(
             sums[3] += np.sqrt((row[X0] - last_x) ** 2 + (row[Y0] - last_y) ** 2) / 1000.0
         last_x, last_y = row[X1], row[Y1]
         count += 1
-        good = True
-        for k in range(4):
-            place = (row[k] + (centre_x_um if k % 2 == 0 else centre_y_um)) * per_unit
-            good = good and _whole_unit(place, whole, k)
-        if good:
-            total += _mixed(whole)
+        x0 = _whole_unit((row[X0] + centre_x_um) * per_unit)
+        y0 = _whole_unit((row[Y0] + centre_y_um) * per_unit)
+        x1 = _whole_unit((row[X1] + centre_x_um) * per_unit)
+        y1 = _whole_unit((row[Y1] + centre_y_um) * per_unit)
+        if min(x0, y0, x1, y1) >= 0:
+            total += _mixed(x0, y0, x1, y1)
         else:
             astray += 1
     return -1, count, foreign, astray, int(np.int64(total)), sums
@@ -255,7 +254,6 @@ def cli_figures(
     label: int,
 ) -> tuple[int, int, int, float]:
     """Lines, lines on no unit, fingerprint and jumps in units of a CLI layer's lines under a label, in file order."""
-    whole = np.zeros(4, np.int64)
     line = np.zeros(4)
     total = np.uint64(0)
     count, astray = 0, 0
@@ -274,11 +272,10 @@ def cli_figures(
                 jumps += np.sqrt((line[0] - last_x) ** 2 + (line[1] - last_y) ** 2)
             last_x, last_y = line[2], line[3]
             count += 1
-            good = True
-            for k in range(4):
-                good = good and _whole_unit(line[k], whole, k)
-            if good:
-                total += _mixed(whole)
+            x0, y0 = _whole_unit(line[0]), _whole_unit(line[1])
+            x1, y1 = _whole_unit(line[2]), _whole_unit(line[3])
+            if min(x0, y0, x1, y1) >= 0:
+                total += _mixed(x0, y0, x1, y1)
             else:
                 astray += 1
     return count, astray, int(np.int64(total)), jumps
