@@ -13,7 +13,7 @@ from implantflow.compiled import kernel
 
 IntArray = NDArray[np.int64]
 
-#: Ways that tokens may name; a packet has four lines of sight: see :mod:`implantflow.build.obp_kernels`.
+#: Ways that tokens may name; a packet has four of them: see :mod:`implantflow.build.obp_kernels`.
 WAYS = 4
 #: Numbers that a token can be, and the longest match.
 TOKENS, LONGEST_MATCH = 256 * (1 + WAYS), 258

@@ -1,8 +1,8 @@
 """Reading an open build file back: JSON by name, packets one by one, against the CLI file's own lines.
 
 ``obftool verify`` looks at the JSON and at the presence of files; it accepts junk under the name of a beam path. Here
-every packet is parsed and summed up, none is kept; the lines of every layer and theme must be the CLI file's (in any order and direction), and
-power, speed and spot those of the theme.
+every packet is parsed and summed up, none is kept; the lines of every layer and theme must be the CLI file's (in any
+order and direction), and power, speed and spot those of the theme.
 """
 
 from __future__ import annotations
