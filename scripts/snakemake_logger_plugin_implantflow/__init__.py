@@ -18,9 +18,12 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 
 from snakemake_logger_plugin_implantflow.estimate import Estimate
 
-#: Exceptions that only repeat that a job has failed: the job has said why.
-_REPEATS = {"RuleException", "WorkflowError", "CalledProcessError"}
-_JOB_FAILED = "At least one job did not complete successfully"
+#: What only repeats that a job has failed: the job has said why, or ``job_error`` says that it could not.
+_REPEATS = (
+    "CalledProcessError in file",
+    "At least one job did not complete successfully",
+    "Exiting because a job execution failed",
+)
 
 
 class LogHandler(LogHandlerBase):
@@ -30,7 +33,6 @@ class LogHandler(LogHandlerBase):
         self.jobs: dict[int, tuple[str, str, str]] = {}
         self.started: dict[int, float] = {}
         self.estimate = Estimate(Path("results"))
-        self.failed = False
         self.file: TextIO | None = None
 
     @property
@@ -110,7 +112,6 @@ class LogHandler(LogHandlerBase):
         self.show(f"{case:10} {shown:34} done in {seconds:.0f} s; {self.estimate.told()}")
 
     def job_error(self, record: Any) -> None:
-        self.failed = True
         case, rule, shown = self.job(int(record.jobid))
         key = ".".join([rule.removesuffix(f"_{case}") if case else rule, *shown.split(" ")[1:]])
         status = Path("results") / case / "logs" / f"{key}.status.json"
@@ -122,11 +123,9 @@ class LogHandler(LogHandlerBase):
         self.show(f"{case:10} {shown:34} {told}")
 
     def error(self, record: logging.LogRecord) -> None:
-        kind = str(getattr(record, "exception", "") or "")
         text = self.format(record)
-        if _JOB_FAILED in text or (self.failed and kind in _REPEATS):
-            return
-        self.show(text)
+        if not any(words in text for words in _REPEATS):
+            self.show(text)
 
     def job(self, jobid: int) -> tuple[str, str, str]:
         """Case, rule and shown name of a job."""

@@ -163,25 +163,24 @@ def measure_window(field: Field, corner: FloatArray) -> dict[str, Any]:
 
 
 def _window(field: Field, corner: FloatArray, step_mm: float) -> dict[str, Any]:
-    """Porosity, largest inscribed sphere and specific surface of one window, measured on the field itself."""
-    from scipy import ndimage
+    """Porosity, largest inscribed sphere and specific surface of one window, measured on the field itself.
 
+    The sphere is read off the field's own distance: exact beside struts, first order beside gyroids.
+    """
     edge = _WINDOW_CELLS * field.cell_mm
     count = round(edge / step_mm)
     line = (np.arange(count) + 0.5) * (edge / count)
     z, y, x = np.meshgrid(line, line, line, indexing="ij")
     value = field.value(corner + np.column_stack([x.ravel(), y.ravel(), z.ravel()])).reshape(z.shape)
-    depth = ndimage.distance_transform_edt(value > 0, sampling=edge / count)
     # Beyond the window nothing is known, so only spheres that lie in it count.
     wall = np.minimum(line, edge - line)
-    inside = depth <= np.minimum(np.minimum(wall[:, None, None], wall[:, None]), wall)
-    depth = np.where(inside, depth, 0.0)
+    inside = value <= np.minimum(np.minimum(wall[:, None, None], wall[:, None]), wall)
     share = np.clip(0.5 - value / (edge / count), 0.0, 1.0)
     return {
         "corner_build_xyz_mm": corner,
         "edge_mm": edge,
         "porosity": 1.0 - float(share.mean()),
-        "pore_um": 1000.0 * (2.0 * float(depth.max()) - edge / count),
+        "pore_um": 2000.0 * max(float(value[inside].max(initial=0.0)), 0.0),
         "surface_per_mm": float((np.abs(value) < _SURFACE_BAND_MM).mean()) / (2.0 * _SURFACE_BAND_MM),
         "resolution_um": 1000.0 * edge / count,
     }
