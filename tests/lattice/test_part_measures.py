@@ -85,5 +85,5 @@ def test_volumes_and_windows_of_a_block() -> None:
     assert windows
     figures = measure_window(field, windows[0])
     assert figures["porosity"] == pytest.approx(0.7034, abs=0.004)
-    assert figures["pore_um"] == pytest.approx(1371.0, abs=100.0)
+    assert figures["pore_um"] == pytest.approx(1371.0, abs=25.0)
     assert porous_windows(_block(dense=True)) == []
