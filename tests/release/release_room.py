@@ -313,7 +313,7 @@ def make_room(case: Path, purpose: str = "demo", *, signed: bool = False) -> Roo
         "imaging": [{"name": t["name"]} for t in artifacts.read_json(room.path("tumour/tumour.json"))["timepoints"]],
     })  # fmt: skip
     room.write("prototype/rp2/prototype.json", {
-        "id": "rp2", "side": "left", "embossed": {"text": "L RP2"}, "corrections": [{}],
+        "id": "rp2", "side": "left", "embossed": {"text": "CASE L RP2"}, "corrections": [{}],
         "history": [{"iteration": "rp1"}, {"iteration": "rp2"}],
     })  # fmt: skip
     revisions = [{"id": "r1", "note": ""}, {"id": "r2", "note": "scaled by 1.0063 after r1"}]

@@ -124,8 +124,9 @@ def _config(s: Sources) -> str:
 
 
 def _side(s: Sources) -> str:
-    embossed = (s.records["prototype"].get("embossed") or {}).get("text", "")
-    letter = {"L": "left", "R": "right"}.get(embossed[:1], "none")
+    # "CASE L RP2", or without the case where it found no room.
+    words = str((s.records["prototype"].get("embossed") or {}).get("text", "")).split()
+    letter = {"L": "left", "R": "right"}.get(words[-2] if len(words) > 1 else "", "none")
     facts, _ = read_facts(s.job.input("cli"))
     said = {
         "config": s.settings.side,
