@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -220,8 +221,8 @@ def test_clinical_case_needs_its_dates_and_its_traveller(clinical: Room) -> None
 
 
 def forget_what_was_made(room: Room) -> None:
-    """As somebody would who removes the ledger: with it the edited gate is refused before the release looks."""
-    (room.case / "audit/ledger.jsonl").unlink()
+    """As somebody would who removes the audit folder: with it the edited gate is refused before the release looks."""
+    shutil.rmtree(room.case / "audit")
 
 
 def test_clinical_case_with_an_unsigned_gate(clinical: Room) -> None:
