@@ -22,8 +22,8 @@ from implantflow.lattice.cell_measures import CellFigures, measure_cell, tradeof
 from implantflow.lattice.export import write_beams, write_coupon, write_preview
 from implantflow.lattice.part_measures import PartFigures, measure_part, measure_window, porous_windows
 
-#: Struts of the trade-off table (mm).
-TRADEOFF_STRUTS_MM = (0.35, 0.4, 0.5, 0.6, 0.67, 0.7, 0.8)
+#: Struts of the trade-off table, as multiples of the case's.
+TRADEOFF_STRUTS = (0.6, 0.8, 1.0, 1.2, 1.4)
 
 
 def make_lattice(job: Job) -> None:
@@ -205,7 +205,9 @@ def _summary(
         "powder_pocket_list": [s.as_json(field) for s in part.pockets[:50]],
         "loose_island_list": [s.as_json(field) for s in loose[:50]],
         "windows": [measure_window(field, corner) for corner in porous_windows(field)],
-        "tradeoff": tradeoff(field.cell, field.cell_mm, TRADEOFF_STRUTS_MM),
+        "tradeoff": tradeoff(
+            field.cell, field.cell_mm, tuple(round(k * field.strut_mm, 3) for k in TRADEOFF_STRUTS)
+        ),
         "method": {
             "relative_density": "metal share of the porous region, sampled on the field inside the exact solid",
             "pore_um": "largest sphere in the void of the periodic cell",
