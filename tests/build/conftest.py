@@ -11,7 +11,9 @@ import pytest
 
 from implantflow.artifacts import write_stl
 from implantflow.build.cli_writer import CliHeader, CliWriter
-from implantflow.build.slicer import DenseGrid, Plan, Slicer, slice_layers
+from implantflow.build.layers import slice_layers
+from implantflow.build.plan import DenseGrid, Plan
+from implantflow.build.slicer import Slicer
 from implantflow.build.solid import Solid
 from implantflow.build.stamps import make_stamps
 

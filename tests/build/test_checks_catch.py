@@ -16,7 +16,8 @@ from implantflow.build.checks import Findings, examine, examine_file
 from implantflow.build.cli_reader import CliFile, CliLayer
 from implantflow.build.cli_writer import CliHeader, CliWriter
 from implantflow.build.crumbs import Crumbs
-from implantflow.build.slicer import Slicer, slice_layers
+from implantflow.build.layers import slice_layers
+from implantflow.build.slicer import Slicer
 from implantflow.build.themes import check_themes, effort, energy_density_j_mm3
 from implantflow.config.build import load_machine
 from implantflow.errors import InputError, QualityGateError

@@ -11,7 +11,8 @@ import pytest
 from conftest import UNIT, Mesh, plan_for, write_plan  # type: ignore[import-not-found]
 from implantflow.build.cli_reader import CliFile
 from implantflow.build.cli_writer import CliHeader, CliWriter
-from implantflow.build.slicer import FIGURES, Slicer
+from implantflow.build.plan import FIGURES
+from implantflow.build.slicer import Slicer
 from implantflow.errors import InputError
 
 BOX = np.array([[0.0, 0.0, 0.0], [10.0, 10.0, 1.0]])

@@ -10,7 +10,8 @@ import pytest
 
 from conftest import LAYER, UNIT, Mesh, mesh_of, plan_for, write_plan  # type: ignore[import-not-found]
 from implantflow.build.cli_reader import CliFile
-from implantflow.build.slicer import FIGURES, DenseGrid, Slicer
+from implantflow.build.plan import FIGURES, DenseGrid
+from implantflow.build.slicer import Slicer
 from implantflow.build.stamps import make_stamps
 from implantflow.errors import GeometryError
 from implantflow.field.cells import cell_value

@@ -10,7 +10,8 @@ import pytest
 
 from conftest import LAYER, Mesh, mesh_of, plan_for, write_plan  # type: ignore[import-not-found]
 from implantflow.build.checks import examine_file
-from implantflow.build.slicer import FIGURES, Slicer
+from implantflow.build.plan import FIGURES
+from implantflow.build.slicer import Slicer
 from implantflow.build.solid import Solid
 from implantflow.errors import GeometryError
 

@@ -113,6 +113,35 @@ def inside(
 
 
 @kernel
+def inside_any(
+    xs: IntArray,
+    ys: IntArray,
+    after: IntArray,
+    kinds: IntArray,
+    px: int,
+    py: int,
+    point_kind: int,
+    kind: int,
+) -> bool:
+    """:func:`inside` for a set whose segments are in no bins: all of them are asked."""
+    up = point_kind > kind
+    odd = False
+    for p in range(xs.shape[0]):
+        if kinds[p] != kind:
+            continue
+        q = after[p]
+        if up:
+            spans = (ys[p] > py) != (ys[q] > py)
+            rising = ys[q] > py
+        else:
+            spans = (ys[p] >= py) != (ys[q] >= py)
+            rising = ys[q] >= py
+        if spans and is_left(xs[p], ys[p], xs[q], ys[q], px, py, up) != rising:
+            odd = not odd
+    return odd
+
+
+@kernel
 def cross_pair(
     p: int,
     q: int,

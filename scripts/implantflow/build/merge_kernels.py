@@ -1,4 +1,4 @@
-"""Compiled assembly of one layer: S AND (D OR L) from integer curves, exact in topology.
+"""Compiled merging of a layer's curves: S AND (D OR L) from integer curves, exact in topology.
 
 Every crossing of two curves is a node with one way in and one way out. Walking along each curve, the state
 "inside the other two sets" changes at its crossings only, so each arc between crossings is known to belong to
@@ -10,9 +10,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.build.cross_kernels import DENSE, LATTICE, SOLID, bin_segments, cross_pair, inside, is_left
+from implantflow.build.cross_kernels import (
+    DENSE,
+    LATTICE,
+    SOLID,
+    bin_segments,
+    cross_pair,
+    inside,
+    inside_any,
+    is_left,
+)
 from implantflow.build.mesh_kernels import double_area
-from implantflow.build.place_kernels import place_lattice
 from implantflow.compiled import kernel
 
 FloatArray = NDArray[np.float64]
@@ -156,6 +164,8 @@ def merge(
 ) -> tuple[IntArray, IntArray, IntArray, int]:
     """Link the arcs that border the material into loops.
 
+    ``table`` tells where the lattice is metal; without nodes, its curves do, which must all be closed then.
+
     Returns
     -------
     x, y, starts of the loops (units, metal on the left), and the number of crossings whose arcs do not match
@@ -220,6 +230,8 @@ def merge(
                 if abs(value) > abs(best):
                     best = value
             state[LATTICE] = best < 0.0
+        elif not known[LATTICE]:
+            state[LATTICE] = inside_any(xs, ys, after, kinds, xs[a], ys[a], kind, LATTICE)
         if n == 0:
             if after[b - 1] >= 0 and _kept(kind, state[SOLID], state[DENSE], state[LATTICE]):
                 for p in range(a, b):
@@ -301,11 +313,10 @@ def _push(ox: IntArray, oy: IntArray, begin: int, filled: int, x: int, y: int) -
 
 @kernel
 def make_grid(
-    xs: IntArray, ys: IntArray, after: IntArray
+    xs: IntArray, ys: IntArray, after: IntArray, bits: int
 ) -> tuple[IntArray, IntArray, int, int, int, int, int]:
-    """Bins over all segments: (starts, members, x0, y0, bits, nx, ny)."""
+    """Bins of 2^bits units over all segments: (starts, members, x0, y0, bits, nx, ny)."""
     x0, y0 = xs.min(), ys.min()
-    bits = BIN_BITS
     nx = ((xs.max() - x0) >> bits) + 1
     ny = ((ys.max() - y0) >> bits) + 1
     starts, members = bin_segments(xs, ys, after, x0, y0, bits, nx, ny)
@@ -313,10 +324,13 @@ def make_grid(
 
 
 @kernel
-def has_self_crossing(xs: IntArray, ys: IntArray, loop_starts: IntArray) -> bool:
-    """Does any segment of these loops cross another, not its neighbour? Touching from one side does not count."""
+def has_self_crossing(xs: IntArray, ys: IntArray, loop_starts: IntArray, bits: int) -> bool:
+    """Does any segment of these loops cross another, not its neighbour? Touching from one side does not count.
+
+    They look for each other in squares of 2^bits units.
+    """
     after = link_after(loop_starts)
-    starts, members, _, _, _, nx, ny = make_grid(xs, ys, after)
+    starts, members, _, _, _, nx, ny = make_grid(xs, ys, after, bits)
     for b in range(nx * ny):
         for m in range(starts[b], starts[b + 1]):
             p = members[m]
@@ -337,78 +351,3 @@ def has_self_crossing(xs: IntArray, ys: IntArray, loop_starts: IntArray) -> bool
                 if one != is_left(xs[r], ys[r], xs[s], ys[s], xs[q], ys[q], False):
                     return True
     return False
-
-
-@kernel
-def assemble(
-    sx: IntArray,
-    sy: IntArray,
-    sstart: IntArray,
-    dx: IntArray,
-    dy: IntArray,
-    dstart: IntArray,
-    cell: int,
-    phase: int,
-    loop_phase: IntArray,
-    loop_start: IntArray,
-    loop_x: IntArray,
-    loop_y: IntArray,
-    line_phase: IntArray,
-    line_start: IntArray,
-    line_shift: IntArray,
-    line_x: IntArray,
-    line_y: IntArray,
-    table: NDArray[np.float32],
-    area2_min: int,
-) -> tuple[IntArray, IntArray, IntArray, IntArray, int]:
-    """One layer's material: loops of S (at least one), loops of D, one phase of L.
-
-    Returns
-    -------
-    x, y, starts of the loops (units, metal on the left) that borders cut or come near.
-    whole : (W, 3) curve, column and row of the copies of closed curves that are metal as they are.
-    wrong : the number of mismatched crossings.
-    """
-    border_x = np.concatenate((sx, dx))
-    border_y = np.concatenate((sy, dy))
-    border_start = np.concatenate((sstart, dstart[1:] + sx.shape[0]))
-    border_after = link_after(border_start)
-    border_kind = np.empty(border_x.shape[0], np.int64)
-    border_kind[: sx.shape[0]] = SOLID
-    border_kind[sx.shape[0] :] = DENSE
-    grid = make_grid(border_x, border_y, border_after)
-    box = np.array([border_x.min(), border_y.min(), border_x.max(), border_y.max()])
-    lx, ly, lstart, closed, whole = place_lattice(
-        border_x,
-        border_y,
-        border_after,
-        border_kind,
-        box,
-        cell,
-        phase,
-        loop_phase,
-        loop_start,
-        loop_x,
-        loop_y,
-        line_phase,
-        line_start,
-        line_shift,
-        line_x,
-        line_y,
-    )
-    borders = border_x.shape[0]
-    xs = np.concatenate((border_x, lx))
-    ys = np.concatenate((border_y, ly))
-    curve_start = np.concatenate((border_start, lstart[1:] + borders))
-    after = np.concatenate((border_after, link_after(lstart) + borders))
-    kinds = np.concatenate((border_kind, np.full(lx.shape[0], LATTICE, np.int64)))
-    for c in range(closed.shape[0]):
-        if not closed[c]:
-            after[borders + lstart[c + 1] - 1] = -1
-    capacity = 256 + xs.shape[0]
-    crossing = find_crossings(xs, ys, after, kinds, grid, capacity)
-    while crossing[0] < 0:
-        capacity *= 4
-        crossing = find_crossings(xs, ys, after, kinds, grid, capacity)
-    mx, my, mstart, wrong = merge(xs, ys, after, kinds, curve_start, grid, table, cell, crossing, area2_min)
-    return mx, my, mstart, whole, wrong

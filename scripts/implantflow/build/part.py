@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.build.plan import DenseGrid
 from implantflow.build.scale import Scale
-from implantflow.build.slicer import DenseGrid
 from implantflow.config.build import Machine
 from implantflow.errors import GeometryError
-from implantflow.field.field import Field
+from implantflow.field.field import DISTANCE_STEP_MM, Field
+from implantflow.field.material import Material
 from implantflow.field.volume import mesh_volume_mm3, volumes_of
 from implantflow.geometry import FloatArray
 
@@ -21,12 +22,16 @@ BEHIND_MM = 0.1
 
 @dataclass(frozen=True)
 class Part:
-    """What is to be built: outer solid as drawn in build_xyz, dense region, lattice (cell, cell_mm, strut_mm)."""
+    """What is to be built: outer solid as drawn in build_xyz, dense region, lattice (cell, cell_mm, strut_mm).
+
+    ``sampled`` is what fills the solid, as drawn, where that is more than one periodic cell beside dense metal.
+    """
 
     vertices_mm: FloatArray
     faces: NDArray[np.int64] | NDArray[np.int32]
     dense: DenseGrid | None
     lattice: tuple[str, float, float] | None
+    sampled: Material | None = None
 
     @classmethod
     def of_field(cls, field: Field, scale: Scale, machine: Machine) -> Part:
@@ -37,25 +42,31 @@ class Part:
         Raises
         ------
         GeometryError
-            Nothing but a line would be left of a strut, or the field holds more than the slicer can stamp.
+            Nothing but a line would be left of a strut.
         """
-        if not field.material.stampable:
+        growth_mm = machine.strut_growth_mm
+        strut_mm = round(field.strut_mm - growth_mm, 6)
+        thinnest_mm = field.lattice.strut_range_mm[0]
+        if growth_mm > 0 and round(thinnest_mm - growth_mm, 6) < machine.net.offset_mm:
             raise GeometryError(
-                "this field is graded, stochastic, filleted or rugged, and the slicer stamps periodic cells only",
-                where="lattice",
-                fix="leave out lattice.grading, fillet_mm and texture, and use a periodic cell",
-            )
-        strut_mm = round(field.strut_mm - machine.strut_growth_mm, 6)
-        if machine.strut_growth_mm > 0 and strut_mm < machine.net.offset_mm:
-            raise GeometryError(
-                f"a strut of {field.strut_mm:g} mm that prints {machine.strut_growth_mm:g} mm thicker would be drawn "
+                f"a strut of {thinnest_mm:g} mm that prints {growth_mm:g} mm thicker would be drawn "
                 f"thinner than one line of {machine.net.offset_mm:g} mm",
                 where="build.machine: strut_growth_mm",
                 fix="choose a thicker strut, or measure the growth again",
             )
         dense = DenseGrid(field.dense, field.origin_mm, field.spacing_mm, scale)
         lattice = (field.cell, field.cell_mm, strut_mm)
-        return cls(scale.drawn(field.vertices_mm), field.faces, dense, lattice)
+        sampled = None
+        if not field.material.stampable:
+            grade = None
+            if field.grade is not None:
+                grade = (field.grade - round(growth_mm / DISTANCE_STEP_MM)).astype(np.int16)
+            # A scaled grid is a grid again; its values stay the design's.
+            drawn = replace(field, strut_mm=strut_mm, grade=grade)
+            sampled = drawn.material_drawn(
+                scale.drawn(field.origin_mm[None])[0], field.spacing_mm * np.asarray(scale.factors)
+            )
+        return cls(scale.drawn(field.vertices_mm), field.faces, dense, lattice, sampled)
 
     def dense_faces(self, field: Field) -> NDArray[np.bool_]:
         """(faces,) does full metal lie behind the face?"""
@@ -79,15 +90,16 @@ class Part:
 
     def material_mm3(self) -> float:
         """Volume of metal by sampling the field itself, independent of the slicer."""
+        solid_mm3 = mesh_volume_mm3(self.vertices_mm, self.faces)
+        if self.lattice is None:
+            return solid_mm3
+        faces = self.faces.astype(np.int64)
+        if self.sampled is not None:
+            return volumes_of(self.vertices_mm, faces, solid_mm3, self.sampled).material_mm3
         dense = None
         if self.dense is not None:
             scale = self.dense.scale
             # A scaled grid is a grid again; its values stay the design's distances, but their sign is right.
             origin = scale.drawn(self.dense.origin_mm[None])[0]
             dense = (self.dense.grid, origin, self.dense.spacing_mm * scale.factors)
-        solid_mm3 = mesh_volume_mm3(self.vertices_mm, self.faces)
-        if self.lattice is None:
-            return solid_mm3
-        return volumes_of(
-            self.vertices_mm, self.faces.astype(np.int64), solid_mm3, dense, self.lattice
-        ).material_mm3
+        return volumes_of(self.vertices_mm, faces, solid_mm3, dense, self.lattice).material_mm3

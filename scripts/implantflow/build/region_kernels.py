@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.build.mesh_kernels import quantise_loops
-from implantflow.build.stamp_kernels import next_crossing, simplify, trace_periodic
+from implantflow.build.stamp_kernels import all_cells, next_crossing, simplify, trace_periodic
 from implantflow.compiled import kernel
 
 FloatArray = NDArray[np.float64]
@@ -76,7 +76,7 @@ def dense_loops(
     """
     values = layer_values(grid, origin, spacing, z, window, fine)
     follow = np.full(2 * values.size, -1, np.int64)
-    heads = next_crossing(values, follow)
+    heads = next_crossing(values, all_cells(values), follow)
     step = spacing / fine
     points, starts, shift = trace_periodic(values, follow, heads, step)
     few = np.empty_like(points)

@@ -21,7 +21,7 @@ def crosses_itself(xs: IntArray, ys: IntArray, starts: IntArray) -> bool:
 
     if len(xs) == 0:
         return False
-    return bool(merge_kernels.has_self_crossing(xs, ys, starts))
+    return bool(merge_kernels.has_self_crossing(xs, ys, starts, merge_kernels.BIN_BITS))
 
 
 def simple_loops(

@@ -15,12 +15,14 @@ from implantflow.build import verdicts
 from implantflow.build.checks import Findings, examine_file
 from implantflow.build.cli_writer import HATCH_ID, NET_ID, CliHeader, CliWriter
 from implantflow.build.crumbs import Crumbs
+from implantflow.build.layers import slice_layers
 from implantflow.build.obf_reader import examine_obf
 from implantflow.build.obf_writer import write_obf
 from implantflow.build.orient import search, worth_a_look
 from implantflow.build.part import Part
+from implantflow.build.plan import FIGURES, Plan
 from implantflow.build.scale import Scale
-from implantflow.build.slicer import FIGURES, Plan, Slicer, slice_layers
+from implantflow.build.slicer import Slicer
 from implantflow.build.solid import Solid
 from implantflow.build.stamps import make_stamps
 from implantflow.build.themes import Effort, check_themes, effort
@@ -37,7 +39,7 @@ DEFAULT_LOOP_AREA_MM2 = 0.01
 def plan_of(part: Part, machine: Machine, loop_area_min_mm2: float) -> Plan:
     """Everything the slicer needs for a part on a machine; refuses meshes that bound no solid."""
     stamps = None
-    if part.lattice is not None:
+    if part.lattice is not None and part.sampled is None:
         cell, cell_mm, strut_mm = part.lattice
         stamps = make_stamps(cell, cell_mm, strut_mm, machine.layer_mm, machine.unit_mm, loop_area_min_mm2)
     return Plan(
@@ -49,6 +51,7 @@ def plan_of(part: Part, machine: Machine, loop_area_min_mm2: float) -> Plan:
         hatch_pitch_mm=machine.hatch.offset_mm,
         net_pitch_mm=machine.net.offset_mm,
         area_min_mm2=loop_area_min_mm2,
+        sampled=part.sampled,
     )
 
 

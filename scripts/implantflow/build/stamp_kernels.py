@@ -17,19 +17,29 @@ MOST_DROPPED = 32
 
 
 @kernel
-def next_crossing(values: FloatArray, follow: IntArray) -> IntArray:
+def all_cells(values: FloatArray) -> IntArray:
+    """(J, 2) first square and square after the last of each row of a table: all of them."""
+    cells = np.zeros((values.shape[0], 2), np.int64)
+    cells[:, 1] = values.shape[1]
+    return cells
+
+
+@kernel
+def next_crossing(values: FloatArray, cells: IntArray, follow: IntArray) -> IntArray:
     """Linked marching squares on a periodic (J, I) table of values, metal (negative) on the left.
+
+    ``cells`` (J, 2) limits each row to squares [first, last).
 
     Edge ids: 2*(j*I + i) is the edge from node (j, i) to (j, i+1), plus one the edge to (j+1, i). Writes the
     edge that follows each crossed edge to ``follow`` (2*I*J, filled with -1) and returns the crossed edges
     that start a segment, in row order. On a saddle the mean of the four nodes decides.
     """
     rows, n = values.shape
-    heads = np.empty(2 * n * rows, np.int64)
+    heads = np.empty(2 * (cells[:, 1] - cells[:, 0]).sum(), np.int64)
     count = 0
     for j in range(rows):
         up = j + 1 if j + 1 < rows else 0
-        for i in range(n):
+        for i in range(cells[j, 0], cells[j, 1]):
             right = i + 1 if i + 1 < n else 0
             a = values[j, i] < 0.0
             b = values[j, right] < 0.0
@@ -186,8 +196,11 @@ def simplify(points: FloatArray, shift: FloatArray, tolerance: float) -> IntArra
 
 
 @kernel
-def equal_area(points: FloatArray, shift: FloatArray, area: float) -> None:
-    """Move every edge of a curve outwards by the one distance that gives it ``area`` (see swept_area)."""
+def equal_area(points: FloatArray, shift: FloatArray, area: float, rounds: int) -> None:
+    """Move every edge of a curve outwards by the one distance that gives it ``area`` (see swept_area).
+
+    Each of the ``rounds`` leaves a few percent of the last one's error.
+    """
     n = points.shape[0]
     miter = np.empty((n, 2))
     for a in range(n):
@@ -205,7 +218,7 @@ def equal_area(points: FloatArray, shift: FloatArray, area: float) -> None:
         scale = 1.0 + (ux * vx + uy * vy) / (u * v)
         scale = max(scale, 0.5)
         miter[a, 0], miter[a, 1] = nx / scale, ny / scale
-    for _ in range(6):
+    for _ in range(rounds):
         length = 0.0
         for a in range(n):
             if a + 1 < n:

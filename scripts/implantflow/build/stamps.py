@@ -98,7 +98,7 @@ def _curves(table: FloatArray, step: float) -> list[tuple[FloatArray, FloatArray
     from implantflow.build import stamp_kernels
 
     follow = np.full(2 * table.size, -1, dtype=np.int64)
-    heads = stamp_kernels.next_crossing(table, follow)
+    heads = stamp_kernels.next_crossing(table, stamp_kernels.all_cells(table), follow)
     points, starts, shift = stamp_kernels.trace_periodic(table, follow, heads, step)
     return [(points[a:b], s) for a, b, s in zip(starts[:-1], starts[1:], shift, strict=True)]
 
@@ -113,7 +113,7 @@ def _thin(points: FloatArray, shift: FloatArray, unit_mm: float) -> tuple[IntArr
     few = few[distinct]
     if len(few) < (2 if shift.any() else 3):
         return np.empty((0, 2), dtype=np.int64), 0.0
-    stamp_kernels.equal_area(few, shift, area)
+    stamp_kernels.equal_area(few, shift, area, 6)
     scaled = few / unit_mm
     stamp_kernels.settle(scaled, shift / unit_mm, area / unit_mm**2)
     return scaled.astype(np.int64), stamp_kernels.swept_area(scaled, shift / unit_mm) * unit_mm**2

@@ -72,7 +72,8 @@ class Lattice:
     cell : one of :data:`~implantflow.field.cells.CELLS` or :data:`VORONOI`.
     cell_mm : period, or mean cell of a graph (edge of the cube that holds one seed).
     strut_mm : strut (see :mod:`implantflow.field.cells`); of a graded lattice the nominal one.
-    graph : the struts of a lattice that repeats nowhere. grade : None where every strut is ``strut_mm`` thick.
+    graph : the struts of a lattice that repeats nowhere. reach_mm : how far from them distances are told, one mean
+        cell unless given. grade : None where every strut is ``strut_mm`` thick.
     """
 
     cell: str
@@ -80,6 +81,7 @@ class Lattice:
     strut_mm: float
     graph: Graph | None = None
     grade: Grade | None = None
+    reach_mm: float | None = None
 
     @classmethod
     def of(cls, lattice: Lattice | tuple[str, float, float]) -> Lattice:
@@ -161,7 +163,7 @@ class Lattice:
         boxes = (np.zeros((0, 7)), np.zeros(3), 1.0, np.ones(3, dtype=np.int64), none, none)
         kind, reach = kernels.STRUTS, 1e15
         if self.graph is not None:
-            reach = self.cell_mm
+            reach = self.cell_mm if self.reach_mm is None else self.reach_mm
             boxes = self._graph_boxes(self.graph, reach)
         elif self.cell in STRUT_CELLS:
             segments, starts, members, bins = strut_table(self.cell)
@@ -242,14 +244,15 @@ class Lattice:
         step_mm: float,
         shape: tuple[int, int],
         spans: IntArray | None = None,
+        out: FloatArray | None = None,
     ) -> FloatArray:
         """(J, I) values at the nodes (origin + i*step, origin + j*step) of one plane.
 
-        ``spans`` (J, 2) limits each row to nodes [first, last); the rest is +inf.
+        ``spans`` (J, 2) limits each row to nodes [first, last); the rest is +inf, or left as it is in ``out``.
         """
         from implantflow.field import cell_kernels
 
-        out = np.full(shape, np.inf)
+        out = np.full(shape, np.inf) if out is None else out
         if spans is None:
             spans = np.tile(np.array([0, shape[1]], dtype=np.int64), (shape[0], 1))
         cell_kernels.lattice_layer(self.arrays, *self.by_height, *origin_xy_mm, step_mm, z_mm, spans, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,7 +80,7 @@ class Material:
                 "a texture needs the grids that say where it lies", fix="make the field again"
             )
 
-    @property
+    @cached_property
     def arrays(self) -> MaterialArrays:
         """The grids as the kernels take them."""
         from implantflow.field.material_kernels import MaterialArrays
@@ -112,15 +113,16 @@ class Material:
         step_mm: float,
         shape: tuple[int, int],
         spans: IntArray | None = None,
+        out: FloatArray | None = None,
     ) -> FloatArray:
         """(J, I) values at the nodes (origin + i*step, origin + j*step) of the plane at ``z_mm``.
 
-        ``spans`` (J, 2) int64 limits each row to nodes [first, last); the rest is +inf. Equal to :meth:`value`, but for
-        nodes of a graph that lie further than one mean cell from every strut.
+        ``spans`` (J, 2) int64 limits each row to nodes [first, last); the rest is +inf, or left as it is in ``out``.
+        Equal to :meth:`value`, but for nodes of a graph that lie further than one mean cell from every strut.
         """
         from implantflow.field import material_kernels
 
-        out = np.full(shape, np.inf)
+        out = np.full(shape, np.inf) if out is None else out
         if spans is None:
             spans = np.tile(np.array([0, shape[1]], dtype=np.int64), (shape[0], 1))
         material_kernels.material_layer(

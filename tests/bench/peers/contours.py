@@ -18,7 +18,8 @@ heights = low + layer_mm * (np.arange(int((vertices[:, 2].max() - low) / layer_m
 
 def implantflow() -> int:
     """Closed integer loops, checked for crossing themselves, as the slicer goes on with them."""
-    from implantflow.build.slicer import Plan, Slicer
+    from implantflow.build.plan import Plan
+    from implantflow.build.slicer import Slicer
     from implantflow.build.solid import Solid
 
     moved = vertices.astype(np.float64) + np.array([60.0, 100.0, -low])

@@ -17,8 +17,9 @@ def main(source: str, cli: str, cell: str = "", cell_mm: str = "0", strut_mm: st
     from implantflow.field.field import Field
 
     field = Field.load(Path(source) / "field.json", Path(source) / "field.npz")
-    part = Part.of_field(field, Scale.none())
-    write_build(Path(cli), part, load_machine("arcam-a1"), 0.01, 2.0, {}, False, None, 2)
+    machine = load_machine("arcam-a1")
+    part = Part.of_field(field, Scale.none(), machine)
+    write_build(Path(cli), part, machine, 0.01, 2.0, {}, False, None, 2)
 
 
 main(*sys.argv[1:])
