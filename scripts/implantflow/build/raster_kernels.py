@@ -94,8 +94,9 @@ def _root(before: float, a: float, b: float, after: float) -> float:
         return t
     if abs(other) < abs(bend):
         bend = other
+    per = 1.0 / (a - b)
     for _ in range(3):
-        t = (a - 0.5 * t * (1.0 - t) * bend) / (a - b)
+        t = (a - 0.5 * t * (1.0 - t) * bend) * per
     return min(max(t, 0.0), 1.0)
 
 
@@ -136,7 +137,8 @@ def _arc_area(points: FloatArray) -> float:
         u, v = chord[a - 1 if a > 0 else n - 1], chord[a]
         if u[2] < 1e-9 or v[2] < 1e-9:
             continue
-        turn = math.atan2(u[0] * v[1] - u[1] * v[0], u[0] * v[0] + u[1] * v[1])
+        # The sine of the turn: the same for what bends little, and right for a corner.
+        turn = (u[0] * v[1] - u[1] * v[0]) / (u[2] * v[2])
         # Each chord bends by the mean of its two ends.
         bend = 2.0 * turn / (u[2] + v[2])
         total += bend * (u[2] * u[2] * u[2] + v[2] * v[2] * v[2]) / 24.0

@@ -138,6 +138,41 @@ def level_at(lattice: LatticeArrays, x: float, y: float, z: float) -> float:
 
 
 @kernel
+def level_row(
+    lattice: LatticeArrays, x0: float, y: float, z: float, step: float, first: int, last: int, out: FloatArray
+) -> None:
+    """:func:`level_at` at nodes first..last-1 (x0 + i*step) of one row: between nodes of the grid it is linear in x."""
+    grid = lattice.grade
+    nk, nj, ni = grid.shape
+    if nk == 0:
+        out[first:last] = lattice.level
+        return
+    origin, spacing, levels = lattice.grade_origin, lattice.grade_spacing, lattice.levels
+    fy = min(max((y - origin[1]) / spacing[1], 0.0), nj - 1.000001)
+    fz = min(max((z - origin[2]) / spacing[2], 0.0), nk - 1.000001)
+    j, k = int(fy), int(fz)
+    v, w = fy - j, fz - k
+    row = np.empty(ni)
+    for i in range(ni):
+        low = grid[k, j, i] * (1.0 - v) + grid[k, j + 1, i] * v
+        high = grid[k + 1, j, i] * (1.0 - v) + grid[k + 1, j + 1, i] * v
+        row[i] = (low * (1.0 - w) + high * w) * STEP_MM
+    start, per = (x0 - origin[0]) / spacing[0], step / spacing[0]
+    struts = lattice.kind == STRUTS
+    strut_low, strut_step, most = lattice.strut_low, lattice.strut_step, levels.shape[0] - 1.000001
+    for n in range(first, last):
+        fx = min(max(start + n * per, 0.0), ni - 1.000001)
+        i = int(fx)
+        strut = row[i] + (fx - i) * (row[i + 1] - row[i])
+        if struts:
+            out[n] = 0.5 * strut
+        else:
+            f = min(max((strut - strut_low) / strut_step, 0.0), most)
+            i = int(f)
+            out[n] = levels[i] + (f - i) * (levels[i + 1] - levels[i])
+
+
+@kernel
 def signed(kind: int, base: float, slope: float, level: float) -> float:
     """Value in mm, negative inside metal, from :func:`base_value` and :func:`level_at`.
 
@@ -183,15 +218,17 @@ def lattice_layer(
     ``spans`` (J, 2): first node and node after the last of each row that is wanted; the others are left alone.
     """
     nj, ni = out.shape
+    level = np.empty(ni)
+    kind = lattice.kind
     if lattice.period <= 0.0:
         for j in range(nj):
             for i in range(spans[j, 0], spans[j, 1]):
                 out[j, i] = lattice.reach * lattice.reach
         _lay_struts(lattice, order, tops, x0, y0, step, z, spans, out)
         for j in range(nj):
+            level_row(lattice, x0, y0 + j * step, z, step, spans[j, 0], spans[j, 1], level)
             for i in range(spans[j, 0], spans[j, 1]):
-                level = level_at(lattice, x0 + i * step, y0 + j * step, z)
-                out[j, i] = math.sqrt(out[j, i]) - level
+                out[j, i] = math.sqrt(out[j, i]) - level[i]
         return
     n = round(lattice.period / step)
     if abs(n * step - lattice.period) > 1e-9 or n * n > nj * ni:
@@ -206,10 +243,12 @@ def lattice_layer(
             base[j, i], slope[j, i] = base_value(lattice, x0 + i * step, y0 + j * step, z)
     for j in range(nj):
         b, s = base[j % n], slope[j % n]
-        y = y0 + j * step
-        for i in range(spans[j, 0], spans[j, 1]):
-            level = level_at(lattice, x0 + i * step, y, z)
-            out[j, i] = signed(lattice.kind, b[i % n], s[i % n], level)
+        first, last = spans[j]
+        level_row(lattice, x0, y0 + j * step, z, step, first, last, level)
+        m = first % n
+        for i in range(first, last):
+            out[j, i] = signed(kind, b[m], s[m], level[i])
+            m = m + 1 if m + 1 < n else 0
 
 
 @kernel
