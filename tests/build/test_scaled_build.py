@@ -20,7 +20,9 @@ from implantflow.config.build import Revision, load_machine
 from implantflow.errors import GeometryError
 from implantflow.field.field import Field
 from implantflow.field.make import make_field
+from implantflow.field.material import Texture
 from implantflow.field.placement import place_on_plate
+from implantflow.field.shaping import Filling, Grading
 from implantflow.jobs import Job
 
 BUILD: dict[str, Any] = {
@@ -167,6 +169,43 @@ def test_struts_are_drawn_thinner_by_what_they_grow(field: tuple[Field, Path], t
     # The dense bar meets the skin at its upright ends only: all that faces down is lattice.
     assert build["down_facing"]["lattice_area_mm2"] > 20.0 and build["down_facing"]["areas"] == []
     assert build["obf_lines"] > 1000 and build["obf_jump_m"] < build["cli_jump_m"]
+
+
+@pytest.mark.parametrize(
+    "filling",
+    [
+        Filling(
+            "diamond", 2.5, 0.67, grading=Grading(0.8, 0.5, 3.0), fillet_mm=0.3, texture=Texture(0.15, 1.5, 3)
+        ),
+        Filling("voronoi", 2.5, 0.6, seed=4),
+    ],
+    ids=["graded, filleted, rugged", "voronoi"],
+)
+def test_fields_that_repeat_nowhere_are_built(filling: Filling, tmp_path: Path) -> None:
+    grown = load_machine("arcam-a1").model_copy(update={"strut_growth_mm": 0.05})
+    vertices, faces = mesh_of(manifold3d.Manifold.sphere(5.0, 48).scale((1.0, 1.2, 0.8)))
+    matrix = place_on_plate(vertices, (0, 0, 1), (1, 0, 0), 1.0, grown.envelope_mm, grown.layer_mm)
+    bar = {"start_lps_mm": [0, -9, 0], "end_lps_mm": [0, 9, 0], "radius_mm": 1.5}
+    regions = {"shell": {"thickness_mm": 0.0}, "strut": {"segments": [bar]}}
+    made = make_field(vertices, faces, regions, matrix, filling, 2.5, filling.strut_mm, 0.5)
+    made.save(tmp_path / "field.json", tmp_path / "field.npz", {"purpose": "demo"})
+    machine = grown.model_dump(mode="json")
+    job = _build(tmp_path, tmp_path / "build", machine=machine, scale_xyz=list(FACTORS))
+    checks, build = read_json(job.outputs["checks"]), read_json(job.outputs["build"])
+    assert checks["passed"]
+    figures = {check["name"]: check["figure"] for check in checks["checks"]}
+    assert figures["open_loops"] == figures["winding_errors"] == figures["overlaps"] == 0
+    assert abs(figures["volume_error_pct"]) < 0.5
+    # What was drawn lies on the scaled field with its thinner struts, or on the outer surface.
+    scale = Scale.about_foot(FACTORS, made.vertices_mm)
+    drawn = Part.of_field(made, scale, grown).sampled
+    assert drawn is not None and build["strut_drawn_mm"] == pytest.approx(filling.strut_mm - 0.05)
+    off = []
+    for layer in list(CliFile(job.outputs["cli"]).layers())[20:150:15]:
+        points = np.column_stack([layer.points * 0.005, np.full(len(layer.points), layer.z * 0.005 - 0.025)])
+        outer = np.abs(made.solid_value(scale.designed(points)))
+        off.append(np.minimum(np.abs(drawn.value(points)), outer))
+    assert np.percentile(np.concatenate(off), 99) < 0.02
 
 
 def test_strut_thinner_than_a_line_is_refused(field: tuple[Field, Path]) -> None:

@@ -14,13 +14,14 @@ import numpy as np
 
 from implantflow.build.plan import NO_ISLANDS, IntArray, Loops, Plan
 from implantflow.build.regular import simple_loops
-from implantflow.build.stamps import CHORD_MM
 from implantflow.field.material import Material
 from implantflow.geometry import FloatArray
 
-#: Nodes lie at most this far apart (mm). The coarsest step at which corners where struts meet, which a chord between
-#: two crossings cuts off, stay within 10 um for 99 % of a contour (docs/validation/slicing.md has the figures).
+#: Nodes lie at most this far apart (mm): crossings err by under a micrometre, and what is cut off the corners where
+#: struts meet stays within 10 um for 99 % of a contour.
 STEP_MM = 0.0625
+#: A dropped crossing lies at most this far from the chord (mm); less than for stamps, since the corners need the room.
+CHORD_MM = 0.003
 #: Nodes of room around the solid.
 _ROOM = 5
 
