@@ -13,6 +13,7 @@ from implantflow.compiled import kernel
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 #: Squares of 2^5 units, 0.16 mm, in which a contour looks for crossings with itself: a few segments each.
 NEAR_BITS = 5
@@ -120,11 +121,71 @@ def _place(values: FloatArray, edge: int) -> tuple[float, float]:
 
 
 @kernel
-def _arc_area(points: FloatArray) -> float:
+def _heading(points: FloatArray, a: int, way: int, enough: float, out: FloatArray) -> None:
+    """Unit vector (out[0:2]) with which a loop comes to point a from the side ``way`` (-1, 1), and its turn there.
+
+    Chords shorter than ``enough`` point anywhere; they are passed over. ``out[2]`` is the sine of the turn between
+    the last two chords.
+    """
+    n = points.shape[0]
+    b = (a + way) % n
+    if abs(points[a, 0] - points[b, 0]) + abs(points[a, 1] - points[b, 1]) < enough:
+        b = (b + way) % n
+    c = (b + way) % n
+    if abs(points[c, 0] - points[b, 0]) + abs(points[c, 1] - points[b, 1]) < enough:
+        c = (c + way) % n
+    ux, uy = points[a, 0] - points[b, 0], points[a, 1] - points[b, 1]
+    vx, vy = points[b, 0] - points[c, 0], points[b, 1] - points[c, 1]
+    u, v = math.sqrt(ux * ux + uy * uy), math.sqrt(vx * vx + vy * vy)
+    out[0], out[1], out[2] = 0.0, 0.0, 1.0
+    if u > 0.0 and v > 0.0:
+        out[0], out[1], out[2] = ux / u, uy / u, (vx * uy - vy * ux) / (u * v)
+
+
+@kernel
+def _with_corners(points: FloatArray, step: float, out: FloatArray, sharp: BoolArray) -> int:
+    """Copy a closed loop and put back the corners that its chords cut off; returns the number of points.
+
+    A chord cuts off a corner when the loop turns much more over it than before and after it; the corner lies where
+    the loop's two ends would meet. ``sharp`` tells which points are corners.
+    """
+    n = points.shape[0]
+    filled = 0
+    ends = np.empty((2, 3))
+    for a in range(n):
+        out[filled, 0], out[filled, 1] = points[a, 0], points[a, 1]
+        sharp[filled] = False
+        filled += 1
+        b = a + 1 if a + 1 < n else 0
+        if n < 8:
+            continue
+        dx, dy = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1]
+        # Cheap first: a chord that goes on straight cuts off nothing.
+        px, py = points[a, 0] - points[a - 1, 0], points[a, 1] - points[a - 1, 1]
+        if abs(px * dy - py * dx) < 0.1 * abs(px * dx + py * dy):
+            continue
+        _heading(points, a, -1, 0.3 * step, ends[0])
+        _heading(points, b, 1, 0.3 * step, ends[1])
+        # The second heading runs backwards.
+        turn = ends[0, 1] * ends[1, 0] - ends[0, 0] * ends[1, 1]
+        if abs(turn) < 0.35 or abs(turn) < 3.0 * (abs(ends[0, 2]) + abs(ends[1, 2])):
+            continue
+        s = (dx * ends[1, 1] - dy * ends[1, 0]) / -turn
+        t = (dx * ends[0, 1] - dy * ends[0, 0]) / -turn
+        # Both ends must run on to the corner, and not further than over one square.
+        if 0.0 < s < step and 0.0 < t < step:
+            out[filled, 0], out[filled, 1] = points[a, 0] + s * ends[0, 0], points[a, 1] + s * ends[0, 1]
+            sharp[filled] = True
+            filled += 1
+    return filled
+
+
+@kernel
+def _arc_area(points: FloatArray, sharp: BoolArray) -> float:
     """Area of a closed loop whose points lie on a curve: the polygon's, and between each chord and its arc.
 
     The arc over a chord of length L of a curve that bends by k holds k L^3 / 12; where a chord cuts off a corner, that
-    is what it cuts off on average.
+    is what it cuts off on average. At a corner that is there, nothing bends.
     """
     n = points.shape[0]
     total = swept_area(points, np.zeros(2))
@@ -135,7 +196,7 @@ def _arc_area(points: FloatArray) -> float:
         chord[a, 2] = math.sqrt(chord[a, 0] * chord[a, 0] + chord[a, 1] * chord[a, 1])
     for a in range(n):
         u, v = chord[a - 1 if a > 0 else n - 1], chord[a]
-        if u[2] < 1e-9 or v[2] < 1e-9:
+        if sharp[a] or u[2] < 1e-9 or v[2] < 1e-9:
             continue
         # The sine of the turn: the same for what bends little, and right for a corner.
         turn = (u[0] * v[1] - u[1] * v[0]) / (u[2] * v[2])
@@ -184,8 +245,10 @@ def raster_loops(
     """
     heads = next_crossing(values, cells, links)
     points = np.empty((heads.shape[0] + 1, 2))
-    xs = np.empty(heads.shape[0], np.int64)
-    ys = np.empty(heads.shape[0], np.int64)
+    full = np.empty((2 * heads.shape[0] + 2, 2))
+    sharp = np.empty(2 * heads.shape[0] + 2, np.bool_)
+    xs = np.empty(2 * heads.shape[0], np.int64)
+    ys = np.empty(2 * heads.shape[0], np.int64)
     starts = np.zeros(heads.shape[0] + 1, np.int64)
     still = np.zeros(2)
     filled = 0
@@ -206,13 +269,14 @@ def raster_loops(
             n -= 1
         if n < 3:
             continue
-        area = _arc_area(points[:n])
+        n = _with_corners(points[:n], step, full, sharp)
+        area = _arc_area(full[:n], sharp)
         if 2.0 * abs(area) < area2_min:
             continue
-        keep = simplify(points[:n], still, chord)
+        keep = simplify(full[:n], still, chord)
         if keep.shape[0] < 3:
             continue
-        few = points[keep]
+        few = full[keep]
         equal_area(few, still, area, 2)
         _round(few, few.shape[0], area)
         begin = filled

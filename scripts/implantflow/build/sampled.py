@@ -17,11 +17,11 @@ from implantflow.build.regular import simple_loops
 from implantflow.field.material import Material
 from implantflow.geometry import FloatArray
 
-#: Nodes lie at most this far apart (mm): crossings err by under a micrometre, and what is cut off the corners where
-#: struts meet stays within 10 um for 99 % of a contour.
+#: Nodes lie at most this far apart (mm): crossings err by under a micrometre, and corners where
+#: struts meet are put back to a few micrometres; 99 % of a contour lie within 10 um.
 STEP_MM = 0.0625
-#: A dropped crossing lies at most this far from the chord (mm); less than for stamps, since the corners need the room.
-CHORD_MM = 0.003
+#: A dropped crossing lies at most this far from the chord (mm);.
+CHORD_MM = 0.004
 #: Nodes of room around the solid.
 _ROOM = 5
 
