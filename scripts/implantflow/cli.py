@@ -146,7 +146,7 @@ def _segment(options: argparse.Namespace) -> int:
 
 
 def _slice(options: argparse.Namespace) -> int:
-    from implantflow.build.stage import slice_solid
+    from implantflow.build.command import slice_solid
 
     if options.lattice and not (options.cell_mm and options.strut_mm):
         raise InputError("--lattice needs --cell-mm and --strut-mm", fix="e.g. --cell-mm 2.5 --strut-mm 0.5")

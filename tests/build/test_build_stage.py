@@ -13,7 +13,8 @@ import pytest
 from conftest import Mesh, mesh_of  # type: ignore[import-not-found]
 from implantflow.artifacts import read_json, sha256_file
 from implantflow.build.cli_reader import CliFile
-from implantflow.build.stage import build_part, slice_solid
+from implantflow.build.command import slice_solid
+from implantflow.build.stage import build_part
 from implantflow.config.build import BuildConfig, load_machine
 from implantflow.errors import ConfigError, GeometryError, InputError, QualityGateError
 from implantflow.field.make import make_field

@@ -10,6 +10,7 @@ import pytest
 
 from conftest import LAYER, UNIT, Mesh, mesh_of, plan_for, write_plan  # type: ignore[import-not-found]
 from implantflow.build.cli_reader import CliFile
+from implantflow.build.layers import slice_layers
 from implantflow.build.plan import FIGURES, DenseGrid
 from implantflow.build.slicer import Slicer
 from implantflow.build.stamps import make_stamps
@@ -112,6 +113,28 @@ def test_whole_islands_are_written_as_if_drawn_out(ball: Mesh) -> None:
         np.testing.assert_allclose(figures, expected, rtol=1e-6)
         # Lines of islands run in another order and direction; all else is the same.
         assert sorted(words.tolist()) == sorted(plain.tolist())
+
+
+def test_crumbs_are_those_of_the_drawn_out_path(ball: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_for(ball, ("diamond", 2.5, 0.5))
+    layers: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    figures, crumbs = slice_layers(Slicer(plan), layers[0].append, 2, 2.0)
+    drawn = Slicer.outline
+    monkeypatch.setattr(Slicer, "outline", lambda self, index, *, stamped=False: drawn(self, index))
+    expected, same = slice_layers(Slicer(plan), layers[1].append, 2, 2.0)
+    assert crumbs == same
+    assert crumbs.count > 3
+    np.testing.assert_allclose(figures, expected, rtol=1e-6)
+    for words, plain in zip(*layers, strict=True):
+        assert sorted(words.tolist()) == sorted(plain.tolist())
+
+
+def test_whole_islands_can_be_left_out_like_any_loop(ball: Mesh) -> None:
+    outline = Slicer(plan_for(ball, ("diamond", 2.5, 0.5))).outline(100, stamped=True)
+    loops = len(outline.starts) - 1
+    less = outline.without({0, loops + 2})
+    assert len(less.starts) - 1 == loops - 1
+    np.testing.assert_array_equal(less.whole, np.delete(outline.whole, 2, axis=0))
 
 
 def test_junction_with_dense_metal_is_one_outline() -> None:

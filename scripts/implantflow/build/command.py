@@ -1,4 +1,4 @@
-"""What the ``slice`` command needs besides the stage: any STL onto the plate of a named machine."""
+"""The ``slice`` command: any STL onto the plate of a named machine, and into its file."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.artifacts import read_corners
+from implantflow.artifacts import read_corners, temporary, write_json
+from implantflow.build import verdicts
+from implantflow.build.checks import examine_file
+from implantflow.build.part import Part
+from implantflow.build.record import Sliced, checks_json
+from implantflow.build.stage import judge, write_build
+from implantflow.build.themes import check_themes
 from implantflow.config.build import Machine, load_machine
 from implantflow.errors import ConfigError, GeometryError, InputError
 from implantflow.field.placement import place_on_plate
 from implantflow.geometry import FloatArray, transform_points
 
+#: Loops below this are not written when the slice command has no case that says otherwise (mm2).
+DEFAULT_LOOP_AREA_MM2 = 0.01
 #: A part smaller than this in every direction was hardly meant in millimetres.
 SMALLEST_MM = 1.0
 
@@ -100,3 +108,67 @@ def place_stl(path: Path, machine: Machine) -> tuple[FloatArray, NDArray[np.int3
         vertices, (0.0, 0.0, 1.0), (1.0, 0.0, 0.0), 0.0, machine.envelope_mm, machine.layer_mm
     )
     return np.round(transform_points(matrix, vertices), 6), faces
+
+
+def slice_solid(
+    solid: Path,
+    out: Path,
+    *,
+    lattice: str | None = None,
+    cell_mm: float | None = None,
+    strut_mm: float | None = None,
+    layer_mm: float | None = None,
+    machine: str = "arcam-a1",
+    threads: int = 2,
+) -> None:
+    """Slice any watertight STL in mm into ``out/build.cli`` and ``out/checks.json``.
+
+    The part is placed in the middle of the plate with its lowest point at z = 0 and keeps its orientation.
+    With ``lattice`` all of it is filled with that cell, without it is full metal. Unsupported islands are
+    warnings here, and nothing is left out.
+
+    Raises
+    ------
+    InputError, GeometryError
+        The file is no STL, not watertight, too small, or does not fit the machine.
+    ConfigError
+        No such machine, or a layer that the file's unit does not divide.
+    QualityGateError
+        The written file does not pass its checks; nothing is left behind then.
+    """
+    with temporary(out / "checks.json") as checks_tmp, temporary(out / "build.cli") as cli_tmp:
+        sliced, part, chosen = write_solid(
+            solid, cli_tmp, lattice, cell_mm, strut_mm, layer_mm, machine, threads
+        )
+        _, found = examine_file(
+            cli_tmp, chosen.envelope_mm[1], chosen.layer_mm, DEFAULT_LOOP_AREA_MM2, threads
+        )
+        limits = verdicts.IslandLimits(0.5, 1.0, warn_only=True)
+        checks = judge(sliced, found, part, chosen, 1.0, limits, [False] * len(found.islands))
+        verdicts.require(checks)
+        write_json(checks_tmp, checks_json(checks, found, sliced))
+
+
+def write_solid(
+    solid: Path,
+    cli: Path,
+    lattice: str | None,
+    cell_mm: float | None,
+    strut_mm: float | None,
+    layer_mm: float | None,
+    machine: str,
+    threads: int,
+) -> tuple[Sliced, Part, Machine]:
+    """First half of :func:`slice_solid`: the build file, not yet read back."""
+    chosen = machine_for(machine, layer_mm)
+    check_themes(chosen)
+    if lattice is not None and (cell_mm is None or strut_mm is None):
+        raise GeometryError(
+            "a lattice needs its cell and its strut", fix="give cell_mm and strut_mm, e.g. 2.5 and 0.5"
+        )
+    filling = None if lattice is None else (lattice, float(cell_mm or 0), float(strut_mm or 0))
+    vertices, faces = place_stl(solid, chosen)
+    part = Part(vertices, faces, None, filling)
+    facts = {"source": solid.name, "machine": chosen.name, "layer height": "upper surface"}
+    sliced = write_build(cli, part, chosen, DEFAULT_LOOP_AREA_MM2, 0.0, facts, False, None, threads)
+    return sliced, part, chosen

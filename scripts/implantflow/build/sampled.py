@@ -20,7 +20,7 @@ from implantflow.geometry import FloatArray
 #: Nodes lie at most this far apart (mm): crossings err by under a micrometre, and corners where
 #: struts meet are put back to a few micrometres; 99 % of a contour lie within 10 um.
 STEP_MM = 0.0625
-#: A dropped crossing lies at most this far from the chord (mm);.
+#: A dropped crossing lies at most this far from the chord (mm).
 CHORD_MM = 0.004
 #: Nodes of room around the solid.
 _ROOM = 5

@@ -31,7 +31,8 @@ def graded(source: str, cli: str, cell: str, cell_mm: float, strut_mm: float, th
 def main(
     source: str, cli: str, cell: str = "", cell_mm: str = "0", strut_mm: str = "0", thickest: str = ""
 ) -> None:
-    from implantflow.build.stage import write_build, write_solid
+    from implantflow.build.command import write_solid
+    from implantflow.build.stage import write_build
 
     if thickest:
         graded(source, cli, cell, float(cell_mm), float(strut_mm), float(thickest))

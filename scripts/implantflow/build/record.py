@@ -1,0 +1,125 @@
+"""What the build stage writes beside the machine's file: checks, figures of every layer, the summary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.artifacts import sha256_file
+from implantflow.build import verdicts
+from implantflow.build.checks import Findings
+from implantflow.build.cli_writer import HATCH_ID, NET_ID
+from implantflow.build.crumbs import Crumbs
+from implantflow.build.part import Part
+from implantflow.build.plan import FIGURES, Plan
+from implantflow.build.themes import Effort
+from implantflow.config.build import Machine, Revision
+from implantflow.geometry import FloatArray
+
+
+@dataclass(frozen=True)
+class Sliced:
+    """A written build file: its plan, the figures of each layer and what was left out."""
+
+    plan: Plan
+    figures: FloatArray
+    crumbs: Crumbs
+
+    def column(self, name: str) -> FloatArray:
+        """(layers,) one figure of every layer."""
+        return self.figures[:, FIGURES.index(name)]
+
+
+def checks_json(checks: list[verdicts.Check], found: Findings, sliced: Sliced) -> dict[str, Any]:
+    """Content of checks.json."""
+    layer_mm = sliced.plan.layer_mm
+    return {
+        "passed": all(c.passed or c.warning for c in checks),
+        "layers": len(found.z_mm),
+        "layer_mm": layer_mm,
+        "open_loops": found.open_loops,
+        "winding_errors": found.winding_errors,
+        "solid_volume_mm3": float(found.volume_per_layer.sum()) * layer_mm,
+        "contour_m": sum(found.contour_mm) / 1000.0,
+        "hatch_m": sum(float(found.lengths(label).sum()) for label in found.hatch_mm) / 1000.0,
+        "unsupported_islands": len(found.islands),
+        "checks": [c.as_json() for c in checks],
+        "warnings": [c.name for c in checks if c.warning and not c.passed],
+        "islands": [i.as_json(layer_mm, found.z_mm[i.layer]) for i in found.islands],
+    }
+
+
+def write_layers(path: Path, sliced: Sliced, times: Effort) -> None:
+    """One row per layer; the same bytes for the same numbers."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    plan = sliced.plan
+    number = np.arange(plan.layers)
+    columns: dict[str, NDArray[Any]] = {
+        "layer": number.astype(np.int32),
+        "z_mm": np.round((plan.first_layer + number + 1) * plan.layer_mm, 6),
+    }
+    for name in FIGURES:
+        whole = name in ("loops", "points", "hatches")
+        values = sliced.column(name)
+        columns[name] = values.astype(np.int32) if whole else np.round(values, 6)
+    for name in ("preheat_s", "melt_s", "rake_s", "preheat_j", "melt_j"):
+        columns[name] = np.round(getattr(times, name), 6)
+
+    def column(values: NDArray[Any]) -> Any:
+        # Not pa.array(): it imports pandas, which takes longer than all the layers' figures.
+        buffer = pa.py_buffer(np.ascontiguousarray(values))
+        return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, buffer])
+
+    table = pa.table({name: column(values) for name, values in columns.items()})
+    pq.write_table(table, path, compression="zstd", use_dictionary=False)
+
+
+def build_json(
+    revision: Revision,
+    sliced: Sliced,
+    found: Findings,
+    checks: list[verdicts.Check],
+    times: Effort,
+    machine: Machine,
+    part: Part,
+    cli: Path,
+) -> dict[str, Any]:
+    """Content of build.json, but for what scale, orientation and the open build file add."""
+    figures = {c.name: c for c in checks}
+    return {
+        "id": revision.id,
+        "parent": revision.parent,
+        "machine": machine.name,
+        "machine_verified": machine.verified,
+        "layers": sliced.plan.layers,
+        "layer_mm": sliced.plan.layer_mm,
+        "open_loops": found.open_loops,
+        "winding_errors": found.winding_errors,
+        "unsupported_islands": len(found.islands),
+        "contour_m": sum(found.contour_mm) / 1000.0,
+        "hatch_m": float(found.lengths(HATCH_ID).sum() + found.lengths(NET_ID).sum()) / 1000.0,
+        "hatch_dense_m": float(found.lengths(HATCH_ID).sum()) / 1000.0,
+        "hatch_lattice_m": float(found.lengths(NET_ID).sum()) / 1000.0,
+        "solid_volume_mm3": float(found.volume_per_layer.sum()) * sliced.plan.layer_mm,
+        "volume_error_pct": figures["volume_error_pct"].figure,
+        "crumbs_left_out": sliced.crumbs.count,
+        "crumbs_left_out_mm3": sliced.crumbs.volume_mm3,
+        "time_h": float(times.time_s.sum()) / 3600.0,
+        "preheat_h": float(times.preheat_s.sum()) / 3600.0,
+        "melt_h": float(times.melt_s.sum()) / 3600.0,
+        "energy_kwh": float(times.energy_j.sum()) / 3.6e6,
+        "preheat_kwh": float(times.preheat_j.sum()) / 3.6e6,
+        "melt_kwh": float(times.melt_j.sum()) / 3.6e6,
+        "within_envelope": figures["envelope"].passed,
+        "box_mm": part.box_mm,
+        "loops": found.loops,
+        "warnings": [c.name for c in checks if c.warning and not c.passed],
+        "cli_sha256": sha256_file(cli),
+        "vendor_format": "the machine's own ABF format is closed: its build software makes it from this CLI file",
+    }
