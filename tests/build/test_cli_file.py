@@ -109,14 +109,17 @@ def test_more_hatches_than_one_block_holds(tmp_path: Path) -> None:
         [np.full(70000, 5), np.arange(70000) % 60000, np.full(70000, 9), np.arange(70000) % 60000]
     )
     none = np.empty(0, dtype=np.int64)
-    words = pack_layer(10, none, none, np.zeros(1, dtype=np.int64), 1, lines, 2, lines[:0], 3)
+    islands = np.empty((0, 3), dtype=np.int64)
+    stamp = 1, none, none, none, 0, 1, none, lines[:0]
+    words = pack_layer(
+        10, none, none, np.zeros(1, dtype=np.int64), 1, lines, 2, lines[:0], 3, islands, *stamp
+    )
     with CliWriter(tmp_path / "many.cli", CliHeader(UNIT, 1, BOX)) as writer:
         writer.write(words)
     layer = next(CliFile(tmp_path / "many.cli").layers())
     np.testing.assert_array_equal(layer.hatches, lines)
+    no_loops = np.zeros(1, dtype=np.int64)
     too_far = np.array([[70000, 1, 70010, 1]])
-    assert (
-        len(pack_layer(10, none, none, np.zeros(1, dtype=np.int64), 1, too_far % 65536, 2, lines[:0], 3)) > 0
-    )
+    assert len(pack_layer(10, none, none, no_loops, 1, too_far % 65536, 2, lines[:0], 3, islands, *stamp)) > 0
     x = np.array([0, 70000, 0])
-    assert len(pack_layer(10, x, x, np.array([0, 3]), 1, lines[:0], 2, lines[:0], 3)) == 0
+    assert len(pack_layer(10, x, x, np.array([0, 3]), 1, lines[:0], 2, lines[:0], 3, islands, *stamp)) == 0

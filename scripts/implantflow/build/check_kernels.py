@@ -32,7 +32,9 @@ def loop_figures(
             ux, uy = points[p, 0] - points[a, 0], points[p, 1] - points[a, 1]
             vx, vy = points[p + 1, 0] - points[a, 0], points[p + 1, 1] - points[a, 1]
             area[c] += 0.5 * (ux * vy - vx * uy)
-            length[c] += np.hypot(points[p + 1, 0] - points[p, 0], points[p + 1, 1] - points[p, 1])
+            dx, dy = points[p + 1, 0] - points[p, 0], points[p + 1, 1] - points[p, 1]
+            # Coordinates of a few hundred: no need for hypot, several times slower.
+            length[c] += np.sqrt(dx * dx + dy * dy)
         if (area[c] > 0.0) != (direction[c] == 1):
             wrong += 1
     return open_, wrong, area, length

@@ -121,11 +121,10 @@ def _place(values: FloatArray, edge: int) -> tuple[float, float]:
 
 
 @kernel
-def _heading(points: FloatArray, a: int, way: int, enough: float, out: FloatArray) -> None:
-    """Unit vector (out[0:2]) with which a loop comes to point a from the side ``way`` (-1, 1), and its turn there.
+def _heading(points: FloatArray, a: int, way: int, enough: float) -> tuple[float, float, float]:
+    """Unit vector with which a loop comes to point a from the side ``way`` (-1, 1), and how it turned before.
 
-    Chords shorter than ``enough`` point anywhere; they are passed over. ``out[2]`` is the sine of the turn between
-    the last two chords.
+    Chords shorter than ``enough`` point anywhere; they are passed over. The turn is the sine between the last two.
     """
     n = points.shape[0]
     b = (a + way) % n
@@ -137,9 +136,9 @@ def _heading(points: FloatArray, a: int, way: int, enough: float, out: FloatArra
     ux, uy = points[a, 0] - points[b, 0], points[a, 1] - points[b, 1]
     vx, vy = points[b, 0] - points[c, 0], points[b, 1] - points[c, 1]
     u, v = math.sqrt(ux * ux + uy * uy), math.sqrt(vx * vx + vy * vy)
-    out[0], out[1], out[2] = 0.0, 0.0, 1.0
     if u > 0.0 and v > 0.0:
-        out[0], out[1], out[2] = ux / u, uy / u, (vx * uy - vy * ux) / (u * v)
+        return ux / u, uy / u, (vx * uy - vy * ux) / (u * v)
+    return 0.0, 0.0, 1.0
 
 
 @kernel
@@ -151,7 +150,6 @@ def _with_corners(points: FloatArray, step: float, out: FloatArray, sharp: BoolA
     """
     n = points.shape[0]
     filled = 0
-    ends = np.empty((2, 3))
     for a in range(n):
         out[filled, 0], out[filled, 1] = points[a, 0], points[a, 1]
         sharp[filled] = False
@@ -164,17 +162,17 @@ def _with_corners(points: FloatArray, step: float, out: FloatArray, sharp: BoolA
         px, py = points[a, 0] - points[a - 1, 0], points[a, 1] - points[a - 1, 1]
         if abs(px * dy - py * dx) < 0.1 * abs(px * dx + py * dy):
             continue
-        _heading(points, a, -1, 0.3 * step, ends[0])
-        _heading(points, b, 1, 0.3 * step, ends[1])
+        ux, uy, before = _heading(points, a, -1, 0.3 * step)
+        vx, vy, behind = _heading(points, b, 1, 0.3 * step)
         # The second heading runs backwards.
-        turn = ends[0, 1] * ends[1, 0] - ends[0, 0] * ends[1, 1]
-        if abs(turn) < 0.35 or abs(turn) < 3.0 * (abs(ends[0, 2]) + abs(ends[1, 2])):
+        turn = uy * vx - ux * vy
+        if abs(turn) < 0.35 or abs(turn) < 3.0 * (abs(before) + abs(behind)):
             continue
-        s = (dx * ends[1, 1] - dy * ends[1, 0]) / -turn
-        t = (dx * ends[0, 1] - dy * ends[0, 0]) / -turn
+        s = (dx * vy - dy * vx) / -turn
+        t = (dx * uy - dy * ux) / -turn
         # Both ends must run on to the corner, and not further than over one square.
         if 0.0 < s < step and 0.0 < t < step:
-            out[filled, 0], out[filled, 1] = points[a, 0] + s * ends[0, 0], points[a, 1] + s * ends[0, 1]
+            out[filled, 0], out[filled, 1] = points[a, 0] + s * ux, points[a, 1] + s * uy
             sharp[filled] = True
             filled += 1
     return filled
@@ -189,20 +187,18 @@ def _arc_area(points: FloatArray, sharp: BoolArray) -> float:
     """
     n = points.shape[0]
     total = swept_area(points, np.zeros(2))
-    chord = np.empty((n, 3))
+    ux, uy = points[0, 0] - points[n - 1, 0], points[0, 1] - points[n - 1, 1]
+    u = math.sqrt(ux * ux + uy * uy)
     for a in range(n):
         b = a + 1 if a + 1 < n else 0
-        chord[a, 0], chord[a, 1] = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1]
-        chord[a, 2] = math.sqrt(chord[a, 0] * chord[a, 0] + chord[a, 1] * chord[a, 1])
-    for a in range(n):
-        u, v = chord[a - 1 if a > 0 else n - 1], chord[a]
-        if sharp[a] or u[2] < 1e-9 or v[2] < 1e-9:
-            continue
-        # The sine of the turn: the same for what bends little, and right for a corner.
-        turn = (u[0] * v[1] - u[1] * v[0]) / (u[2] * v[2])
-        # Each chord bends by the mean of its two ends.
-        bend = 2.0 * turn / (u[2] + v[2])
-        total += bend * (u[2] * u[2] * u[2] + v[2] * v[2] * v[2]) / 24.0
+        vx, vy = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1]
+        v = math.sqrt(vx * vx + vy * vy)
+        if not sharp[a] and u > 1e-9 and v > 1e-9:
+            # The sine of the turn: the same for what bends little, and right for a corner. Each chord bends by the
+            # mean of its two ends.
+            bend = 2.0 * (ux * vy - uy * vx) / (u * v * (u + v))
+            total += bend * (u * u * u + v * v * v) / 24.0
+        ux, uy, u = vx, vy, v
     return total
 
 

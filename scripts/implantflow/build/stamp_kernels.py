@@ -39,12 +39,15 @@ def next_crossing(values: FloatArray, cells: IntArray, follow: IntArray) -> IntA
     count = 0
     for j in range(rows):
         up = j + 1 if j + 1 < rows else 0
-        for i in range(cells[j, 0], cells[j, 1]):
+        first, last = cells[j]
+        # Each square's right side is the next one's left side.
+        b = first < last and values[j, first] < 0.0
+        c = first < last and values[up, first] < 0.0
+        for i in range(first, last):
             right = i + 1 if i + 1 < n else 0
-            a = values[j, i] < 0.0
+            a, d = b, c
             b = values[j, right] < 0.0
             c = values[up, right] < 0.0
-            d = values[up, i] < 0.0
             if a == b and b == c and c == d:
                 continue
             south = 2 * (j * n + i)
