@@ -7,12 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic_pelvis import PLAN, changed, plan_job
+from synthetic_pelvis import MID_X, PLAN, changed, plan_job
 
 from implantflow.artifacts import read_json
 from implantflow.errors import GeometryError, QualityGateError
-from implantflow.plan.corridors import Crossing, Search, plan_corridor, plan_crossing
-from implantflow.plan.cortex import Cortex, inside_pct
+from implantflow.plan.corridors import (
+    Corridor,
+    Crossing,
+    Search,
+    _first_inside,
+    plan_corridor,
+    plan_crossing,
+)
+from implantflow.plan.cortex import Cortex
 from implantflow.plan.screws import between_segments_mm, density_hu, require_apart
 from implantflow.plan.stage import plan_resection
 from implantflow.solids.booleans import refined
@@ -29,18 +36,47 @@ def test_corridor_finds_the_middle_of_a_bar() -> None:
     assert found.min_clearance_mm == pytest.approx(8.0, abs=0.15)
     assert found.length_mm == pytest.approx(60.0, abs=0.01)
     assert found.start_lps_mm[1] == pytest.approx(0.0, abs=0.05), "it starts on the surface"
-    assert inside_pct([bar], found.start_lps_mm, found.end_lps_mm) == 100.0
+    assert found.inside_pct == 100.0
 
 
 def test_crossing_bridges_both_joints() -> None:
-    """Three blocks 2 mm apart, the middle one pierced above the best line's height by nothing: 15 mm to each side."""
-    sacrum = refined(box([-40, -15, -15], [40, 15, 15]), 3.0)
-    hips = [refined(box([low, -15, -15], [low + 18, 15, 15]), 3.0) for low in (-60, 42)]
-    places = np.array([[0.0, y, z] for y in range(-10, 11, 4) for z in range(-10, 11, 4)])
+    """Three blocks of 16 x 16 mm, 2 mm apart: the line through their middles keeps 8 mm."""
+    sacrum = refined(box([-40, -8, -8], [40, 8, 8]), 3.0)
+    hips = [refined(box([low, -8, -8], [low + 18, 8, 8]), 3.0) for low in (-60, 42)]
+    places = np.array([[0.0, y, z] for y in range(-5, 6, 2) for z in range(-5, 6, 2)])
     found = plan_crossing(Crossing(sacrum, hips, places, np.array([1.0, 0.0, 0.0]), 12.0, 10.0))
-    assert found.length_mm == pytest.approx(120.0, abs=0.5)
-    assert found.min_clearance_mm == pytest.approx(10.0, abs=0.3), "10 mm from the outer cortex at each end"
-    assert inside_pct([sacrum, *hips], found.start_lps_mm, found.end_lps_mm) == 100.0
+    assert found.length_mm == pytest.approx(120.0, abs=0.1)
+    assert found.min_clearance_mm == pytest.approx(8.0, abs=0.1)
+    assert found.inside_pct == 100.0 and len(found.outside_mm) == 0
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "pct", "out"),
+    [
+        ([-30, 10, 10], [32, 10, 10], 100.0, None),  # across the joint
+        ([1, 10, 10], [32, 10, 10], 100.0 * 30 / 31, (0.25, 0.75)),  # begins in the joint
+        ([-30, 10, 10], [36, 10, 10], 100.0 * 62 / 66, (62.25, 65.75)),  # the tip comes out
+        ([-30, 25, 10], [32, 25, 10], 0.0, (0.25, 61.75)),  # beside the bones, 5 mm from their cortex
+    ],
+)
+def test_an_axis_that_leaves_bone_has_no_clearance(
+    start: list[float], end: list[float], pct: float, out: tuple[float, float] | None
+) -> None:
+    bones = [refined(box([-30, 0, 0], [0, 20, 20]), 2.0), refined(box([2, 0, 0], [32, 20, 20]), 2.0)]
+    found = Corridor.measured(bones, np.array(start, float), np.array(end, float), 8.0, 8.0)
+    assert found.inside_pct == pytest.approx(pct, abs=1e-6)
+    if out is None:
+        assert found.min_clearance_mm == pytest.approx(8.0, abs=1e-6) and len(found.outside_mm) == 0
+    else:
+        assert found.min_clearance_mm == 0.0
+        assert (found.outside_mm[0], found.outside_mm[-1]) == pytest.approx(out)
+
+
+def test_the_best_line_inside_bone_goes_before_a_better_one_outside() -> None:
+    outside = Corridor(np.zeros(3), np.ones(3), 0.0, np.array([0.25]), 99.0)
+    whole = Corridor(np.zeros(3), np.ones(3), 2.0, np.empty(0), 100.0)
+    assert _first_inside(iter([outside, whole])) is whole
+    assert _first_inside(iter([outside, outside])) is outside
 
 
 def test_a_gap_too_wide_for_a_joint_is_no_bone() -> None:
@@ -105,3 +141,38 @@ def test_the_surgeons_axis_is_measured_and_named(bones: Path, plan: Path, tmp_pa
     assert entry["min_clearance_mm"] < found["min_clearance_mm"]
     assert "corridors.s1_implant.axis" in record["origins"]["surgeon"]
     assert "corridors.s1_implant.axis" not in record["origins"]["computed"]
+
+
+def test_a_screw_that_leaves_bone_or_is_too_thick_does_not_fit(bones: Path, tmp_path: Path) -> None:
+    """In the left ilium's block, whose back is at y = 45: one in its middle, one out of its front, one near a face."""
+    iliac = {
+        "kind": "iliac",
+        "side": "implant",
+        "diameter_mm": 6.0,
+        "length_min_mm": 60.0,
+        "length_max_mm": 90.0,
+        "wall_mm": 1.0,
+    }
+    x, z = MID_X + 75.0, -60.0
+    axes = {"good": ([x, 45.0, z], [x, -15.0, z]), "long": ([x - 9, 45.0, z], [x - 9, -45.0, z])}
+    axes["near"] = ([MID_X + 92.0, 45.0, z], [MID_X + 92.0, -15.0, z])
+    screws = [
+        {"name": name, **iliac, "axis": {"start_lps_mm": a, "end_lps_mm": b}} for name, (a, b) in axes.items()
+    ]
+    plan_resection(plan_job(bones, tmp_path, changed(PLAN, corridors=screws)))
+    found = {entry["name"]: entry for entry in read_json(tmp_path / "plan.json")["corridors"]}
+    assert found["good"]["fits"] and found["good"]["reason"] is None
+    assert not found["long"]["fits"]
+    assert found["long"]["reason"].endswith("between 80.2 and 89.8 mm below its entry")
+    assert found["long"]["inside_bone_pct"] == pytest.approx(100.0 * 80 / 90, abs=0.6)
+    assert not found["near"]["fits"]
+    assert found["near"]["reason"] == "3.00 mm from axis to surface, 4.00 mm needed"
+
+
+def test_the_implants_own_screw_must_stay_inside(bones: Path, plan: Path, tmp_path: Path) -> None:
+    found = read_json(plan / "plan.json")["corridors"][0]
+    beside = {key: [found[key][0] + 60.0, *found[key][1:]] for key in ("start_lps_mm", "end_lps_mm")}
+    screw = changed(PLAN["corridors"][0], axis=beside)
+    with pytest.raises(QualityGateError, match=r"s1_implant: 100.0 % of the axis lies outside bone"):
+        plan_resection(plan_job(bones, tmp_path, changed(PLAN, corridors=[screw])))
+    assert not (tmp_path / "plan.json").exists()

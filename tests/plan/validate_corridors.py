@@ -17,8 +17,7 @@ import atlas
 from implantflow.codedigest import code_digest
 from implantflow.geometry import FloatArray
 from implantflow.plan.axis import find_axis, find_foramina
-from implantflow.plan.corridors import plan_crossing
-from implantflow.plan.cortex import Cortex, inside_pct
+from implantflow.plan.corridors import Corridor, plan_crossing
 from implantflow.plan.midplane import find_midplane
 from implantflow.plan.searches import crossing_search
 from implantflow.solids.booleans import refined, to_manifold
@@ -70,15 +69,14 @@ def measure(subject: int) -> list[dict[str, Any]]:
         row["cpu_s"] = _cpu_s() - begun
         row["clearance_mm"] = ours.min_clearance_mm
         row["length_mm"] = ours.length_mm
-        row["inside_pct"] = inside_pct(bones, ours.start_lps_mm, ours.end_lps_mm)
+        row["inside_pct"] = ours.inside_pct
         if theirs is not None:
             row["why"] = theirs.why
             if theirs.usable:
                 start, end = _outermost(bones, theirs.point, theirs.direction)
-                row["expert_inside_pct"] = inside_pct(bones, start, end)
-                row["expert_clearance_mm"] = Cortex.around(bones, start, end).clearance_mm(
-                    start, end, FREE_MM, FREE_MM
-                )
+                drawn = Corridor.measured(bones, start, end, FREE_MM, FREE_MM)
+                row["expert_inside_pct"] = drawn.inside_pct
+                row["expert_clearance_mm"] = drawn.min_clearance_mm
                 middle = (theirs.point - ours.start_lps_mm) @ axis.caudal_lps[0]
                 row["expert_below_ours_mm"] = float(middle)
         rows.append(row)

@@ -9,7 +9,7 @@ crosses is bridged: its surfaces are not cortex to keep away from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, Plane, unit
-from implantflow.plan.cortex import Cortex, Depths
+from implantflow.plan.cortex import Cortex, Depths, outside_mm
 from implantflow.solids.booleans import to_manifold
+from implantflow.solids.distance import winding_number
 from implantflow.solids.mesh import IntArray, Solid
 from implantflow.solids.shapes import frame_of
 
@@ -27,6 +28,8 @@ _MAX_ENTRIES = 400
 #: Lines that are refined on the triangles; the grid's order of the best ones is not trusted to a millimetre.
 _FINALISTS = 6
 _APART_MM = 4.0
+#: A longer screw has the clearance of the shortest one when it loses less: refined lines are that far from straight on.
+_SAME_MM = 0.05
 
 
 @dataclass(frozen=True)
@@ -86,11 +89,40 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Corridor:
-    """A straight screw path in patient LPS, with its exact smallest clearance in mm from axis to cortex."""
+    """A straight screw path in patient LPS.
+
+    Attributes
+    ----------
+    start_lps_mm, end_lps_mm : (3,) arrays
+    min_clearance_mm : float
+        Exact smallest distance from axis to cortex; 0 when the axis leaves bone, where a distance to cortex is no room.
+    outside_mm : (N,) array
+        Where it is out of bone, mm below the start.
+    inside_pct : float
+        Share of it inside bone.
+    """
 
     start_lps_mm: FloatArray
     end_lps_mm: FloatArray
     min_clearance_mm: float
+    outside_mm: FloatArray
+    inside_pct: float
+
+    @classmethod
+    def measured(
+        cls,
+        bones: Sequence[Solid],
+        start: FloatArray,
+        end: FloatArray,
+        free_mm: float,
+        free_end_mm: float = 0.0,
+    ) -> Corridor:
+        """The figures of a line, whoever drew it."""
+        outside, inside_pct = outside_mm(bones, start, end)
+        clearance = 0.0
+        if len(outside) == 0:
+            clearance = Cortex.around(bones, start, end).clearance_mm(start, end, free_mm, free_end_mm)
+        return cls(start, end, clearance, outside, inside_pct)
 
     @property
     def length_mm(self) -> float:
@@ -129,12 +161,16 @@ def plan_corridor(search: Search) -> Corridor:
             fix="allow a shorter screw (length_min_mm) or leave the corridor out",
         )
     tips = entries + search.length_min_mm * directions[chosen]
-    start, end = _best_refined(search.bones, entries, tips, value, search.free_mm, 0.0, search.within)
+    lines = _refined(search.bones, entries, tips, value, search.free_mm, 0.0, search.within)
+    return _first_inside(_finished(search, *line) for line in lines)
+
+
+def _finished(search: Search, start: FloatArray, end: FloatArray) -> Corridor:
+    """The line from the surface on, as long as the screws go and its clearance holds."""
     start, end = _seated(search.bones, start, end)
     far = start + search.length_max_mm * unit(end - start)
-    cortex = Cortex.around(search.bones, start, far)
-    end = _longest(cortex, search, start, end)
-    return Corridor(start, end, cortex.clearance_mm(start, end, search.free_mm))
+    end = _longest(Cortex.around(search.bones, start, far), search, start, end)
+    return Corridor.measured(search.bones, start, end, search.free_mm)
 
 
 def plan_crossing(search: Crossing) -> Corridor:
@@ -161,15 +197,38 @@ def plan_crossing(search: Crossing) -> Corridor:
         raise GeometryError("no straight line through the sacrum stays in bone from ilium to ilium")
     towards = directions[chosen]
     starts, ends = search.place_mm - length[:, :1] * towards, search.place_mm + length[:, 1:] * towards
-    start, end = _best_refined(bones, starts, ends, value, search.free_mm, search.free_mm)
-    along = unit(end - start)
+    lines = _refined(bones, starts, ends, value, search.free_mm, search.free_mm)
+    found = [line for line in (_surfaced(search, *line) for line in lines) if line is not None]
+    if not found:
+        raise GeometryError("no straight line through the sacrum starts and ends in an ilium")
+    return _first_inside(
+        Corridor.measured(bones, start, end, search.free_mm, search.free_mm) for start, end in found
+    )
+
+
+def _surfaced(search: Crossing, start: FloatArray, end: FloatArray) -> tuple[FloatArray, FloatArray] | None:
+    """The line from surface to surface; None when refinement has moved an end out of the ilium."""
+    bones, along = [search.sacrum, *search.hips], unit(end - start)
     start, end = start + _to_surface(bones, start, along), end + _to_surface(bones, end, along)
-    cortex = Cortex.around(bones, start, end)
-    clearance = cortex.clearance_mm(start, end, search.free_mm, search.free_mm)
-    return Corridor(start, end, clearance)
+    # As deep as the grid search asks for the ilium.
+    ends = np.array([start + 3.0 * along, end - 3.0 * along])
+    in_hip = np.logical_or.reduce([winding_number(ends, hip.triangles_mm) > 0.5 for hip in search.hips])
+    return (start, end) if in_hip.all() else None
 
 
-def _best_refined(
+def _first_inside(found: Iterable[Corridor]) -> Corridor:
+    """The first, so the best, that is wholly inside bone; when there is none the first, which does not fit."""
+    first: Corridor | None = None
+    for corridor in found:
+        if len(corridor.outside_mm) == 0:
+            return corridor
+        first = first or corridor
+    if first is None:
+        raise GeometryError("no straight line stays inside the bone")
+    return first
+
+
+def _refined(
     bones: Sequence[Solid],
     starts: FloatArray,
     ends: FloatArray,
@@ -177,8 +236,8 @@ def _best_refined(
     free: float,
     free_end: float,
     within: Plane | None = None,
-) -> tuple[FloatArray, FloatArray]:
-    """The best of the deepest lines, none of which has both ends within 4 mm of another's, after refinement."""
+) -> list[tuple[FloatArray, FloatArray]]:
+    """The deepest lines, none of which has both ends within 4 mm of another's, refined; best first."""
     order = np.lexsort((np.arange(len(value)), -np.round(value, 6)))
     picked: list[int] = []
     for i in order:
@@ -191,8 +250,7 @@ def _best_refined(
     high = np.max([np.maximum(starts[i], ends[i]) for i in picked], axis=0) + 30.0
     cortex = Cortex(bones, low, high)
     found = [cortex.refined(starts[i], ends[i], free, free_end, within) for i in picked]
-    start, end, _ = max(found, key=lambda item: round(item[2], 6))
-    return start, end
+    return [(start, end) for start, end, _ in sorted(found, key=lambda item: -round(item[2], 6))]
 
 
 def _seated(bones: Sequence[Solid], start: FloatArray, end: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -226,13 +284,13 @@ def _cone(axis: FloatArray, half_angle_deg: float, step_deg: float = 3.0) -> Flo
 
 
 def _longest(cortex: Cortex, search: Search, start: FloatArray, end: FloatArray) -> FloatArray:
-    """Tip of the longest screw, in steps of 5 mm, that keeps the clearance of the shortest one."""
+    """Tip of the longest screw, in steps of 5 mm, that keeps the clearance of the shortest one to 0.05 mm."""
     base = cortex.clearance_mm(start, end, search.free_mm)
     direction, length = unit(end - start), search.length_min_mm
     while length + 5.0 <= search.length_max_mm:
         longer = start + (length + 5.0) * direction
         out = search.within is not None and search.within.distance(longer[None])[0] < 0.0
-        if out or cortex.clearance_mm(start, longer, search.free_mm) < base - 1e-6:
+        if out or cortex.clearance_mm(start, longer, search.free_mm) < base - _SAME_MM:
             break
         length += 5.0
     return np.asarray(start + length * direction)

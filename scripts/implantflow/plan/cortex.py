@@ -24,6 +24,8 @@ _LOOK_MM = 30.0
 #: Cosine of the directions to two bones beyond which a place lies between them, not before the mouth of the joint.
 _OPPOSITE = -0.3
 _STATION_MM = 0.5
+#: A step of the refinement that gains less is none.
+_GAIN_MM = 1e-4
 _EXACT_STATION_MM = 0.25
 
 
@@ -104,32 +106,39 @@ class Cortex:
             tilt = half * np.tan(np.radians(step))
             moves = [(s * a, s * a) for s in (step, -step) for a in across]
             moves += [(s * a, -s * a) for s in (tilt, -tilt) for a in across]
-            tried = [
-                (self._weighted(start + a, end + b, free_mm, free_end_mm), start + a, end + b)
-                for a, b in moves
-            ]
-            if within is not None:
-                tried = [item for item in tried if within.distance(item[2][None])[0] >= 0.0] or [
-                    (-1.0, start, end)
-                ]
+            tried = [(-1.0, start, end)]
+            for shift, turn in moves:
+                # A tilt about the middle lengthens the line: put back before it is judged.
+                middle, along = (start + shift + end + turn) / 2.0, unit(end + turn - start - shift)
+                a, b = middle - half * along, middle + half * along
+                if within is None or within.distance(b[None])[0] >= 0.0:
+                    tried.append((self._weighted(a, b, free_mm, free_end_mm), a, b))
             value, a, b = max(tried, key=lambda item: item[0])
-            if value > best + 1e-6:
-                # The tilt about the middle lengthens the line by a ten-thousandth: put back.
-                middle, direction = (a + b) / 2.0, unit(b - a)
-                start, end, best = middle - half * direction, middle + half * direction, value
+            if value > best + _GAIN_MM:
+                start, end, best = a, b, value
             else:
                 step /= 2.0
         return start, end, best
 
 
-def inside_pct(bones: Sequence[Solid], start: FloatArray, end: FloatArray) -> float:
-    """Share in percent of the axis (every 0.5 mm) inside a bone, or in the joint space between two of the bones."""
+def outside_mm(bones: Sequence[Solid], start: FloatArray, end: FloatArray) -> tuple[FloatArray, float]:
+    """Where the axis is out of bone (N,), mm below its start, and the share of it in percent that is inside.
+
+    Looked at every 0.5 mm. The joint space between two of the bones counts as bone where the axis runs on into bone at
+    both of its ends: a screw starts and ends in bone.
+    """
     length = float(np.linalg.norm(end - start))
-    points = start + np.arange(0.25, length, 0.5)[:, None] * unit(end - start)
-    inside = _between(points, [Surface(bone) for bone in bones])
+    stations = np.arange(0.25, length, 0.5)
+    points = start + stations[:, None] * unit(end - start)
+    inside = np.zeros(len(points), dtype=bool)
     for bone in bones:
         inside |= winding_number(points, bone.triangles_mm) > 0.5
-    return float(100.0 * inside.mean())
+    solid = np.flatnonzero(inside)
+    if len(bones) > 1 and 0 < len(solid) < len(points):
+        gap = np.flatnonzero(~inside)
+        gap = gap[(gap > solid[0]) & (gap < solid[-1])]
+        inside[gap] = _between(points[gap], [Surface(bone) for bone in bones])
+    return stations[~inside], float(100.0 * inside.mean())
 
 
 def _between(points: FloatArray, surfaces: Sequence[Surface]) -> NDArray[np.bool_]:

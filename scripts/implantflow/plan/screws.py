@@ -13,7 +13,6 @@ from implantflow.errors import GeometryError, QualityGateError
 from implantflow.geometry import FloatArray
 from implantflow.plan.anatomy import Anatomy
 from implantflow.plan.corridors import Corridor, plan_corridor, plan_crossing
-from implantflow.plan.cortex import Cortex, inside_pct
 from implantflow.plan.roots import foramen_points, nearest_mm
 from implantflow.plan.searches import SEARCHES, crossing_search, free_mm
 from implantflow.solids.mesh import Solid
@@ -32,14 +31,14 @@ def plan_screw(config: CorridorConfig, anatomy: Anatomy) -> dict[str, Any]:
         The implant's own screw does not fit with its wall: the implant could not be made.
     """
     try:
-        bones, corridor, free = _found(config, anatomy)
+        corridor, free = _found(config, anatomy)
     except GeometryError as error:
         raise GeometryError(f"corridor {config.name}: {error.what}", where="plan", fix=error.fix) from error
     needed = config.diameter_mm / 2.0 + config.wall_mm
-    fits = corridor.min_clearance_mm >= needed
-    if not fits and config.kind == "implant_s1":
+    reason = _why_not(corridor, needed)
+    if reason and config.kind == "implant_s1":
         raise QualityGateError(
-            f"corridor {config.name}: {corridor.min_clearance_mm:.2f} mm from axis to surface, {needed:.2f} mm needed",
+            f"corridor {config.name}: {reason}",
             where="plan corridors",
             fix="use a thinner or shorter screw, or a thinner wall",
         )
@@ -56,8 +55,9 @@ def plan_screw(config: CorridorConfig, anatomy: Anatomy) -> dict[str, Any]:
         "diameter_mm": config.diameter_mm,
         "min_clearance_mm": corridor.min_clearance_mm,
         "needed_clearance_mm": needed,
-        "fits": bool(fits),
-        "inside_bone_pct": inside_pct(bones, start, end),
+        "fits": not reason,
+        "reason": reason or None,
+        "inside_bone_pct": corridor.inside_pct,
         "excluded_below_entry_mm": free,
         # The implant is made to measure: what lies there now is the bone that it replaces.
         "density_hu": None
@@ -69,8 +69,21 @@ def plan_screw(config: CorridorConfig, anatomy: Anatomy) -> dict[str, Any]:
     }
 
 
-def _found(config: CorridorConfig, anatomy: Anatomy) -> tuple[Sequence[Solid], Corridor, float]:
-    """The bones of a screw, its line, and the length below the entry that does not count."""
+def _why_not(corridor: Corridor, needed_mm: float) -> str:
+    """Why a screw does not fit, empty when it does: all of its axis lies in bone, and its thread's wall all along."""
+    if len(corridor.outside_mm):
+        first, last = corridor.outside_mm[0], corridor.outside_mm[-1]
+        return (
+            f"{100.0 - corridor.inside_pct:.1f} % of the axis lies outside bone, between {first:.1f} and "
+            f"{last:.1f} mm below its entry"
+        )
+    if corridor.min_clearance_mm < needed_mm:
+        return f"{corridor.min_clearance_mm:.2f} mm from axis to surface, {needed_mm:.2f} mm needed"
+    return ""
+
+
+def _found(config: CorridorConfig, anatomy: Anatomy) -> tuple[Corridor, float]:
+    """A screw's line, and the length below the entry that does not count."""
     free = free_mm(config)
     if config.kind == "iliosacral":
         hips = [anatomy.hips["healthy"], anatomy.hips["implant"]]
@@ -78,17 +91,15 @@ def _found(config: CorridorConfig, anatomy: Anatomy) -> tuple[Sequence[Solid], C
         crossing = crossing_search(anatomy.sacrum(), hips, anatomy.axis, left, right, str(config.level), free)
         bones: Sequence[Solid] = [anatomy.sacrum(), *hips]
         if config.axis is None:
-            return bones, plan_crossing(crossing), free
+            return plan_crossing(crossing), free
     else:
         search = SEARCHES[config.kind](config, anatomy)
         bones = search.bones
         if config.axis is None:
-            return bones, plan_corridor(search), free
+            return plan_corridor(search), free
     start, end = np.array(config.axis.start_lps_mm), np.array(config.axis.end_lps_mm)
-    clearance = Cortex.around(bones, start, end).clearance_mm(
-        start, end, free, free if config.kind == "iliosacral" else 0.0
-    )
-    return bones, Corridor(start, end, clearance), free
+    free_end = free if config.kind == "iliosacral" else 0.0
+    return Corridor.measured(bones, start, end, free, free_end), free
 
 
 def density_hu(ct: Volume, start: FloatArray, end: FloatArray, radius_mm: float) -> dict[str, Any]:

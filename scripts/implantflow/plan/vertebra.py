@@ -30,6 +30,8 @@ _EVEN_MM = 3.0
 _GRID_MM = 1.0
 #: How far behind the widest section of the body the pedicles may be thinnest.
 _BEHIND_MM = (8.0, 34.0)
+#: Section of the pedicles to that of the body, and to that of the arch, above which there is no waist.
+_WAIST = 0.5
 
 
 def plan(case: Case) -> tuple[Planned, Anatomy]:
@@ -69,10 +71,10 @@ def plan(case: Case) -> tuple[Planned, Anatomy]:
     rest = {} if resected.remaining is None else {"remaining L5": resected.remaining}
     listed, lost = lumbar_entries(revision.roots_sacrificed)
     given_disc = revision.planes.l5s1
-    # The disc's normal points out of the specimen: downwards here.
-    lower = Plane.of(disc.plane.point, -np.asarray(disc.plane.normal))
+    # A joint's normal points out of the specimen, so downwards here; fitted or given it points cranially.
+    lower = _turned(disc.plane)
     joints = {
-        "l5s1": JointPlane.given(cutting.plane_of(given_disc))
+        "l5s1": JointPlane.given(_turned(cutting.plane_of(given_disc)))
         if given_disc
         else JointPlane(lower, disc.residual_rms_mm, disc.area_mm2, disc.space_p50_mm)
     }
@@ -103,6 +105,10 @@ def plan(case: Case) -> tuple[Planned, Anatomy]:
     return planned, anatomy
 
 
+def _turned(plane: Plane) -> Plane:
+    return Plane.of(plane.point, -np.asarray(plane.normal))
+
+
 def _pedicle_cut(
     revision: PlanRevision, l5: Solid, midplane: Plane, front: FloatArray, up: FloatArray
 ) -> cutting.Cut:
@@ -121,7 +127,10 @@ def _pedicle_cut(
     ahead = low[1] + _GRID_MM * np.arange(len(smooth))
     widest = int(np.argmax(smooth))
     window = (ahead > ahead[widest] - _BEHIND_MM[1]) & (ahead < ahead[widest] - _BEHIND_MM[0])
-    if not window.any() or smooth[window].min() > 0.5 * smooth[widest]:
+    # A waist has more bone behind it: the arch. The spinous process is thinner, but nothing follows it.
+    behind = np.concatenate([[0.0], np.maximum.accumulate(smooth)[:-1]])
+    window &= (smooth <= _WAIST * smooth[widest]) & (smooth < _WAIST * behind)
+    if not window.any():
         raise GeometryError(
             "the pedicles of L5 are not found: no waist behind its body",
             where="l5",
