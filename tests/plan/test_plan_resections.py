@@ -10,7 +10,7 @@ from synthetic_pelvis import FORAMINA, MID_X, PLAN, TUMOUR_CENTRE, changed, plan
 
 from implantflow.artifacts import read_json
 from implantflow.config.plan import PlanRevision
-from implantflow.errors import ConfigError, QualityGateError
+from implantflow.errors import ConfigError, GeometryError, QualityGateError
 from implantflow.geometry import Plane
 from implantflow.plan.margin import worst_margin_mm
 from implantflow.plan.stage import plan_resection
@@ -123,6 +123,15 @@ def test_part_of_the_ilium_on_request(tmp_path: Path) -> None:
     assert record["osteotomy_margins_mm"]["ilium_left"] >= 10.0
     assert abs(record["volumes"]["left_ilium_volume_error_pct"]) < 0.1
     assert "si_joint" not in [p["name"] for p in record["resection_planes"]]
+
+
+def test_a_partial_sacrectomy_that_leaves_no_joint_is_refused(bones: Path, tmp_path: Path) -> None:
+    """A tumour in S1 that pushes the cranial osteotomy up to the end plate."""
+    write_bones(tmp_path / "bones")
+    write_solid(tmp_path / "bones" / "tumour.stl", sphere([MID_X + 5, 20, -14], 4.0, 48), "tumour")
+    high = changed(BARE, procedure="partial_sacrectomy", cranial_level="S3", caudal_level=None, margin_mm=8.0)
+    with pytest.raises(GeometryError, match="has no left sacroiliac joint any more"):
+        plan_resection(plan_job(tmp_path / "bones", tmp_path / "p", high))
 
 
 def test_across_the_midline_the_other_sides_root_is_lost(bones: Path, tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from implantflow.solids.booleans import refined, union
 from implantflow.solids.mesh import Solid, read_solid, require_closed, write_solid
 from implantflow.solids.shapes import box, sphere
 
-#: Body 50 x 32 x 25 mm, pedicles 10 x 14 x 14 mm, arch 44 x 16 x 20 mm, spinous process 6 x 20 x 14 mm.
-BODY_MM3, PEDICLE_MM2, ARCH_MM3, PROCESS_MM3 = 50 * 32 * 25, 10 * 14, 44 * 16 * 20, 6 * 20 * 14
+#: Body 50 x 32 x 25 mm, pedicles 10 x 14 x 14 mm, arch 44 x 16 x 30 mm (of a larger section than the body, as real
+#: facets may have), spinous process 6 x 20 x 14 mm.
+BODY_MM3, PEDICLE_MM2, ARCH_MM3, PROCESS_MM3 = 50 * 32 * 25, 10 * 14, 44 * 16 * 30, 6 * 20 * 14
 PEDICLE_Y = (32.0, 46.0)
 L5_MM3 = BODY_MM3 + 2 * PEDICLE_MM2 * 14 + ARCH_MM3 + PROCESS_MM3
 TUMOUR = ([MID_X + 14, 16, DISC_MM + 12], 7.0)
@@ -34,7 +35,7 @@ def vertebra(pedicles: bool = True) -> Solid:
         return refined(box([MID_X - 25, 0, z], [MID_X + 25, 70, z + 25]), 3.0)
     parts = [box([MID_X + low, 31, z + 10], [MID_X + low + 10, 47, z + 24]) for low in (-22.0, 12.0)]
     parts += [
-        box([MID_X - 22, 46, z + 6], [MID_X + 22, 62, z + 26]),
+        box([MID_X - 22, 46, z - 4], [MID_X + 22, 62, z + 26]),
         box([MID_X - 3, 61, z + 8], [MID_X + 3, 82, z + 22]),
     ]
     return refined(union(body, *parts), 3.0)

@@ -143,6 +143,8 @@ def _way_out(name: str, tumour: Solid, joints: Mapping[str, Plane], margin_mm: f
             "take the L5/S1 disc and part of L5 (a resection of both bones in one is not planned), or correct the "
             "tumour's outline"
         )
+    if not name.startswith("hip"):
+        return f"plan a resection that takes the {name}'s part too, or correct the tumour's outline"
     side = name.removeprefix("hip").strip("_ ")
     joint = joints.get(f"si_joint_{side}", joints.get("si_joint"))
     if joint is None:

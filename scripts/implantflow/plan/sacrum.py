@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, Plane
 from implantflow.plan import cuts as cutting
 from implantflow.plan.anatomy import Anatomy
@@ -49,6 +50,8 @@ def plan(case: Case) -> tuple[Planned, Anatomy]:
     sides = {case.side: planes["si_joint"]} | ({other: planes[f"si_joint_{other}"]} if two_sided else {})
     ilia = cutting.ilium_cuts(revision, sides)
     resected = resect(case.sacrum, cuts, revision.kerf_mm, "sacrum")
+    if revision.procedure == "partial_sacrectomy" and resected.remaining is not None:
+        _require_hold(resected.remaining, case.hips, axis)
     volumes, specimen, hips = dict(resected.volumes), resected.specimen, dict(case.hips)
     for cut in ilia:
         side = cut.name.removeprefix("ilium_")
@@ -85,6 +88,20 @@ def plan(case: Case) -> tuple[Planned, Anatomy]:
     }
     planned = Planned(middle, cuts, joints, specimen, resected.remaining, hips, room, volumes, facts)
     return planned, _anatomy(case, planned, axis, foramina)
+
+
+def _require_hold(remaining: Solid, hips: dict[str, Solid], axis: SacralAxis) -> None:
+    """Refuse a partial sacrectomy that leaves the spine without a sacroiliac joint on both sides."""
+    for side, hip in hips.items():
+        try:
+            fit_si_joint(refined(remaining, _EVEN_MM), hip, SIGNS[side] * axis.left_lps)
+        except GeometryError as error:
+            raise GeometryError(
+                f"what this plan leaves of the sacrum ({remaining.volume_mm3 / 1000.0:.1f} cm3) has no {side} "
+                "sacroiliac joint any more, so it does not carry the spine",
+                where=f"plan; {error.what}",
+                fix="procedure: total_sacrectomy, or a lower cranial osteotomy",
+            ) from error
 
 
 def _joints(case: Case, sacrum: Solid, axis: SacralAxis, sides: list[str]) -> dict[str, JointPlane]:

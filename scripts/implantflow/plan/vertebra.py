@@ -125,7 +125,8 @@ def _pedicle_cut(
     section = inside_grid(placed, low, (int(n[0]), int(n[1]), int(n[2])), _GRID_MM).sum(axis=(0, 2))
     smooth = np.convolve(section, np.ones(3) / 3.0, mode="same")
     ahead = low[1] + _GRID_MM * np.arange(len(smooth))
-    widest = int(np.argmax(smooth))
+    # The body is the front half of the vertebra; the arch with its facets may have the larger section.
+    widest = int(np.argmax(np.where(ahead > placed.bounds_mm[:, 1].mean(), smooth, 0.0)))
     window = (ahead > ahead[widest] - _BEHIND_MM[1]) & (ahead < ahead[widest] - _BEHIND_MM[0])
     # A waist has more bone behind it: the arch. The spinous process is thinner, but nothing follows it.
     behind = np.concatenate([[0.0], np.maximum.accumulate(smooth)[:-1]])
