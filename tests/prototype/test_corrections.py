@@ -18,6 +18,7 @@ from implantflow.plan.stage import plan_resection
 from implantflow.prototype.body import Hole, Shape
 from implantflow.prototype.compare import difference_figures
 from implantflow.prototype.corrections import Context, apply_all
+from implantflow.prototype.features import corridor_axis
 from implantflow.prototype.stage import make_prototype
 from implantflow.solids.booleans import difference, merged, refined, union
 from implantflow.solids.faces import Neighbours
@@ -289,3 +290,10 @@ def test_a_larger_margin_moves_the_face_by_what_it_asks(
     again = {**iteration, "corrections": asked[1:]}
     with pytest.raises(GeometryError, match="built on plan p2, its parent on p1"):
         make_prototype(prototype_job(bones, tmp_path / "p2", tmp_path / "no", again, rp2))
+
+
+def test_a_hole_along_a_screw_that_does_not_fit_is_refused(context: Context) -> None:
+    plan = changed(context.plan)
+    plan["corridors"][0] |= {"fits": False, "reason": "3.00 mm from axis to surface, 4.00 mm needed"}
+    with pytest.raises(GeometryError, match=r"'s1_implant' does not fit: 3\.00 mm from axis"):
+        corridor_axis(plan, "s1_implant")

@@ -119,6 +119,12 @@ def corridor_axis(plan: dict[str, Any], name: str) -> tuple[FloatArray, FloatArr
     """Axis (start (3,), end (3,)) of a hole along a corridor of ``plan.json``, run out beyond the surface."""
     for corridor in plan["corridors"]:
         if corridor["name"] == name:
+            if not corridor["fits"]:
+                raise GeometryError(
+                    f"the corridor '{name}' does not fit: {corridor['reason']}",
+                    where="plan.json",
+                    fix="use a thinner or shorter screw in a new plan revision",
+                )
             start, end = np.asarray(corridor["start_lps_mm"]), np.asarray(corridor["end_lps_mm"])
             return start - _RUN_OUT_MM * unit(end - start), end
     known = ", ".join(c["name"] for c in plan["corridors"]) or "none"

@@ -249,6 +249,7 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
                 Row("min_clearance_mm", "Axis to surface, least", "mm", 1),
                 Row("needed_clearance_mm", "Needed", "mm", 1),
                 Row("fits", "Fits", must=True),
+                Row("reason", "Why not"),
                 Row("origin", "Axis whose"),
             ),
         ),
