@@ -118,11 +118,13 @@ def _page(rows: list[dict[str, Any]]) -> str:
         "from the outside of one ilium through the sacrum to the outside of the other, above the S1 foramina (S1) and "
         "between those of S1 and S2 (S2). Surfaces of the atlas, holes closed; the expert's axis is fitted through "
         "the middles of the slices of his volume and measured by the same function as ours: least distance from axis "
-        f"to cortex, {FREE_MM:g} mm below the entry and before the exit left out, joints up to 7 mm wide bridged; 0 where the axis leaves bone.",
+        f"to cortex, {FREE_MM:g} mm below the entry and before the exit left out, joints up to 7 mm wide bridged; 0 "
+        "where the axis leaves bone.",
         "",
         f"- Corridors an expert left: {len(asked)}; found here: {len(found)}; axis wholly inside bone (or the joint "
         f"space between two bones): {len(inside)}.",
-        f"- With the 4 mm that a screw of 7 mm and a wall of 0.5 mm need: {len(wide)}. The others do not fit that screw.",
+        f"- With the 4 mm that a screw of 7 mm and a wall of 0.5 mm need: {len(wide)}. The others do "
+        "not fit that screw.",
         f"- {len(broken)} of the expert's files hold no corridor (they span up to metres: the atlas' own registration "
         "failed there), so only our own figures stand for them.",
         f"- Clearance at least the expert's less 0.5 mm: {len(kept)} of {len(compared)} that can be compared "
