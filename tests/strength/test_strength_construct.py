@@ -44,11 +44,18 @@ def test_rigid_motion_of_a_beam_costs_nothing() -> None:
     assert values[6] > 1.0
 
 
+FITS: dict[str, Any] = {"fits": True, "reason": None}
 CORRIDORS: list[dict[str, Any]] = [
-    {"name": "s1", "start_lps_mm": [10, 20, 15], "end_lps_mm": [10, 4, 15], "diameter_mm": 4.0},
-    {"name": "iliac", "start_lps_mm": [45, 20, 15], "end_lps_mm": [45, -40, 15], "diameter_mm": 8.0},
-    {"name": "below", "start_lps_mm": [10, 20, -15], "end_lps_mm": [10, -20, -15], "diameter_mm": 6.5},
-    {"name": "l5", "start_lps_mm": [10, 20, 45], "end_lps_mm": [10, -20, 45], "diameter_mm": 6.5},
+    {"name": "s1", "start_lps_mm": [10, 20, 15], "end_lps_mm": [10, 4, 15], "diameter_mm": 4.0, **FITS},
+    {"name": "iliac", "start_lps_mm": [45, 20, 15], "end_lps_mm": [45, -40, 15], "diameter_mm": 8.0, **FITS},
+    {
+        "name": "below",
+        "start_lps_mm": [10, 20, -15],
+        "end_lps_mm": [10, -20, -15],
+        "diameter_mm": 6.5,
+        **FITS,
+    },
+    {"name": "l5", "start_lps_mm": [10, 20, 45], "end_lps_mm": [10, -20, 45], "diameter_mm": 6.5, **FITS},
 ]
 
 SOURCE = {"source": "a test", "verified": False}
@@ -90,6 +97,13 @@ def run(room: Room, screws: dict[str, Any] | None, threads: int = 1) -> dict[str
     job.inputs["plan"] = room.path("plan.json")  # type: ignore[index]
     strength_solid(job)
     return dict(read_json(room.path("solid.json")))
+
+
+def test_a_screw_that_does_not_fit_carries_no_rod(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CORRIDORS[1], "fits", False)
+    monkeypatch.setitem(CORRIDORS[1], "reason", "its axis leaves bone")
+    with pytest.raises(InputError, match="'iliac', which does not fit: its axis leaves bone"):
+        run(room, construct(("s1", "implant"), ("iliac", "pelvis")))
 
 
 def test_forces_and_moments_balance_and_the_parts_add_up(room: Room) -> None:

@@ -129,7 +129,7 @@ def assemble(
     Raises
     ------
     InputError
-        A rod names a screw that the plan does not have, or one in the implant that has no hole there.
+        A rod names a screw that the plan does not have, or that does not fit, or one in the implant that has no hole.
     """
     wanted = config.fixation
     assert wanted is not None
@@ -147,6 +147,12 @@ def assemble(
                     fix="name a corridor of the plan, or plan it under plan.revisions[].corridors",
                 )
             entry = known[screw.name]
+            if not entry["fits"]:
+                raise InputError(
+                    f"rod '{rod.name}' rests on the screw '{screw.name}', which does not fit: {entry['reason']}",
+                    where="strength.fixation",
+                    fix="leave the screw out, or change its corridor under plan.revisions[].corridors",
+                )
             start, end = _in_field(field, entry["start_lps_mm"]), _in_field(field, entry["end_lps_mm"])
             head = start - wanted.stand_off_mm * unit(end - start)
             if screw.held_by == "implant":
