@@ -29,7 +29,7 @@ ROAD: list[tuple[str, dict[str, str], str, list[str], list[str]]] = [
     ("plan_resection", {"revision": "p1"}, "plan.stage:plan_resection",
      ["segment/sacrum.stl", "segment/gate.json"], ["plan/p1/plan.json"]),
     ("make_prototype", {"iteration": "rp1"}, "prototype.stage:make_prototype", ["plan/p1/plan.json"], [
-        f"prototype/rp1/{n}" for n in ("implant.stl", "bone.stl", "model.3mf", "prototype.json")]),
+        f"prototype/rp1/{n}" for n in ("implant.stl", "bone.stl", "model.3mf", "prototype.json", "sheet.html")]),
     ("gate_review", {"iteration": "rp1"}, "review.gate:check_gate", ["rp1"], ["prototype/rp1/gate.json"]),
     ("design_implant", {}, "implant.stage:design_implant",
      ["prototype/rp1/implant.stl", "prototype/rp1/gate.json"],

@@ -166,6 +166,7 @@ def test_no_key_that_names_a_file_is_forgotten() -> None:
     }
     assert named == {
         "SeriesConfig.dicom",
+        "ImportStl.file",
         "InspectRevision.dicom",
         "InspectRevision.file",
         "MaskTimepoint.file",

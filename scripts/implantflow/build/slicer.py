@@ -24,6 +24,9 @@ _NOTHING = np.empty(0, dtype=np.int64)
 #: No lattice, no islands.
 _NO_STAMPS: Islands = (0, 1, _NOTHING, np.empty((0, 4), dtype=np.int64), (1, _NOTHING, _NOTHING, _NOTHING))
 
+#: Units by which the dense region may be moved where its borders cannot be ordered: 5 um, half of what a contour may err.
+_NUDGES = ((1, 0), (0, 1), (-1, 0), (0, -1))
+
 
 class Slicer:
     """Makes layers; holds what all threads share (read only)."""
@@ -102,6 +105,13 @@ class Slicer:
                 solid_loops = simple_loops(*solid_loops, plan.area2_min)
                 dense = simple_loops(*dense, plan.area2_min)
                 x, y, loops, whole, wrong = self.lattice.assemble(index, z, solid_loops, dense)
+            for right, up in _NUDGES if wrong else ():
+                # Three borders that meet within less than a double can tell apart: moved by a unit they no longer do.
+                moved = (dense[0] + right, dense[1] + up, dense[2])
+                x, y, loops, whole, wrong = self.lattice.assemble(index, z, solid_loops, moved)
+                if not wrong:
+                    dense = moved
+                    break
             outline = Outline(x, y, loops, *dense, solid_area, whole)
             if not (stamped and self._can_stay(index)):
                 outline = self.drawn_out(outline)
