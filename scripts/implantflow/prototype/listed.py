@@ -28,6 +28,8 @@ _RUN_OUT_MM = 6.0
 _BAND_MM = 3.0
 #: Room that makes a place e times as heavy as another.
 _SHARPNESS_MM = 0.5
+#: Places this far apart (fraction of the height, mm of inset) are neighbours.
+_NEIGHBOURS = np.array([0.04, 2.0])
 
 
 def listed_regions(
@@ -76,7 +78,8 @@ def _place(
     """Arc of the passage where there is most metal around it, and the distance from its axis to the surface in mm.
 
     Taking the best of a list of places would jump from one to another with the last digits of the surface. The places
-    are averaged instead, each weighted by its room, so that the passage moves no more than the surface does.
+    are averaged instead, each weighted by its room, so that the passage moves no more than the surface does, unless
+    there are good places on both sides of a bad one.
     """
     needed = passage.diameter_mm / 2.0 + passage.wall_mm
     tried: list[tuple[float, float, float, float]] = []
@@ -96,13 +99,21 @@ def _place(
         else 0.0
         for _, _, room, spare in tried
     ]
-    if sum(weights) > 0.0:
-        height, inset = np.average([(h, i) for h, i, _, _ in tried], axis=0, weights=weights)
-        line = _arc_at(surface, si_triangles, passage, passage.height_fraction + height, inset, side_sign)
-        if line is not None and _free_of(line, taken, needed):
-            most = _room(surface, line, needed)
-            if most >= needed:
-                return line, most
+    places, share = np.array([(h, i) for h, i, _, _ in tried]).reshape(-1, 2), np.array(weights)
+    if share.sum() > 0.0:
+        # Between two good places may lie a bad one (a foramen): then only those about the best are averaged, at last
+        # the best alone.
+        best = places[int(np.argmax(share))]
+        apart = np.abs(places - best) / _NEIGHBOURS
+        for about in (np.inf, 1.0, 0.0):
+            near = np.where((apart <= about + 1e-9).all(axis=1), share, 0.0)
+            height, inset = np.average(places, axis=0, weights=near)
+            line = _arc_at(surface, si_triangles, passage, passage.height_fraction + height, inset, side_sign)
+            if line is None or not _free_of(line, taken, needed):
+                continue
+            room = _room(surface, line, needed)
+            if room >= needed:
+                return line, room
     found = f"{most - passage.diameter_mm / 2.0:.1f} mm of metal" if np.isfinite(most) else "none"
     raise GeometryError(
         f"cable passage {passage.name} has no room: {found} where {passage.wall_mm:.1f} mm are needed",
