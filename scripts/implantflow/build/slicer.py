@@ -24,7 +24,7 @@ _NOTHING = np.empty(0, dtype=np.int64)
 #: No lattice, no islands.
 _NO_STAMPS: Islands = (0, 1, _NOTHING, np.empty((0, 4), dtype=np.int64), (1, _NOTHING, _NOTHING, _NOTHING))
 
-#: Units by which the dense region may be moved where its borders cannot be ordered: 5 um, half of what a contour may err.
+#: Units by which the dense region may be moved where its borders cannot be ordered: 5 um, half a contour's error.
 _NUDGES = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
 
