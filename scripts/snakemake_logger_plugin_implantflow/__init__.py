@@ -24,6 +24,7 @@ _REPEATS = (
     "At least one job did not complete successfully",
     "Exiting because a job execution failed",
 )
+_NOTHING_TO_DO = "Nothing to be done"
 
 
 class LogHandler(LogHandlerBase):
@@ -78,7 +79,7 @@ class LogHandler(LogHandlerBase):
             known[event](record)
         elif record.levelno >= logging.ERROR:
             self.error(record)
-        elif record.levelno >= logging.WARNING and not event:
+        elif not event and (record.levelno >= logging.WARNING or _NOTHING_TO_DO in record.getMessage()):
             self.show(record.getMessage())
 
     def run_info(self, record: Any) -> None:

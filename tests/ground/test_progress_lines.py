@@ -81,6 +81,14 @@ def test_a_job_that_stopped_says_why_or_that_it_could_not(
     assert "MissingInputException in rule y" in text
 
 
+def test_a_run_without_work_says_so(handler: LogHandler, capsys: pytest.CaptureFixture[str]) -> None:
+    said(handler, "", text="Nothing to be done (all requested files are present and up to date).")
+    said(handler, "", text="Building DAG of jobs...")
+    assert [line[10:] for line in capsys.readouterr().err.splitlines()] == [
+        "Nothing to be done (all requested files are present and up to date)."
+    ]
+
+
 def test_lines_are_kept_beside_snakemakes_log(
     handler: LogHandler, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
