@@ -7,10 +7,12 @@ CORES ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: demo test test-long check bench lint types docs lock install install-dev clean
+.PHONY: demo test test-long check bench lint types docs lock install install-dev install-slurm clean
 
 install: .venv/.run
 install-dev: .venv/.dev
+# On the login node of a Slurm cluster: the executor plugin as well.
+install-slurm: .venv/.slurm
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -22,6 +24,10 @@ install-dev: .venv/.dev
 .venv/.run: requirements/run.txt requirements/uv.txt pyproject.toml | .venv/bin/python
 	@scripts/install.sh requirements/run.txt
 	@touch $@
+
+.venv/.slurm: requirements/slurm.txt requirements/uv.txt pyproject.toml | .venv/bin/python
+	@scripts/install.sh requirements/slurm.txt
+	@touch .venv/.run $@
 
 .venv/.dev: requirements/dev.txt requirements/uv.txt pyproject.toml | .venv/bin/python
 	@scripts/install.sh requirements/dev.txt
@@ -62,7 +68,9 @@ docs: install
 lock:
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate -q -o requirements/run.txt
-	$(BIN)/uv pip compile pyproject.toml --extra dev -c requirements/run.txt --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra slurm -c requirements/run.txt --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/slurm.txt
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra slurm -c requirements/run.txt --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/dev.txt
 
 clean:

@@ -30,6 +30,11 @@ rule audit_case:
         "results/{case}/logs/audit_case.log",
     benchmark:
         "results/{case}/benchmarks/audit_case.tsv"
+    group:
+        "report"
+    resources:
+        mem_mb=memory("audit_case"),
+        runtime=minutes("audit_case"),
     params:
         case_dir=case_dir,
         settings=section(

@@ -19,6 +19,11 @@ rule build_part:
         "results/{case}/logs/build_part.{revision}.log",
     benchmark:
         "results/{case}/benchmarks/build_part.{revision}.tsv"
+    group:
+        "build"
+    resources:
+        mem_mb=memory("build_part"),
+        runtime=minutes("build_part"),
     params:
         case_dir=case_dir,
         settings=section(

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from implantflow import runs
+from implantflow import needs, runs, slurm
 from implantflow.codedigest import code_digest
 from implantflow.config.load import load
 from implantflow.config.models import CaseConfig
@@ -163,6 +163,24 @@ def code(module):
     return code_digest(f"implantflow.{module}")
 
 
+def memory(name):
+    """Resource function: MB for a job of the rule ``name``, more on every attempt."""
+    return lambda wildcards, input, attempt: needs.memory_mb(name, input, attempt)
+
+
+def minutes(name):
+    """Resource function: time limit of a job of the rule ``name``."""
+    return lambda wildcards, input, attempt: needs.minutes(name, input, attempt)
+
+
+def series_group(wildcards):
+    """What is submitted together with the reading of a series: whatever makes or needs it."""
+    if printed_revision(wildcards.case, wildcards.series) is not None:
+        return "build"
+    later = wildcards.series in CASES[wildcards.case].followup_series
+    return "followup" if later else "images"
+
+
 def review_records(item):
     """The signed records of a gate that exist now; an absent record must not stop the DAG (decision 5)."""
 
@@ -224,12 +242,29 @@ RUN_LOCKS = []
 
 
 def begin_run():
-    """Lock the cases until this process ends, however it ends."""
+    """Lock the cases until this process ends, however it ends; on a cluster, see that every job can start."""
     try:
         RUN_LOCKS.extend(runs.begin(CASES))
+        if workflow.executor_plugin.name == "slurm":
+            slurm.check_fit(submissions(), slurm.nodes())
     except ImplantflowError as error:
         print(f"\nimplantflow: ERROR: {error}\n", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def submissions():
+    """What will be submitted: jobs, and groups of them as one."""
+    jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+    units = {id(u): u for u in (workflow.dag.get_job_group(job) or job for job in jobs)}
+    return [
+        slurm.Request(
+            name=f"{unit.groupid if unit.is_group() else unit.rule.name}",
+            cpus=int(unit.threads),
+            memory_mb=int(unit.resources.get("mem_mb", 0)),
+            partition=unit.resources.get("slurm_partition"),
+        )
+        for unit in units.values()
+    ]
 
 
 def run_cli(*arguments):

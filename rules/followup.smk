@@ -89,6 +89,11 @@ rule read_followup:
         "results/{case}/logs/read_followup.{timepoint}.log",
     benchmark:
         "results/{case}/benchmarks/read_followup.{timepoint}.tsv"
+    group:
+        "followup"
+    resources:
+        mem_mb=memory("read_followup"),
+        runtime=minutes("read_followup"),
     params:
         case_dir=case_dir,
         settings=section(

@@ -21,6 +21,11 @@ rule design_implant:
     benchmark:
         "results/{case}/benchmarks/design_implant.tsv"
     threads: 2
+    group:
+        "implant"
+    resources:
+        mem_mb=memory("design_implant"),
+        runtime=minutes("design_implant"),
     params:
         case_dir=case_dir,
         settings=section("implant", "side", "purpose"),

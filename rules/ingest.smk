@@ -59,6 +59,9 @@ rule fetch_study:
         "results/{case}/benchmarks/fetch_study.{study}.tsv"
     wildcard_constraints:
         study="[a-z][a-z0-9_]*",
+    resources:
+        mem_mb=memory("fetch_study"),
+        runtime=minutes("fetch_study"),
     params:
         case_dir=case_dir,
         settings={},
@@ -79,6 +82,11 @@ rule ingest_series:
         "results/{case}/logs/ingest_series.{series}.log",
     benchmark:
         "results/{case}/benchmarks/ingest_series.{series}.tsv"
+    group:
+        series_group
+    resources:
+        mem_mb=memory("ingest_series"),
+        runtime=minutes("ingest_series"),
     params:
         case_dir=case_dir,
         settings=section(
@@ -104,6 +112,11 @@ rule agree_series:
         "results/{case}/logs/agree_series.log",
     benchmark:
         "results/{case}/benchmarks/agree_series.tsv"
+    group:
+        "images"
+    resources:
+        mem_mb=memory("agree_series"),
+        runtime=minutes("agree_series"),
     params:
         case_dir=case_dir,
         settings=preoperative_settings,
@@ -124,6 +137,11 @@ rule agree_followup:
         "results/{case}/logs/agree_followup.log",
     benchmark:
         "results/{case}/benchmarks/agree_followup.tsv"
+    group:
+        "followup"
+    resources:
+        mem_mb=memory("agree_followup"),
+        runtime=minutes("agree_followup"),
     params:
         case_dir=case_dir,
         settings=agree_settings(

@@ -37,6 +37,11 @@ rule inspect_print:
         "results/{case}/logs/inspect_print.{revision}.log",
     benchmark:
         "results/{case}/benchmarks/inspect_print.{revision}.tsv"
+    group:
+        "build"
+    resources:
+        mem_mb=memory("inspect_print"),
+        runtime=minutes("inspect_print"),
     params:
         case_dir=case_dir,
         settings=section(

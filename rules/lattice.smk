@@ -19,6 +19,11 @@ rule make_lattice:
     benchmark:
         "results/{case}/benchmarks/make_lattice.tsv"
     threads: 2
+    group:
+        "implant"
+    resources:
+        mem_mb=memory("make_lattice"),
+        runtime=minutes("make_lattice"),
     params:
         case_dir=case_dir,
         # Without the revisions: a further build re-makes no lattice.

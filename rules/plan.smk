@@ -49,6 +49,11 @@ rule plan_resection:
     benchmark:
         "results/{case}/benchmarks/plan_resection.{revision}.tsv"
     threads: 2
+    group:
+        "planning"
+    resources:
+        mem_mb=memory("plan_resection"),
+        runtime=minutes("plan_resection"),
     params:
         case_dir=case_dir,
         settings=section(

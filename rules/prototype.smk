@@ -51,6 +51,11 @@ rule make_prototype:
     benchmark:
         "results/{case}/benchmarks/make_prototype.{iteration}.tsv"
     threads: 2
+    group:
+        "planning"
+    resources:
+        mem_mb=memory("make_prototype"),
+        runtime=minutes("make_prototype"),
     params:
         case_dir=case_dir,
         settings=section(
@@ -77,6 +82,11 @@ rule print_prototype:
         "results/{case}/logs/print_prototype.{iteration}.log",
     benchmark:
         "results/{case}/benchmarks/print_prototype.{iteration}.tsv"
+    group:
+        "planning"
+    resources:
+        mem_mb=memory("print_prototype"),
+        runtime=minutes("print_prototype"),
     params:
         case_dir=case_dir,
         settings=section("case", "purpose", printer=printer_of),
@@ -97,6 +107,9 @@ rule slice_prototype:
         "results/{case}/logs/slice_prototype.{iteration}.log",
     benchmark:
         "results/{case}/benchmarks/slice_prototype.{iteration}.tsv"
+    resources:
+        mem_mb=memory("slice_prototype"),
+        runtime=minutes("slice_prototype"),
     params:
         case_dir=case_dir,
         settings=section(printer=printer_of),

@@ -159,6 +159,11 @@ rule release_case:
         "results/{case}/logs/release_case.log",
     benchmark:
         "results/{case}/benchmarks/release_case.tsv"
+    group:
+        "report"
+    resources:
+        mem_mb=memory("release_case"),
+        runtime=minutes("release_case"),
     params:
         case_dir=case_dir,
         settings=release_settings,

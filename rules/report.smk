@@ -35,6 +35,11 @@ rule report_case:
     benchmark:
         "results/{case}/benchmarks/report_case.tsv"
     threads: 2
+    group:
+        "report"
+    resources:
+        mem_mb=memory("report_case"),
+        runtime=minutes("report_case"),
     params:
         case_dir=case_dir,
         settings=lambda w: {"config": CASES[w.case].model_dump(mode="json")},
@@ -55,6 +60,11 @@ rule compare_truth:
     benchmark:
         "results/{case}/benchmarks/compare_truth.tsv"
     threads: 2
+    group:
+        "report"
+    resources:
+        mem_mb=memory("compare_truth"),
+        runtime=minutes("compare_truth"),
     params:
         case_dir=case_dir,
         settings=lambda w: {
@@ -75,6 +85,9 @@ rule make_cohort:
         table="results/cohort/cohort.parquet",
     log:
         "results/cohort/logs/make_cohort.log",
+    resources:
+        mem_mb=memory("make_cohort"),
+        runtime=minutes("make_cohort"),
     params:
         case_dir="results/cohort",
         settings={"cases": list(CASES)},

@@ -38,6 +38,11 @@ rule segment_bones:
     benchmark:
         "results/{case}/benchmarks/segment_bones.tsv"
     threads: 2
+    group:
+        "images"
+    resources:
+        mem_mb=memory("segment_bones"),
+        runtime=minutes("segment_bones"),
     params:
         case_dir=case_dir,
         settings=section("segment", "side"),

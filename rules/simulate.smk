@@ -12,6 +12,11 @@ rule simulate_patient:
         "results/{case}/logs/simulate_patient.log",
     benchmark:
         "results/{case}/benchmarks/simulate_patient.tsv"
+    group:
+        "images"
+    resources:
+        mem_mb=memory("simulate_patient"),
+        runtime=minutes("simulate_patient"),
     params:
         case_dir=case_dir,
         settings=section("simulated"),
@@ -29,6 +34,9 @@ rule make_template:
         "data/template/logs/make_template.log",
     benchmark:
         "data/template/benchmarks/make_template.tsv"
+    resources:
+        mem_mb=memory("make_template"),
+        runtime=minutes("make_template"),
     params:
         case_dir="data/template",
         settings={},

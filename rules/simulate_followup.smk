@@ -49,6 +49,11 @@ rule simulate_followup:
         "results/{case}/benchmarks/simulate_followup.{series}.tsv"
     wildcard_constraints:
         series=simulated_followups(),
+    group:
+        "followup"
+    resources:
+        mem_mb=memory("simulate_followup"),
+        runtime=minutes("simulate_followup"),
     params:
         case_dir=case_dir,
         settings=section(

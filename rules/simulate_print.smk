@@ -11,6 +11,11 @@ rule simulate_print:
         "results/{case}/logs/simulate_print.{revision}.log",
     benchmark:
         "results/{case}/benchmarks/simulate_print.{revision}.tsv"
+    group:
+        "build"
+    resources:
+        mem_mb=memory("simulate_print"),
+        runtime=minutes("simulate_print"),
     params:
         case_dir=case_dir,
         settings=section(

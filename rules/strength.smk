@@ -31,6 +31,11 @@ rule homogenise_cell:
         "results/{case}/logs/homogenise_cell.log",
     benchmark:
         "results/{case}/benchmarks/homogenise_cell.tsv"
+    group:
+        "implant"
+    resources:
+        mem_mb=memory("homogenise_cell"),
+        runtime=minutes("homogenise_cell"),
     params:
         case_dir=case_dir,
         settings=cell_settings,
@@ -55,6 +60,11 @@ rule size_strut:
         "results/{case}/logs/size_strut.log",
     benchmark:
         "results/{case}/benchmarks/size_strut.tsv"
+    group:
+        "implant"
+    resources:
+        mem_mb=memory("size_strut"),
+        runtime=minutes("size_strut"),
     params:
         case_dir=case_dir,
         settings=section("strength", "lattice"),
@@ -81,6 +91,11 @@ rule check_strength:
         "results/{case}/logs/check_strength.log",
     benchmark:
         "results/{case}/benchmarks/check_strength.tsv"
+    group:
+        "implant"
+    resources:
+        mem_mb=memory("check_strength"),
+        runtime=minutes("check_strength"),
     params:
         case_dir=case_dir,
         settings=section("strength", "lattice"),
@@ -109,6 +124,11 @@ rule check_calculix:
         "results/{case}/logs/check_calculix.log",
     benchmark:
         "results/{case}/benchmarks/check_calculix.tsv"
+    group:
+        "implant"
+    resources:
+        mem_mb=memory("check_calculix"),
+        runtime=minutes("check_calculix"),
     params:
         case_dir=case_dir,
         settings=section("strength", "lattice"),

@@ -51,6 +51,11 @@ for _case in CASES:
             case=_case,
         # A process a time point; ITK itself stays on one thread.
         threads: 2
+        group:
+            "planning"
+        resources:
+            mem_mb=memory("measure_tumour"),
+            runtime=minutes("measure_tumour"),
         params:
             case_dir=case_dir,
             settings=section("tumour", "side", "purpose", series_names=timepoint_series),

@@ -56,6 +56,7 @@ class JobRecord:
         self._read: dict[str, str] = {}
         self._signature: Signature = {}
         self._entered = False
+        self._last: Mapping[str, Any] | None = None
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -92,6 +93,7 @@ class JobRecord:
             history = read_history(records)
             last = history.last.get(self.key)
             self._about["supersedes"] = last.sequence if last else None
+            self._last = last.record["entry"] if last else None
             made: dict[str, tuple[str, str]] = {}
             for run in history.runs:
                 if run.done:
@@ -105,6 +107,18 @@ class JobRecord:
                     where=path,
                     fix="remove it and run the same command again: it is made anew, and so is what rests on it",
                 )
+
+    def same_run_before(self) -> Mapping[str, Any] | None:
+        """Ledger entry of the job's last run, if it had the same inputs, settings and code as this one."""
+        if self._last is None:
+            return None
+        now = {**artifacts.plain(self._about), "inputs": self._read}
+        same = all(self._last.get(key) == now[key] for key in ("inputs", "settings", "function", "code_digest"))
+        return self._last if same else None
+
+    def leave_as_it_is(self) -> None:
+        """This run did nothing: it leaves no entry."""
+        self._entered = True
 
     def check_inputs_unchanged(self, inputs: Paths) -> None:
         """Refuse a result when an input was touched while the job ran; ProvenanceError names it."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from implantflow import artifacts, failures, jobrecord
+from implantflow import artifacts, attempts, failures, jobrecord
 from implantflow.errors import ImplantflowError, InputError
 
 logger = logging.getLogger("implantflow")
@@ -54,6 +54,8 @@ class Job:
         ``package.module:function`` of the stage function.
     code_digest : str
         Digest of that function's module closure.
+    attempt : int
+        More than 1 when Snakemake tries again by itself, on a cluster: what the attempt before settled stands.
     """
 
     rule: str
@@ -66,6 +68,7 @@ class Job:
     code_digest: str
     threads: int = 1
     side_outputs: Mapping[str, Path] = field(default_factory=dict)
+    attempt: int = 1
 
     def input(self, name: str) -> Path:
         """The one path of input ``name``."""
@@ -206,6 +209,9 @@ def _run(job: Job, function: StageFunction, record: jobrecord.JobRecord) -> None
     record.take_inputs(job.inputs)
     _missing_inputs(job)
     finals, drafts = _outputs(job)
+    if job.attempt > 1 and attempts.settled(record, finals.values()):
+        logger.info("kept: the attempt before had finished this job")
+        return
     for name, path in drafts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         artifacts.remove(path)
@@ -290,6 +296,7 @@ def run_rule(snakemake: Any, function: StageFunction) -> None:
         code_digest=str(params.code),
         threads=threads,
         side_outputs={k: Path(v) for k, v in dict(params.get("side") or {}).items()},
+        attempt=int(snakemake.resources.get("attempt", 1)),
     )
     try:
         execute(job, function, log)

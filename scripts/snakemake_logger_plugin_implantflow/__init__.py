@@ -24,6 +24,8 @@ _REPEATS = (
     "At least one job did not complete successfully",
     "Exiting because a job execution failed",
 )
+#: A plugin for Slurm that looks for an account although none is needed.
+_NOISE = ("No SLURM account given", "No account was given", "Unable to guess SLURM account")
 _NOTHING_TO_DO = "Nothing to be done"
 
 
@@ -31,10 +33,13 @@ class LogHandler(LogHandlerBase):
     """Handler for the terminal."""
 
     def __post_init__(self) -> None:
-        self.jobs: dict[int, tuple[str, str, str]] = {}
-        self.started: dict[int, float] = {}
+        # Jobs have a number, groups of them a name made of letters and digits.
+        self.jobs: dict[str, tuple[str, str, str]] = {}
+        self.started: dict[str, float] = {}
         self.estimate = Estimate(Path("results"))
         self.file: TextIO | None = None
+        #: Jobs handed to a cluster as one; what happens to them is known only when all of them have ended.
+        self.grouped: set[str] = set()
 
     @property
     def writes_to_stream(self) -> bool:
@@ -74,13 +79,16 @@ class LogHandler(LogHandlerBase):
             "job_started": self.job_started,
             "job_finished": self.job_finished,
             "job_error": self.job_error,
+            "group_info": self.group_info,
+            "group_error": self.group_error,
         }
         if event in known:
             known[event](record)
         elif record.levelno >= logging.ERROR:
             self.error(record)
         elif not event and (record.levelno >= logging.WARNING or _NOTHING_TO_DO in record.getMessage()):
-            self.show(record.getMessage())
+            if not record.getMessage().startswith(_NOISE):
+                self.show(record.getMessage())
 
     def run_info(self, record: Any) -> None:
         counts = {name: int(n) for name, n in dict(record.stats).items() if name != "total"}
@@ -93,44 +101,76 @@ class LogHandler(LogHandlerBase):
         name = str(record.rule_name)
         rule = name.removesuffix(f"_{case}") if case else name
         shown = " ".join([rule, *[words[key] for key in sorted(words)]])
-        self.jobs[int(record.jobid)] = (case, name, shown)
+        self.jobs[str(record.jobid)] = (case, name, shown)
         # Snakemake says first that a job starts, then which one it is.
-        if int(record.jobid) in self.started:
+        if str(record.jobid) in self.started:
             self.show(f"{case:10} {shown:34} started")
 
     def job_started(self, record: Any) -> None:
-        for jobid in map(int, record.jobs):
+        for jobid in map(str, record.jobs):
             self.started[jobid] = time.monotonic()
             if jobid in self.jobs:
                 case, _, shown = self.jobs[jobid]
                 self.show(f"{case:10} {shown:34} started")
 
     def job_finished(self, record: Any) -> None:
-        jobid = int(record.job_id)
+        jobid = str(record.job_id)
         case, rule, shown = self.job(jobid)
         seconds = time.monotonic() - self.started.get(jobid, time.monotonic())
         self.estimate.finish(rule)
-        self.show(f"{case:10} {shown:34} done in {seconds:.0f} s; {self.estimate.told()}")
+        took = "" if jobid in self.grouped else f" in {seconds:.0f} s"
+        self.show(f"{case:10} {shown:34} done{took}; {self.estimate.told()}")
+
+    def group_info(self, record: Any) -> None:
+        """Jobs that are submitted as one."""
+        jobs = list(record.jobs)
+        self.grouped |= {str(job.jobid) for job in jobs}
+        case = next((str(job.wildcards.case) for job in jobs if hasattr(job.wildcards, "case")), "")
+        self.show(f"{case:10} {record.group_id!s:34} submitted, {len(jobs)} jobs in one")
+
+    def group_error(self, record: Any) -> None:
+        """Say which job of a group ended badly; Snakemake reports all of them, those that were done included."""
+        told = [self.told_by_job(info) for info in record.job_error_info]
+        for line in filter(None, told):
+            self.show(line)
+        if not any(told):
+            logs = ", ".join(map(str, record.aux_logs or []))
+            self.show(f"{record.groupid!s:45} STOPPED without a word: killed, out of memory, over its time, cancelled,"
+                      f" or its node lost? Its log: {logs or 'none'}")
+
+    def told_by_job(self, info: Any) -> str:
+        case, _, shown = self.job(str(info["jobid"]))
+        status = self.status(str(info["jobid"]))
+        return f"{case:10} {shown:34} {status}" if status else ""
 
     def job_error(self, record: Any) -> None:
-        case, rule, shown = self.job(int(record.jobid))
-        key = ".".join([rule.removesuffix(f"_{case}") if case else rule, *shown.split(" ")[1:]])
-        status = Path("results") / case / "logs" / f"{key}.status.json"
-        try:
-            told = json.loads(status.read_text(encoding="utf-8"))["status"].replace("_", " ").upper()
-        except (OSError, ValueError, KeyError):
-            logs = ", ".join(map(str, record.log or []))
-            told = f"STOPPED without a word: killed, or out of memory? Its log: {logs or 'none'}"
+        jobid = str(record.jobid)
+        if jobid in self.grouped:
+            return  # its group has told
+        case, _, shown = self.job(jobid)
+        logs = ", ".join(map(str, record.log or []))
+        told = self.status(jobid)
+        told = told or f"STOPPED without a word: killed, or out of memory? Its log: {logs or 'none'}"
         self.show(f"{case:10} {shown:34} {told}")
+
+    def status(self, jobid: str) -> str:
+        """What a job that did not finish left as its status, or nothing."""
+        case, rule, shown = self.job(jobid)
+        key = ".".join([rule.removesuffix(f"_{case}") if case else rule, *shown.split(" ")[1:]])
+        path = Path("results") / case / "logs" / f"{key}.status.json"
+        try:
+            return str(json.loads(path.read_text(encoding="utf-8"))["status"]).replace("_", " ").upper()
+        except (OSError, ValueError, KeyError):
+            return ""
 
     def error(self, record: logging.LogRecord) -> None:
         text = self.format(record)
         if not any(words in text for words in _REPEATS):
             self.show(text)
 
-    def job(self, jobid: int) -> tuple[str, str, str]:
+    def job(self, jobid: str) -> tuple[str, str, str]:
         """Case, rule and shown name of a job."""
-        return self.jobs.get(int(jobid), ("", "", f"job {jobid}"))
+        return self.jobs.get(jobid, ("", "", f"job {jobid}"))
 
     def show(self, text: str) -> None:
         """One line to the terminal, and to the log once Snakemake has made its folder."""

@@ -10,6 +10,7 @@ import time
 import numpy as np
 
 from implantflow.artifacts import sha256_path
+from implantflow.errors import QualityGateError
 from implantflow.jobs import Job
 
 BLOCKS, BLOCK_BYTES = 30, 60_000
@@ -18,7 +19,7 @@ BLOCKS, BLOCK_BYTES = 30, 60_000
 def draw(job: Job) -> None:
     """Write 1.8 MB in pieces over about a second, and a folder of files."""
     rng = np.random.default_rng(int(job.settings["seed"]))
-    _fault("draw")
+    _fault("draw", job)
     with job.outputs["data"].open("wb") as handle:
         for _ in range(BLOCKS):
             handle.write(rng.bytes(BLOCK_BYTES))
@@ -32,7 +33,7 @@ def draw(job: Job) -> None:
 
 def add(job: Job) -> None:
     """The sum of the draws, and a page that names what went in."""
-    _fault("add")
+    _fault("add", job)
     arrays = [np.frombuffer(p.read_bytes(), np.uint8) for p in job.input_list("draws")]
     total = np.sum(arrays, axis=0, dtype=np.uint16)
     with job.outputs["total"].open("wb") as handle:
@@ -44,7 +45,7 @@ def add(job: Job) -> None:
     job.outputs["page"].write_text("\n".join(names) + "\n")
 
 
-def _fault(rule: str) -> None:
+def _fault(rule: str, job: Job) -> None:
     """Do what MADE_FAULT (``kind:rule``) asks for."""
     kind, _, where = os.environ.get("MADE_FAULT", "").partition(":")
     if where != rule:
@@ -56,3 +57,13 @@ def _fault(rule: str) -> None:
         np.ones(1_000_000_000)
     elif kind == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    elif kind == "slow":
+        time.sleep(60.0)
+    elif kind == "hungry" and job.attempt == 1:
+        block = np.ones(90_000_000)  # 720 MB, until the cluster notices
+        time.sleep(60.0)
+        block.sum()
+    elif kind == "refuse":
+        with open("computed.txt", "a") as marks:  # noqa: PTH123
+            marks.write("x")
+        raise QualityGateError("the sum is 3, at most 2 are allowed", where="add", fix="draw less")

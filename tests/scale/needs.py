@@ -1,0 +1,110 @@
+"""Memory and time of finished cases against what ``implantflow.needs`` would ask for them.
+
+    python -m tests.scale.needs results/demo results/vhf           # the table, and what goes past its request
+    python -m tests.scale.needs --fit results/demo results/vhf     # the lines, to put into needs.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import linprog
+
+from implantflow.needs import NEEDS, memory_mb, minutes, size_mb
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One job of a finished case: input and peak memory in MB, wall time in min."""
+
+    rule: str
+    key: str
+    case: str
+    inputs: list[str]
+    input_mb: float
+    peak_mb: float
+    minutes: float
+
+
+def measured(case_dir: Path) -> Iterator[Measured]:
+    """Every job of a case that has a benchmark file; ``case_dir`` is ``.../results/{case}``."""
+    top = case_dir.parent.parent
+    for path in sorted((case_dir / "logs").glob("*.job.json")):
+        key = path.name.removesuffix(".job.json")
+        bench = case_dir / "benchmarks" / f"{key}.tsv"
+        if not bench.exists():
+            continue
+        job = json.loads(path.read_text())
+        with bench.open(newline="") as lines:
+            row = next(csv.DictReader(lines, delimiter="\t"))
+        inputs = [str(top / p) for v in job["inputs"].values() for p in ([v] if isinstance(v, str) else v)]
+        rule = job["rule"].removesuffix(f"_{case_dir.name}")
+        cpu_min = max(float(row["s"]), 0.0) / 60.0
+        yield Measured(rule, key, case_dir.name, inputs, size_mb(inputs), _number(row["max_rss"]), cpu_min)
+
+
+def upper_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """The lowest line ``a + b x`` with a, b >= 0 above all points (least sum of what lies between)."""
+    found = linprog(
+        [len(x), float(x.sum())], A_ub=np.column_stack([-np.ones(len(x)), -x]), b_ub=-y, bounds=[(0, None)] * 2
+    )
+    return float(found.x[0]), float(found.x[1])
+
+
+def fit(jobs: list[Measured]) -> str:
+    """The lines of ``NEEDS``."""
+    lines = []
+    for rule in sorted({job.rule for job in jobs}):
+        own = [job for job in jobs if job.rule == rule]
+        x = np.array([job.input_mb for job in own])
+        memory = upper_line(x, np.array([job.peak_mb for job in own]))
+        time = upper_line(x, np.array([job.minutes for job in own]))
+        lines.append(
+            f'    "{rule}": Need({memory[0]:.0f}, {memory[1]:.1f}, {time[0]:.2f}, {time[1]:.4f}, {x.max():.0f}),'
+        )
+    return "\n".join(lines)
+
+
+def table(jobs: list[Measured]) -> list[str]:
+    """One line a job: what it took and what would be asked; a mark where it took more."""
+    lines = [
+        "| job | case | input MB | peak MB | asked MB | min | asked min |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for job in jobs:
+        asked, limit = memory_mb(job.rule, job.inputs, 1), minutes(job.rule, job.inputs, 1)
+        over = " **over**" if job.peak_mb > asked or job.minutes > limit else ""
+        lines.append(
+            f"| {job.key} | {job.case} | {job.input_mb:.1f} | {job.peak_mb:.0f} | {asked} | {job.minutes:.2f} "
+            f"| {limit}{over} |"
+        )
+    return lines
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="+", type=Path, help="results/CASE of finished cases")
+    parser.add_argument("--fit", action="store_true", help="print the lines for needs.py")
+    options = parser.parse_args()
+    jobs = [job for case in options.cases for job in measured(case)]
+    if options.fit:
+        print(fit(jobs))
+        return 0
+    lines = table([job for job in jobs if job.rule in NEEDS])
+    print("\n".join(lines))
+    return int(any("**over**" in line for line in lines))
+
+
+def _number(text: str) -> float:
+    return float(text) if text not in ("-", "NA", "") else 0.0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
