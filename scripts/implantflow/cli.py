@@ -83,6 +83,16 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--site", type=Path, default=None, help="site.yaml whose reviewers must have signed")
     verify.set_defaults(run=_verify)
 
+    archive = commands.add_parser("archive", help="pack a case that verifies into one file to keep")
+    archive.add_argument("case_dir", type=Path)
+    archive.add_argument("out", type=Path, help="CASE.tar.gz")
+    archive.set_defaults(run=_archive)
+
+    unarchive = commands.add_parser("unarchive", help="unpack such a file and verify the case")
+    unarchive.add_argument("archive", type=Path)
+    unarchive.add_argument("folder", type=Path, nargs="?", default=Path("results"), help="default: results")
+    unarchive.set_defaults(run=_unarchive)
+
     pacs = commands.add_parser("pacs", help="find, fetch and send studies of an image archive")
     pacs.add_argument("rest", nargs=argparse.REMAINDER)
     pacs.set_defaults(run=_pacs)
@@ -187,6 +197,27 @@ def _verify(options: argparse.Namespace) -> int:
     result = verify_case(options.case_dir, registry=registry)
     print(json.dumps(result, indent=2) if options.json else human(result))
     return 0 if result["verified"] else 8
+
+
+def _archive(options: argparse.Namespace) -> int:
+    from implantflow.audit.archive import pack
+
+    done = pack(options.case_dir, options.out)
+    size = options.out.stat().st_size
+    print(
+        f"{options.out}: {done['files']} files, {done['bytes'] / 1e6:.0f} MB in {size / 1e6:.0f} MB, "
+        f"sha256 {done['sha256']}"
+    )
+    return 0
+
+
+def _unarchive(options: argparse.Namespace) -> int:
+    from implantflow.audit.archive import unpack
+    from implantflow.audit.verify import human
+
+    folder, result = unpack(options.archive, options.folder)
+    print(f"{folder}\n{human(result)}")
+    return 0
 
 
 def _report(options: argparse.Namespace) -> int:
