@@ -18,7 +18,7 @@ from typing import Any
 
 from implantflow import artifacts, locks
 from implantflow.audit import ledger
-from implantflow.audit.history import read_history
+from implantflow.audit.history import Run, read_history
 from implantflow.errors import ProvenanceError
 
 logger = logging.getLogger("implantflow")
@@ -56,7 +56,7 @@ class JobRecord:
         self._read: dict[str, str] = {}
         self._signature: Signature = {}
         self._entered = False
-        self._last: Mapping[str, Any] | None = None
+        self._last: Run | None = None
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -93,12 +93,11 @@ class JobRecord:
             history = read_history(records)
             last = history.last.get(self.key)
             self._about["supersedes"] = last.sequence if last else None
-            self._last = last.record["entry"] if last else None
+            self._last = last
             made: dict[str, tuple[str, str]] = {}
             for run in history.runs:
                 if run.done:
-                    made |= {(self.case_dir / n).as_posix(): (s, run.key) for n, s in run.outputs.items()}
-                    made |= {n: (s, run.key) for n, s in run.outside_outputs.items()}
+                    made |= {n: (s, run.key) for n, s in run.wrote(self.case_dir).items()}
         for path, sha256 in self._read.items():
             expected, maker = made.get(path, (sha256, ""))
             if sha256 != expected:
@@ -108,17 +107,14 @@ class JobRecord:
                     fix="remove it and run the same command again: it is made anew, and so is what rests on it",
                 )
 
-    def same_run_before(self) -> Mapping[str, Any] | None:
-        """Ledger entry of the job's last run, if it had the same inputs, settings and code as this one."""
-        if self._last is None:
+    def same_run_before(self) -> Run | None:
+        """The job's last run, if it had the same inputs, settings and code as this one."""
+        last = self._last
+        if last is None:
             return None
-        now = {**artifacts.plain(self._about), "inputs": self._read}
-        same = all(self._last.get(key) == now[key] for key in ("inputs", "settings", "function", "code_digest"))
-        return self._last if same else None
-
-    def leave_as_it_is(self) -> None:
-        """This run did nothing: it leaves no entry."""
-        self._entered = True
+        before = (last.read(self.case_dir), last.settings, last.function, last.code_digest)
+        now = artifacts.plain(self._about)
+        return last if before == (self._read, now["settings"], now["function"], now["code_digest"]) else None
 
     def check_inputs_unchanged(self, inputs: Paths) -> None:
         """Refuse a result when an input was touched while the job ran; ProvenanceError names it."""

@@ -55,7 +55,7 @@ class Job:
     code_digest : str
         Digest of that function's module closure.
     attempt : int
-        More than 1 when Snakemake tries again by itself, on a cluster: what the attempt before settled stands.
+        More than 1 when Snakemake tries again by itself, on a cluster: a refusal of the attempt before stands.
     """
 
     rule: str
@@ -209,9 +209,8 @@ def _run(job: Job, function: StageFunction, record: jobrecord.JobRecord) -> None
     record.take_inputs(job.inputs)
     _missing_inputs(job)
     finals, drafts = _outputs(job)
-    if job.attempt > 1 and attempts.settled(record, finals.values()):
-        logger.info("kept: the attempt before had finished this job")
-        return
+    if job.attempt > 1:
+        attempts.refuse_again(record)
     for name, path in drafts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         artifacts.remove(path)

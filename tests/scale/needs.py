@@ -20,9 +20,13 @@ from scipy.optimize import linprog
 from implantflow.needs import NEEDS, memory_mb, minutes, size_mb
 
 
+#: Inputs that differ by less than this between cases cannot carry a line.
+LEAST_SPAN_MB = 5.0
+
+
 @dataclass(frozen=True)
 class Measured:
-    """One job of a finished case: input and peak memory in MB, wall time in min."""
+    """One job of a finished case: input and peak memory in MB, CPU time in min (wall time is the load's)."""
 
     rule: str
     key: str
@@ -46,12 +50,14 @@ def measured(case_dir: Path) -> Iterator[Measured]:
             row = next(csv.DictReader(lines, delimiter="\t"))
         inputs = [str(top / p) for v in job["inputs"].values() for p in ([v] if isinstance(v, str) else v)]
         rule = job["rule"].removesuffix(f"_{case_dir.name}")
-        cpu_min = max(float(row["s"]), 0.0) / 60.0
+        cpu_min = _number(row["cpu_time"]) / 60.0
         yield Measured(rule, key, case_dir.name, inputs, size_mb(inputs), _number(row["max_rss"]), cpu_min)
 
 
 def upper_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """The lowest line ``a + b x`` with a, b >= 0 above all points (least sum of what lies between)."""
+    if float(np.ptp(x)) < LEAST_SPAN_MB:  # such an input says nothing of the work
+        return float(y.max()), 0.0
     found = linprog(
         [len(x), float(x.sum())], A_ub=np.column_stack([-np.ones(len(x)), -x]), b_ub=-y, bounds=[(0, None)] * 2
     )
@@ -75,7 +81,7 @@ def fit(jobs: list[Measured]) -> str:
 def table(jobs: list[Measured]) -> list[str]:
     """One line a job: what it took and what would be asked; a mark where it took more."""
     lines = [
-        "| job | case | input MB | peak MB | asked MB | min | asked min |",
+        "| job | case | input MB | peak MB | asked MB | CPU min | asked min |",
         "|---|---|---|---|---|---|---|",
     ]
     for job in jobs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 Record = Mapping[str, Any]
@@ -43,6 +44,14 @@ class Run:
     @property
     def done(self) -> bool:
         return self.status == "done"
+
+    def read(self, case_dir: Path) -> dict[str, str]:
+        """Path as the job was given it -> sha256 of everything it read."""
+        return {(case_dir / n).as_posix(): s for n, s in self.inputs.items()} | dict(self.outside_inputs)
+
+    def wrote(self, case_dir: Path) -> dict[str, str]:
+        """Path as the job was given it -> sha256 of everything it wrote."""
+        return {(case_dir / n).as_posix(): s for n, s in self.outputs.items()} | dict(self.outside_outputs)
 
 
 @dataclass(frozen=True)
