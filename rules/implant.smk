@@ -20,9 +20,9 @@ rule design_implant:
         "results/{case}/logs/design_implant.log",
     benchmark:
         "results/{case}/benchmarks/design_implant.tsv"
-    threads: 2
     group:
         "implant"
+    threads: 2
     resources:
         mem_mb=memory("design_implant"),
         runtime=minutes("design_implant"),

@@ -18,9 +18,9 @@ rule make_lattice:
         "results/{case}/logs/make_lattice.log",
     benchmark:
         "results/{case}/benchmarks/make_lattice.tsv"
-    threads: 2
     group:
         "implant"
+    threads: 2
     resources:
         mem_mb=memory("make_lattice"),
         runtime=minutes("make_lattice"),

@@ -48,9 +48,9 @@ rule plan_resection:
         "results/{case}/logs/plan_resection.{revision}.log",
     benchmark:
         "results/{case}/benchmarks/plan_resection.{revision}.tsv"
-    threads: 2
     group:
         "planning"
+    threads: 2
     resources:
         mem_mb=memory("plan_resection"),
         runtime=minutes("plan_resection"),

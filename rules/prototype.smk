@@ -50,9 +50,9 @@ rule make_prototype:
         "results/{case}/logs/make_prototype.{iteration}.log",
     benchmark:
         "results/{case}/benchmarks/make_prototype.{iteration}.tsv"
-    threads: 2
     group:
         "planning"
+    threads: 2
     resources:
         mem_mb=memory("make_prototype"),
         runtime=minutes("make_prototype"),

@@ -34,9 +34,9 @@ rule report_case:
         "results/{case}/logs/report_case.log",
     benchmark:
         "results/{case}/benchmarks/report_case.tsv"
-    threads: 2
     group:
         "report"
+    threads: 2
     resources:
         mem_mb=memory("report_case"),
         runtime=minutes("report_case"),
@@ -59,9 +59,9 @@ rule compare_truth:
         "results/{case}/logs/compare_truth.log",
     benchmark:
         "results/{case}/benchmarks/compare_truth.tsv"
-    threads: 2
     group:
         "report"
+    threads: 2
     resources:
         mem_mb=memory("compare_truth"),
         runtime=minutes("compare_truth"),

@@ -37,9 +37,9 @@ rule segment_bones:
         "results/{case}/logs/segment_bones.log",
     benchmark:
         "results/{case}/benchmarks/segment_bones.tsv"
-    threads: 2
     group:
         "images"
+    threads: 2
     resources:
         mem_mb=memory("segment_bones"),
         runtime=minutes("segment_bones"),

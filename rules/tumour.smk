@@ -49,10 +49,10 @@ for _case in CASES:
             "results/{case}/benchmarks/measure_tumour.tsv"
         wildcard_constraints:
             case=_case,
-        # A process a time point; ITK itself stays on one thread.
-        threads: 2
         group:
             "planning"
+        # A process a time point; ITK itself stays on one thread.
+        threads: 2
         resources:
             mem_mb=memory("measure_tumour"),
             runtime=minutes("measure_tumour"),

@@ -50,6 +50,8 @@ HEIGHT = {
     "locks": 1,
     "failures": 1,
     "jobrecord": 3,
+    "needs": 0,
+    "slurm": 1,
     "runs": 4,
     "jobs": 4,
     **dict.fromkeys(STAGES, 5),

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from implantflow import artifacts, locks
+from implantflow import artifacts, errors, locks
 from implantflow.audit import ledger
-from implantflow.audit.history import Run, read_history
+from implantflow.audit.history import Run, mapping, read_history
 from implantflow.errors import ProvenanceError
 
 logger = logging.getLogger("implantflow")
@@ -107,14 +107,28 @@ class JobRecord:
                     fix="remove it and run the same command again: it is made anew, and so is what rests on it",
                 )
 
-    def same_run_before(self) -> Run | None:
-        """The job's last run, if it had the same inputs, settings and code as this one."""
+    def refuse_again(self) -> None:
+        """On another attempt of a cluster: say what the one before said, if it read and did the same.
+
+        Jobs that are submitted together fail together, and Snakemake starts all of them again; a refusal lies in
+        the case and would only be found once more.
+
+        Raises
+        ------
+        ImplantflowError
+            The attempt before was refused, for a reason that lies in the case.
+        """
         last = self._last
-        if last is None:
-            return None
-        before = (last.read(self.case_dir), last.settings, last.function, last.code_digest)
+        if last is None or last.done:
+            return
         now = artifacts.plain(self._about)
-        return last if before == (self._read, now["settings"], now["function"], now["code_digest"]) else None
+        before = (last.read(self.case_dir), last.settings, last.function, last.code_digest)
+        if before != (self._read, now["settings"], now["function"], now["code_digest"]):
+            return
+        outcome = mapping(mapping(last.record["entry"]).get("outcome"))
+        kind = getattr(errors, str(outcome.get("error")), None)
+        if kind is not None and not issubclass(kind, errors.MachineError):
+            raise kind(last.reason, where=str(outcome.get("where")), fix=str(outcome.get("next")))
 
     def check_inputs_unchanged(self, inputs: Paths) -> None:
         """Refuse a result when an input was touched while the job ran; ProvenanceError names it."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from implantflow import artifacts, attempts, failures, jobrecord
+from implantflow import artifacts, failures, jobrecord
 from implantflow.errors import ImplantflowError, InputError
 
 logger = logging.getLogger("implantflow")
@@ -210,7 +210,7 @@ def _run(job: Job, function: StageFunction, record: jobrecord.JobRecord) -> None
     _missing_inputs(job)
     finals, drafts = _outputs(job)
     if job.attempt > 1:
-        attempts.refuse_again(record)
+        record.refuse_again()
     for name, path in drafts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         artifacts.remove(path)

@@ -1,4 +1,4 @@
-"""What each rule asks of a cluster: memory and time, from the size of what it reads.
+"""What each rule asks of a cluster: memory and CPU time, from the size of what it reads.
 
 The lines were fitted to finished cases by ``python -m tests.scale.needs``, which also says when a case goes past one.
 A job that ran out of memory is given more on its next attempt (``retries`` of the profile).
@@ -43,6 +43,7 @@ NEEDS: dict[str, Need] = {
     "inspect_print": Need(152, 14.2, 0.06, 0.0052, 50),
     "make_lattice": Need(631, 0.0, 0.66, 0.0000, 6),
     "make_prototype": Need(356, 16.0, 0.00, 0.0163, 40),
+    "measure_tumour": Need(471, 21.5, 0.12, 0.0098, 50),
     "plan_resection": Need(741, 15.3, 0.18, 0.0012, 77),
     "print_prototype": Need(389, 0.0, 0.45, 0.0000, 4),
     "read_followup": Need(409, 8.7, 0.10, 0.0073, 89),

@@ -86,9 +86,16 @@ class LogHandler(LogHandlerBase):
             known[event](record)
         elif record.levelno >= logging.ERROR:
             self.error(record)
-        elif not event and (record.levelno >= logging.WARNING or _NOTHING_TO_DO in record.getMessage()):
-            if not record.getMessage().startswith(_NOISE):
-                self.show(record.getMessage())
+        elif not event:
+            self.remark(record)
+
+    def remark(self, record: logging.LogRecord) -> None:
+        """Warnings, and that there is nothing to do."""
+        text = record.getMessage()
+        if text.startswith(_NOISE):
+            return
+        if record.levelno >= logging.WARNING or _NOTHING_TO_DO in text:
+            self.show(text)
 
     def run_info(self, record: Any) -> None:
         counts = {name: int(n) for name, n in dict(record.stats).items() if name != "total"}
@@ -135,8 +142,10 @@ class LogHandler(LogHandlerBase):
             self.show(line)
         if not any(told):
             logs = ", ".join(map(str, record.aux_logs or []))
-            self.show(f"{record.groupid!s:45} STOPPED without a word: killed, out of memory, over its time, cancelled,"
-                      f" or its node lost? Its log: {logs or 'none'}")
+            self.show(
+                f"{record.groupid!s:45} STOPPED without a word: killed, out of memory, over its time, cancelled,"
+                f" or its node lost? Its log: {logs or 'none'}"
+            )
 
     def told_by_job(self, info: Any) -> str:
         case, _, shown = self.job(str(info["jobid"]))

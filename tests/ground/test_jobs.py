@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from implantflow import artifacts, jobrecord, jobs
-from implantflow.errors import AwaitingReview, InputError
+from implantflow.errors import AwaitingReview, InputError, MachineError
 
 
 def make_job(tmp_path: Path, **changes: object) -> jobs.Job:
@@ -117,6 +117,7 @@ def test_entry_prints_one_error_and_exits_with_its_code(
         input={"dicom": str(source)},
         output={"volume": str(tmp_path / "t" / "v")},
         threads=1,
+        resources={},
         log=[str(tmp_path / "t.log")],
         params=_Params(case_dir=str(tmp_path / "t"), settings={}, code="c"),
     )
@@ -132,3 +133,28 @@ def test_entry_prints_one_error_and_exits_with_its_code(
 class _Params(SimpleNamespace):
     def get(self, name: str) -> object:
         return getattr(self, name, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "computed"),
+    [
+        (InputError("bad slice", where="f.dcm", fix="export again"), 1),
+        (MachineError("out of memory"), 2),
+        (ZeroDivisionError("oops"), 2),
+    ],
+)
+def test_only_a_refusal_is_not_tried_again(tmp_path: Path, error: Exception, computed: int) -> None:
+    runs = []
+
+    def fail(job: jobs.Job) -> None:
+        runs.append(job.attempt)
+        raise error
+
+    for attempt in (1, 2):
+        with pytest.raises(type(error), match=str(error).splitlines()[0]):
+            jobs.execute(make_job(tmp_path, attempt=attempt), fail)
+    assert len(runs) == computed
+    # Another setting is another question.
+    with pytest.raises(type(error)):
+        jobs.execute(make_job(tmp_path, attempt=2, settings={"value": 2}), fail)
+    assert len(runs) == computed + 1

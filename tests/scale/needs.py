@@ -1,7 +1,7 @@
 """Memory and time of finished cases against what ``implantflow.needs`` would ask for them.
 
-    python -m tests.scale.needs results/demo results/vhf           # the table, and what goes past its request
-    python -m tests.scale.needs --fit results/demo results/vhf     # the lines, to put into needs.py
+python -m tests.scale.needs results/demo results/vhf           # the table, and what goes past its request
+python -m tests.scale.needs --fit results/demo results/vhf     # the lines, to put into needs.py
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import numpy as np
 from scipy.optimize import linprog
 
 from implantflow.needs import NEEDS, memory_mb, minutes, size_mb
-
 
 #: Inputs that differ by less than this between cases cannot carry a line.
 LEAST_SPAN_MB = 5.0
@@ -41,7 +40,8 @@ def measured(case_dir: Path) -> Iterator[Measured]:
     """Every job of a case that has a benchmark file; ``case_dir`` is ``.../results/{case}``."""
     top = case_dir.parent.parent
     for path in sorted((case_dir / "logs").glob("*.job.json")):
-        key = path.name.removesuffix(".job.json")
+        # Rules made per case end in its name; their benchmark files do not.
+        key = path.name.removesuffix(".job.json").removesuffix(f"_{case_dir.name}")
         bench = case_dir / "benchmarks" / f"{key}.tsv"
         if not bench.exists():
             continue
@@ -59,7 +59,10 @@ def upper_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     if float(np.ptp(x)) < LEAST_SPAN_MB:  # such an input says nothing of the work
         return float(y.max()), 0.0
     found = linprog(
-        [len(x), float(x.sum())], A_ub=np.column_stack([-np.ones(len(x)), -x]), b_ub=-y, bounds=[(0, None)] * 2
+        [len(x), float(x.sum())],
+        A_ub=np.column_stack([-np.ones(len(x)), -x]),
+        b_ub=-y,
+        bounds=[(0, None)] * 2,
     )
     return float(found.x[0]), float(found.x[1])
 

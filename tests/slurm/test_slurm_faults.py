@@ -62,9 +62,7 @@ def test_same_bytes_in_one_submission(cluster: Cluster, truth: dict[str, str], t
     assert "submitted, 4 jobs in one" in said
 
 
-def test_more_memory_after_running_out_of_it(
-    cluster: Cluster, truth: dict[str, str], tmp_path: Path
-) -> None:
+def test_more_memory_after_running_out_of_it(cluster: Cluster, truth: dict[str, str], tmp_path: Path) -> None:
     pipeline = on_slurm(tmp_path, MADE_FAULT="hungry:add")
     code, said = pipeline.run()
     assert code == 0, said

@@ -42,16 +42,26 @@ def pack(case_dir: Path, target: Path) -> dict[str, Any]:
     name = case_dir.resolve().name
     members = [p for p in sorted(case_dir.rglob("*")) if not _left_out(p.relative_to(case_dir))]
     with artifacts.temporary(target) as tmp:
-        with tmp.open("wb") as raw, gzip.GzipFile(
-            "", "wb", compresslevel=_GZIP_LEVEL, fileobj=raw, mtime=0
-        ) as packed, tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        with (
+            tmp.open("wb") as raw,
+            gzip.GzipFile("", "wb", compresslevel=_GZIP_LEVEL, fileobj=raw, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        ):
             for member in members:
                 archive.add(
-                    member, f"{name}/{member.relative_to(case_dir).as_posix()}", recursive=False, filter=_nobody
+                    member,
+                    f"{name}/{member.relative_to(case_dir).as_posix()}",
+                    recursive=False,
+                    filter=_nobody,
                 )
         sha256 = artifacts.sha256_file(tmp)
     files = [member for member in members if member.is_file()]
-    return {"files": len(files), "bytes": sum(f.stat().st_size for f in files), "sha256": sha256, "verify": result}
+    return {
+        "files": len(files),
+        "bytes": sum(f.stat().st_size for f in files),
+        "sha256": sha256,
+        "verify": result,
+    }
 
 
 def unpack(archive: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
