@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, transform_points
-from implantflow.registration import MAX_DISAGREEMENT_MM, register_rigid
+from implantflow.registration.rigid import MAX_DISAGREEMENT_MM, register_rigid
 from implantflow.volumes import Volume
 
 SHAPE = (44, 56, 72)

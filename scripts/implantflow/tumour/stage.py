@@ -15,7 +15,7 @@ from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray
 from implantflow.jobs import Job, progress
 from implantflow.parallel import side_by_side
-from implantflow.registration import register_rigid
+from implantflow.registration.rigid import register_rigid
 from implantflow.tumour import planning
 from implantflow.tumour.extent import ellipsoid_mask, read_mask
 from implantflow.tumour.grow import grow
