@@ -158,8 +158,8 @@ def page(volumes: list[dict[str, Any]], turned: list[dict[str, Any]], missing: i
         "",
         "## Volume",
         "",
-        "| scan | patient | time point | truth, mm3 | measured, mm3 | error, % | by surface, % | interval, mm3 | truth in "
-        "it | CPU-s |",
+        "| scan | patient | time point | truth, mm3 | measured, mm3 | error, % | by surface, % | interval, mm3 | "
+        "truth in it | CPU-s |",
         "|---|---|---|---|---|---|---|---|---|---|",
         *[_volume_line(row) for row in volumes],
         "",
@@ -175,8 +175,8 @@ def page(volumes: list[dict[str, Any]], turned: list[dict[str, Any]], missing: i
         "show on CT. The simulated MR stacks are centred at the tumour's height, so slices reversed often cover the "
         "same tissue.",
         "",
-        "| on | scan | outline | right ones | false alarms | confirmed | said to be undetermined | mirrored | refused | "
-        "said to be undetermined | passed |",
+        "| on | scan | outline | right ones | false alarms | confirmed | said to be undetermined | mirrored | "
+        "refused | said to be undetermined | passed |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
         *_orientation_lines(turned),
         "",

@@ -22,13 +22,14 @@ from implantflow.volumes import Volume
 #: Inside and outside are read this far from the outline, and half a voxel more: beyond a hand's error.
 _STEP_MM = 2.0
 #: Neighbouring pieces of outline see the same anatomy: pieces of this size count as one observation.
-_PATCH_MM = 12.0
+_PATCH_MM = 15.0
 _POINTS = 4000
 #: A difference of coherence counts when it is this large and this many standard errors: to rule a copy out, and
 #: (more, since it stops the case) to take it for the right one.
 _RULES_OUT, _REFUSES, _SURE_SE = 0.1, 0.25, 3.0
-#: An outline with less coherence than this follows no edge of its image.
-_FOLLOWS = 0.5
+#: An outline with less coherence than this follows no edge of its image; a copy must follow one all the more before
+#: the case is stopped for it: in coarsely patchy tissue the best of seven copies can reach 0.8 by chance.
+_FOLLOWS, _COPY_FOLLOWS = 0.5, 0.85
 _AXES = ("columns", "rows", "slices")
 _UNCHANGED = "nothing changed"
 
@@ -79,7 +80,7 @@ def orientation_fit(mask: Volume, image: Volume) -> Fit:
     best = max(coherence, key=lambda name: coherence[name])
     lead = coherence[best] - float(own.sum())
     left: list[str] = []
-    if lead > max(_REFUSES, _SURE_SE * _error(senses[best] - own)) and coherence[best] > _FOLLOWS:
+    if lead > max(_REFUSES, _SURE_SE * _error(senses[best] - own)) and coherence[best] > _COPY_FOLLOWS:
         verdict = "mirrored or permuted"
     else:
         follows = float(own.sum()) > _FOLLOWS
