@@ -57,17 +57,25 @@ class Task:
 
 
 def tasks() -> Iterator[Task]:
-    """In order of what matters most, so that a run cut short has seen all kinds."""
+    """In order of what matters most, so that a run cut short has seen all kinds; the second round is for long runs."""
     for number in range(STARTS):
-        yield Task("start", "fine", SEEDS[number % 3], SEEDS[number % 3], number)
-        yield Task("start", "coarse", SEEDS[(number + 1) % 3], SEEDS[(number + 1) % 3], number)
-        if number < 9:
-            yield Task("part", "coarse", SEEDS[number % 3], SEEDS[number % 3], number)
+        scan = ("fine", "coarse")[number % 2]
+        yield Task("start", scan, SEEDS[number % 3], SEEDS[number % 3], number)
         if number < 6:
             pair = SEEDS[number % 3], SEEDS[(number % 3 + 1 + number // 3) % 3]
-            yield Task("stranger", "coarse", *pair, number)
-            yield Task("stranger", "fine", *pair, number)
-        yield Task("ct", "coarse", SEEDS[number % 3], SEEDS[number % 3], number)
+            yield Task("stranger", "coarse" if number else "fine", *pair, number)
+        if number < 9:
+            yield Task("part", "coarse", SEEDS[number % 3], SEEDS[number % 3], number)
+        if number % 2 == 0:
+            yield Task("ct", "coarse", SEEDS[number % 3], SEEDS[number % 3], number)
+    for number in range(STARTS):
+        scan = ("coarse", "fine")[number % 2]
+        yield Task("start", scan, SEEDS[number % 3], SEEDS[number % 3], number)
+        if number < 6:
+            pair = SEEDS[number % 3], SEEDS[(number % 3 + 1 + number // 3) % 3]
+            yield Task("stranger", "fine" if number else "coarse", *pair, number)
+        if number % 2:
+            yield Task("ct", "coarse", SEEDS[number % 3], SEEDS[number % 3], number)
 
 
 def random_pose(number: int, centre: FloatArray) -> FloatArray:

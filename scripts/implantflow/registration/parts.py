@@ -25,8 +25,8 @@ from implantflow.volumes import Volume
 #: A part, registered alone, may lie this far from where the whole answer puts it (mean over the part). Measured on
 #: simulated patients (docs/validation/registration.md): the right patient's parts stay below, another's do not.
 MAX_RESIDUAL_MM = 1.0
-#: Fewer bones or halves that can be tried than this cannot contradict each other.
-_MIN_PARTS = 3
+#: One bone alone is a rigid body in any patient: it cannot contradict itself.
+_MIN_BONES = 2
 #: Share of a part that both images must show for it to be tried.
 _MIN_INSIDE = 0.9
 _MIN_PART_MM3 = 4000.0
@@ -93,11 +93,12 @@ def _parts(bones: Volume, names: Mapping[int, str]) -> Iterator[tuple[str, Volum
 
 
 def refuse_parts(name: str, residual_mm: Mapping[str, float]) -> None:
-    """GeometryError when parts do not stay where the answer puts them, or too few could be tried."""
-    if len(residual_mm) < _MIN_PARTS:
+    """GeometryError when parts do not stay where the answer puts them, or those of one bone only could be tried."""
+    if len({part.split(",")[0] for part in residual_mm}) < _MIN_BONES:
         raise GeometryError(
-            f"the registration of {name} cannot be checked: it shows {len(residual_mm)} bones or halves of bones "
-            f"of the planning CT whole, {_MIN_PARTS} are needed",
+            f"the registration of {name} cannot be checked: of the planning CT's bones it shows "
+            f"{', '.join(residual_mm) or 'none'} whole, and parts of {_MIN_BONES} bones are needed to contradict each "
+            "other",
             where=name,
             fix="use a series that shows sacrum and both hip bones, or give landmarks for this time point",
         )
