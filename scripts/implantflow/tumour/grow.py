@@ -108,8 +108,8 @@ def _refuse_unsteady(changes_pct: list[float], settings: GrowTimepoint, where: s
     if abs(worst) > _MAX_CHANGE_PCT:
         raise GeometryError(
             f"the extent of the tumour at {settings.name} hangs on its limit: moving lower_of_seed by "
-            f"{100 * _LIMIT_SHIFT:g} % changes the volume by {worst:+.0f} % (limit {_MAX_CHANGE_PCT:g} %), so a part of "
-            "it is missed, or too much taken",
+            f"{100 * _LIMIT_SHIFT:g} % changes the volume by {worst:+.0f} % (limit {_MAX_CHANGE_PCT:g} %), so "
+            "a part of it is missed, or too much taken",
             where=where,
             fix="lower lower_of_seed (part of the tumour enhances less), raise it or neck_mm if it leaks, or import "
             "a mask",
