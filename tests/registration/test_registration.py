@@ -11,7 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, transform_points
-from implantflow.registration import MAX_DISAGREEMENT_MM, register_rigid
+from implantflow.registration.parts import MAX_RESIDUAL_MM
+from implantflow.registration.rigid import MAX_DISAGREEMENT_MM, register_rigid
 from implantflow.volumes import Volume
 
 SHAPE = (44, 56, 72)
@@ -77,6 +78,7 @@ def test_pose_is_found(seed: int, shift_mm: float, turn_deg: float) -> None:
     error = np.linalg.norm(transform_points(found.ct_from_mr, in_mr) - bone, axis=1)
     assert error.max() < 1.0, error.max()
     assert found.agreement_mm <= MAX_DISAGREEMENT_MM and found.starts >= 3
+    assert max(found.part_residual_mm.values()) < MAX_RESIDUAL_MM and len(found.part_residual_mm) >= 5
     rotation = found.ct_from_mr[:3, :3]
     assert np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-5) and np.linalg.det(rotation) > 0
 
@@ -102,3 +104,31 @@ def test_no_bone_is_refused() -> None:
     ct, labels = body()
     with pytest.raises(GeometryError, match="no bone"):
         register_rigid(ct, labels.like(np.zeros_like(labels.array)), ct)
+
+
+@pytest.mark.requirement("registration-other-patient")
+@pytest.mark.parametrize("part", ["wing", "scale"])
+def test_another_patient_is_refused(part: str) -> None:
+    """All starts agree on one answer for another body too; its parts do not."""
+    ct, labels = body()
+    stranger = mr_like(stretched(ct, part), pose(5, 8, 4))
+    with pytest.raises(GeometryError, match="does not fit the planning CT as one rigid body"):
+        register_rigid(ct, labels, stranger)
+
+
+def stretched(ct: Volume, part: str) -> Volume:
+    """Another body: its left wing 7 mm further out, or all of it 5 % wider."""
+    k, j, i = np.indices(ct.array.shape).astype(float)
+    if part == "scale":
+        i = 35.0 + (i - 35.0) / 1.05
+    else:
+        i = i - 1.75 * np.clip((i - 40.0) / 8.0, 0.0, 1.0)
+    return ct.like(ndimage.map_coordinates(ct.array.astype(float), (k, j, i), order=1, mode="nearest"))
+
+
+def test_too_little_bone_to_check_is_refused() -> None:
+    """Half of one bone can always be laid onto something: nothing contradicts it."""
+    ct, labels = body()
+    tip = np.where((labels.array == 1) & (np.indices(SHAPE)[0] > 16), labels.array, 0)
+    with pytest.raises(GeometryError, match=r"cannot be checked|not certain"):
+        register_rigid(ct, labels.like(tip), mr_like(ct, pose(5, 8, 4)))

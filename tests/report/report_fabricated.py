@@ -145,6 +145,12 @@ def stage_files() -> dict[str, dict[str, Any]]:
             "timepoints": [
                 {
                     "name": "diagnosis",
+                    "series": "mr_diagnosis",
+                    "registration": {
+                        "ct_from_series": np.eye(4).tolist(),
+                        "residual_mm": 0.31,
+                        "agreement_mm": 0.02,
+                    },
                     "volume_mm3": 41800.0,
                     "axes_mm": [50, 47, 34],
                     "ellipsoid_mm3": 41834.0,

@@ -21,6 +21,7 @@ FIGURES = [
     "si-joints",
     "bones-3d",
     "tumour-over-time",
+    "registration-checkerboard",
     "plan-3d",
     "plan-planes",
     "iterations",

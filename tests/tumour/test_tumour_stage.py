@@ -201,6 +201,51 @@ def test_outlined_mask_on_its_grid(tmp_path: Path) -> None:
         run(tmp_path, [timepoint])
 
 
+def outlined(path: Path, image: Volume, to_ct: FloatArray, **changes: Any) -> dict[str, Any]:
+    """A mask of the true tumour on the grid of ``image``, and its time point."""
+    points = transform_points(to_ct, lattice(image.array.shape, image.affine_lps))
+    inside = (np.linalg.norm((points - CENTRE) / SEMI_MM, axis=1) <= 1).reshape(image.array.shape)
+    write_volume(path, image.like(inside.astype(np.uint8)))
+    return {
+        "method": "mask",
+        "name": "diagnosis",
+        "series": "mr_diagnosis",
+        "file": str(path),
+        "label": 1,
+        **changes,
+    }
+
+
+def test_landmarks_register_instead_of_the_images(tmp_path: Path) -> None:
+    places = np.array(
+        [[60, 20, 20], [-60, 20, 20], [0, 50, -50], [0, -10, 30], [40, -20, -20], [-40, 40, 0]], dtype=float
+    )
+    there = transform_points(np.linalg.inv(ct_from_mr()), places)
+    pairs = {
+        f"p{n}": {"series_lps_mm": a.tolist(), "ct_lps_mm": b.tolist()}
+        for n, (a, b) in enumerate(zip(there, places, strict=True))
+    }
+    marked = {"pairs": pairs, "limit_mm": 3.0}
+    timepoint = outlined(tmp_path / "outline.nii.gz", patient()[2], ct_from_mr(), landmarks=marked)
+    found = read_json(run(tmp_path, [timepoint]).outputs["tumour"])["timepoints"][0]
+    assert found["registration"]["method"] == "landmarks, rigid"
+    assert np.allclose(found["registration"]["ct_from_series"], ct_from_mr(), atol=1e-5)
+    assert np.allclose(found["centroid_lps_mm"], CENTRE, atol=1.0)
+    pairs["p3"]["ct_lps_mm"][2] += 12.0
+    with pytest.raises(GeometryError, match="landmarks of mr_diagnosis do not fit together"):
+        run(tmp_path, [timepoint])
+
+
+def test_outline_on_the_planning_ct_is_not_moved(tmp_path: Path) -> None:
+    """And where the CT does not tell it from a mirrored copy, a flag says so."""
+    timepoint = outlined(tmp_path / "outline.nii.gz", patient()[0], np.eye(4), series="ct_planning")
+    found = read_json(run(tmp_path, [timepoint]).outputs["tumour"])
+    assert found["timepoints"][0]["registration"] is None
+    assert found["timepoints"][0]["orientation"]["verdict"] == "cannot be determined"
+    assert any("does not tell it from copies" in flag for flag in found["response"]["flags"])
+    assert np.allclose(found["timepoints"][0]["centroid_lps_mm"], CENTRE, atol=1.0)
+
+
 @pytest.mark.parametrize(
     ("timepoint", "side", "kind", "cause"),
     [
@@ -236,6 +281,35 @@ def test_growth_hardly_depends_on_seed_and_limits() -> None:
 def test_leak_is_refused() -> None:
     with pytest.raises(GeometryError, match="leaked"):
         grown_volume(lower_of_seed=0.2)
+
+
+@pytest.mark.requirement("tumour-part-missed")
+@pytest.mark.parametrize(("more", "refused"), [(0.02, False), (0.3, True)])
+def test_part_that_enhances_less_is_not_missed_silently(
+    more: float, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit lowered by a little that takes in a third more: the growth before it missed a part."""
+    import implantflow.tumour.grow as module
+
+    honest = module.move_to_half_level
+    sizes: list[float] = []
+
+    def larger_when_lowered(mask: Any, *rest: Any) -> Any:
+        found = honest(mask, *rest)
+        sizes.append(float(found.sum()))
+        if len(sizes) == 2:
+            free = np.argwhere(~found)
+            taken = free[: int(more * sizes[0])]
+            found = found.copy()
+            found[tuple(taken.T)] = True
+        return found
+
+    monkeypatch.setattr(module, "move_to_half_level", larger_when_lowered)
+    if not refused:
+        assert grown_volume() > 0
+        return
+    with pytest.raises(GeometryError, match="hangs on its limit"):
+        grown_volume()
 
 
 def test_limit_smaller_than_the_tumour_is_refused() -> None:

@@ -20,7 +20,38 @@ class _Timepoint(Section):
     )
 
 
-class GrowTimepoint(_Timepoint):
+class LandmarkPair(Section):
+    """The same point, marked by a person in both images."""
+
+    series_lps_mm: Point = Field(description="In the time point's own series, patient LPS mm.")
+    ct_lps_mm: Point = Field(description="In the planning CT, patient LPS mm.")
+
+
+class Landmarks(Section):
+    """Registration of a time point's series by marked points, instead of by the images."""
+
+    pairs: dict[Name, LandmarkPair] = Field(
+        min_length=6,
+        description="Point pairs by name, spread around the tumour: ends of bones, foramina, edges of endplates. Three "
+        "fix a rigid motion, three more let a slip show.",
+    )
+    limit_mm: float = Field(
+        gt=0,
+        le=10,
+        description="Largest error to expect at the tumour (Fitzpatrick 1998), and largest error with which the other "
+        "pairs may predict one, mm; more is refused. The margin must have room for it.",
+    )
+
+
+class _ImageTimepoint(_Timepoint):
+    landmarks: Landmarks | None = Field(
+        default=None,
+        description="Point pairs that register the series, where its image does not suffice (distorted, too small a "
+        "field). Left out: registered by mutual information.",
+    )
+
+
+class GrowTimepoint(_ImageTimepoint):
     """Tumour grown from a seed in an enhanced T1 MR."""
 
     method: Literal["grow"] = "grow"
@@ -71,14 +102,15 @@ class GrowTimepoint(_Timepoint):
     )
 
 
-class MaskTimepoint(_Timepoint):
+class MaskTimepoint(_ImageTimepoint):
     """Tumour outlined in another program."""
 
     method: Literal["mask"] = "mask"
     series: Name = Field(description="The series that was outlined, a name under ingest.series.")
     file: str = Field(
         min_length=1,
-        description="NIfTI, NRRD or MHA label map on the very grid of the series; any other grid is refused.",
+        description="NIfTI, NRRD or MHA label map or DICOM Segmentation on the very grid of the series; any other grid "
+        "is refused, and so is a map that fits its image clearly better mirrored or permuted.",
     )
     label: int = Field(ge=1, description="Value of the tumour in the label map.")
 

@@ -203,10 +203,13 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
                 Row("name", "Time point"),
                 Row("method", "Method"),
                 Row("volume_mm3", "Volume (segmented)", "cm³", 1, 1e-3),
+                Row("volume_interval_mm3", "Within", "cm³", 1, 1e-3, join="–"),
                 Row("axes_mm", "Axes", "mm", 1),
                 Row("ellipsoid_mm3", "π/6·abc of the axes", "cm³", 1, 1e-3),
                 Row("registration.rotation_deg", "Registered: rotation", "°", 2),
                 Row("registration.agreement_mm", "Agreement of starts", "mm", 2),
+                Row("registration.residual_mm", "Largest residual of a part", "mm", 2),
+                Row("orientation.verdict", "Outline's orientation"),
             ),
         ),
         Listing(

@@ -10,6 +10,7 @@ import numpy as np
 from implantflow.config.tumour import EllipsoidTimepoint, MaskTimepoint
 from implantflow.errors import GeometryError, InputError
 from implantflow.foreign.read import labels_on, read_foreign
+from implantflow.tumour.orientation import refuse_turned
 from implantflow.volumes import Volume
 
 #: Grid of a virtual ellipsoid.
@@ -24,11 +25,13 @@ def read_mask(settings: MaskTimepoint, image: Volume) -> tuple[Volume, dict[str,
     InputError
         The file is missing, or the label is not in it.
     GeometryError
-        The label map is on another grid than the series (mirrored, shifted, resampled).
+        The label map is on another grid than the series (mirrored, shifted, resampled), or a mirrored or permuted
+        copy of it follows the image's edges clearly better.
     """
     where = f"tumour.timepoints.{settings.name}.file"
     try:
-        labels, how = labels_on(read_foreign(Path(settings.file)), image, resample=False)
+        foreign = read_foreign(Path(settings.file))
+        labels, how = labels_on(foreign, image, resample=False)
     except (InputError, GeometryError) as error:
         raise type(error)(
             f"the tumour mask cannot be used: {error.what}", where=where, fix=error.fix
@@ -36,7 +39,10 @@ def read_mask(settings: MaskTimepoint, image: Volume) -> tuple[Volume, dict[str,
     mask = labels == settings.label
     if not mask.any():
         raise InputError(f"label {settings.label} is not in the tumour mask", where=where)
-    return image.like(mask), {"components": _components(mask), "placed": how}
+    # On the file's own grid: a program that flips voxels flips them there.
+    drawn = foreign.volume.like(foreign.volume.array == settings.label)
+    fit = refuse_turned(drawn, image, where)
+    return image.like(mask), {"components": _components(mask), "placed": how, "orientation": fit.as_json()}
 
 
 def _components(mask: Any) -> int:

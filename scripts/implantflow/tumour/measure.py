@@ -49,6 +49,10 @@ class Size:
             "mesh_volume_mm3": self.mesh_volume_mm3,
             "surface_mm2": self.surface_mm2,
             "boundary_uncertainty_mm3": self.uncertainty_mm3,
+            "volume_interval_mm3": [
+                max(self.volume_mm3 - self.uncertainty_mm3, 0.0),
+                self.volume_mm3 + self.uncertainty_mm3,
+            ],
         }
 
 

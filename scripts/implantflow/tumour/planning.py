@@ -17,6 +17,7 @@ _PAD_MM = 6.0
 
 #: Labels of the bones that the stage segment writes.
 SACRUM, HIP_LEFT, HIP_RIGHT = 1, 2, 3
+RING_NAMES = {SACRUM: "the sacrum", HIP_LEFT: "the left hip bone", HIP_RIGHT: "the right hip bone"}
 
 
 def pelvic_ring(labels: Volume) -> Volume:

@@ -15,8 +15,9 @@ from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray
 from implantflow.jobs import Job, progress
 from implantflow.parallel import side_by_side
-from implantflow.registration import register_rigid
-from implantflow.tumour import planning
+from implantflow.registration.landmarks import register_landmarks
+from implantflow.registration.rigid import register_rigid
+from implantflow.tumour import orientation, planning
 from implantflow.tumour.extent import ellipsoid_mask, read_mask
 from implantflow.tumour.grow import grow
 from implantflow.tumour.measure import Size, measure, surface
@@ -100,9 +101,36 @@ def _extent(
         mask, facts = grow(image, timepoint)
     else:
         mask, facts = read_mask(timepoint, image)
+    matrix, registration = _registered(timepoint, image, mask, ct, ring)
+    return Extent(mask, matrix, registration, {"virtual": False, **facts})
+
+
+def _registered(
+    timepoint: GrowTimepoint | MaskTimepoint, image: Volume, mask: Volume, ct: Volume, ring: Volume
+) -> tuple[FloatArray, dict[str, Any] | None]:
+    """The way of a series to the planning CT and what speaks for it; none is needed from the planning CT itself."""
+    if image.array.shape == ct.array.shape and np.array_equal(image.affine_lps, ct.affine_lps):
+        if not np.array_equal(image.array, ct.array):
+            raise GeometryError(
+                f"{timepoint.series} lies on the very grid of the planning CT but shows something else",
+                where=f"tumour.timepoints.{timepoint.name}.series",
+                fix="use the series as it was scanned, not one resampled onto the CT",
+            )
+        return np.eye(4), None
     progress(f"registering {timepoint.series} to the planning CT")
-    result = register_rigid(ct, ring, image, name=timepoint.series)
-    return Extent(mask, result.ct_from_mr, result.as_json(), {"virtual": False, **facts})
+    if timepoint.landmarks is None:
+        found = register_rigid(ct, ring, image, name=timepoint.series, bone_names=planning.RING_NAMES)
+        return found.ct_from_mr, found.as_json()
+    pairs = timepoint.landmarks.pairs
+    marked = register_landmarks(
+        {name: np.array(pair.series_lps_mm) for name, pair in pairs.items()},
+        {name: np.array(pair.ct_lps_mm) for name, pair in pairs.items()},
+        planning.mask_points(mask)[::7],
+        timepoint.landmarks.limit_mm,
+        name=timepoint.series,
+        where=f"tumour.timepoints.{timepoint.name}.landmarks",
+    )
+    return marked.ct_from_series, marked.as_json()
 
 
 def _in_planning_space(extents: list[Extent]) -> list[Volume]:
@@ -134,6 +162,9 @@ def _summary(
     figures, flags = check_reported(
         settings.reported, settings.reported_axes_rounding_cm, settings.reported_volume_rounding_cm3
     )
+    for entry in entries:
+        if "orientation" in entry:
+            flags += orientation.doubt(entry["name"], entry["orientation"])
     virtual = any(entry["virtual"] for entry in entries)
     if virtual:
         flags = ["virtual tumour: put in by the config, not seen in any image", *flags]

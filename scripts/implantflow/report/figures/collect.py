@@ -8,7 +8,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from implantflow.report.figures import anatomy, building, device, making, outcome, planning, porous, strength
+from implantflow.report.figures import (
+    anatomy,
+    building,
+    device,
+    making,
+    outcome,
+    planning,
+    porous,
+    registration,
+    strength,
+)
 from implantflow.report.figures.base import Context, Figure
 
 logger = logging.getLogger("implantflow")
@@ -18,7 +28,7 @@ Drawer = Callable[[Context], Figure | list[Figure] | None]
 #: Functions that draw each stage's pictures, in the order of the page.
 DRAWERS: dict[str, tuple[Drawer, ...]] = {
     "segment": (anatomy.segmentation_planes, anatomy.joint_closeups, anatomy.bones_3d),
-    "tumour": (anatomy.tumour_over_time,),
+    "tumour": (anatomy.tumour_over_time, registration.registration_checkerboard),
     "plan": (planning.plan_3d, planning.plan_planes),
     "prototype": (device.iterations,),
     "implant": (device.implant_and_specimen, device.fit_planes, planning.radiographs),
