@@ -25,7 +25,7 @@ _UNIFORM_SHARE = 0.8
 #: The lower limit is lowered by this share; the volume may change by this much. On simulated patients it changed by
 #: 1.4 % at most where the tumour was found whole, by 8 % where 8 % of it and by 33 % where a quarter was missed.
 _LIMIT_SHIFT = 0.035
-_MAX_CHANGE_PCT = 10.0
+_MAX_CHANGE_PCT = 5.0
 
 
 def grow(mr: Volume, settings: GrowTimepoint) -> tuple[Volume, dict[str, Any]]:
