@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from implantflow.config.base import Name, Point, Section
+from implantflow.config.fixation import ConstructConfig
 
 SacralLevel = Literal["S1", "S2", "S3", "S4"]
 Procedure = Literal["hemisacrectomy", "total_sacrectomy", "partial_sacrectomy", "spondylectomy"]
@@ -187,12 +188,16 @@ class PlanRevision(Section):
         default_factory=PlaneOverrides, description="Planes given by the surgeon instead of computed."
     )
     corridors: list[CorridorConfig] = Field(description="Screws to plan; may be empty.")
+    fixation: ConstructConfig | None = Field(
+        default=None, description="Rods, connectors and cables. Left out: screws only, no construct."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [c.name for c in self.corridors]
         if len(set(names)) != len(names):
             raise ValueError("two corridors have the same name")
+        self._screws_of_fixation(set(names))
         if self.procedure == "partial_sacrectomy" and not (self.cranial_level or self.planes.cranial):
             raise ValueError("partial_sacrectomy needs cranial_level (or planes.cranial)")
         for corridor in self.corridors:
@@ -204,6 +209,17 @@ class PlanRevision(Section):
                     "implant_s1 is a screw of the hemisacral implant: procedure must be hemisacrectomy"
                 )
         return self
+
+    def _screws_of_fixation(self, names: set[str]) -> None:
+        if self.fixation is None:
+            return
+        unknown = {name for rod in self.fixation.rod.rods for name in rod.screws} - names
+        if unknown:
+            raise ValueError(f"fixation.rod names screws that are no corridors: {', '.join(sorted(unknown))}")
+        planned = {c.level for c in self.corridors if c.kind == "pedicle"}
+        bare = [level for level in self.fixation.levels if level not in planned]
+        if bare:
+            raise ValueError(f"fixation.levels holds {', '.join(bare)}, which no pedicle corridor is planned for")
 
 
 class PlanConfig(Section):

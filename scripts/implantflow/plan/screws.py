@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from implantflow.config.plan import CorridorConfig
+from implantflow.config.plan import CorridorConfig, PlanRevision
 from implantflow.errors import GeometryError, QualityGateError
 from implantflow.geometry import FloatArray
 from implantflow.plan.anatomy import Anatomy
@@ -18,6 +18,38 @@ from implantflow.plan.searches import SEARCHES, crossing_search, free_mm
 from implantflow.solids.mesh import Solid
 from implantflow.solids.shapes import frame_of
 from implantflow.volumes import Volume
+
+
+def within_scan(
+    revision: PlanRevision, anatomy: Anatomy
+) -> tuple[list[CorridorConfig], list[dict[str, Any]]]:
+    """The screws to plan, and those left out because the scan does not hold their vertebra whole.
+
+    Raises
+    ------
+    GeometryError
+        A vertebra of a planned screw is missing and ``fixation.missing_levels`` does not say ``leave_out``.
+    """
+    missing = {
+        config.name: f"{config.name}: {anatomy.vertebrae[str(config.level)].why}"
+        for config in revision.corridors
+        if config.kind == "pedicle" and anatomy.vertebrae[str(config.level)].solid is None
+    }
+    asked = revision.fixation is not None and revision.fixation.missing_levels == "leave_out"
+    # A vertebra that leaves with the specimen is no matter of the scan.
+    taken = [name for name, why in missing.items() if "specimen" in why]
+    if taken or (missing and not asked):
+        raise GeometryError(
+            "; ".join(missing.values()),
+            where="plan.corridors",
+            fix="leave these screws out, scan higher, or say fixation.missing_levels: leave_out",
+        )
+    left_out = [
+        {"name": c.name, "level": c.level, "why": anatomy.vertebrae[str(c.level)].why}
+        for c in revision.corridors
+        if c.name in missing
+    ]
+    return [c for c in revision.corridors if c.name not in missing], left_out
 
 
 def plan_screw(config: CorridorConfig, anatomy: Anatomy) -> dict[str, Any]:
