@@ -62,8 +62,12 @@ rule plan_resection:
 
 
 def plan_files(revision):
-    """Files of a plan revision that a target asks for: the construct where the revision has one."""
-    return ["plan.json"] + (["construct.json"] if revision.fixation is not None else [])
+    """Files of a plan revision that a target asks for: construct and outer shape where the revision has them."""
+    return (
+        ["plan.json"]
+        + (["construct.json"] if revision.fixation is not None else [])
+        + (["outer.json"] if revision.mirror is not None else [])
+    )
 
 
 rule plan_construct:
@@ -94,3 +98,27 @@ rule plan_construct:
         code=code("plan.construct"),
     script:
         "../scripts/plan_construct.py"
+
+
+rule plan_outer_shape:
+    """The sacrum's outer surface, its changed part from the mirrored healthy side, with the map of which is which."""
+    input:
+        plan="results/{case}/plan/{revision}/plan.json",
+        sacrum="results/{case}/segment/sacrum.stl",
+        tumour_stl=planned_tumour,
+    output:
+        outer="results/{case}/plan/{revision}/outer.stl",
+        map="results/{case}/plan/{revision}/outer_map.npz",
+        facts="results/{case}/plan/{revision}/outer.json",
+    log:
+        "results/{case}/logs/plan_outer_shape.{revision}.log",
+    benchmark:
+        "results/{case}/benchmarks/plan_outer_shape.{revision}.tsv"
+    params:
+        case_dir=case_dir,
+        settings=section(
+            plan=lambda w: plan_revision(w).model_dump(mode="json"),
+        ),
+        code=code("plan.outer"),
+    script:
+        "../scripts/plan_outer_shape.py"

@@ -27,7 +27,9 @@ class HeadConfig(Sourced):
         ge=0.0, le=60.0, description="How far the head tilts against the shank, degrees; 0 for a rigid screw."
     )
     slot_tilt_max_deg: float = Field(
-        ge=0.0, le=20.0, description="How far a rod may be from square to the head's axis in its slot, degrees."
+        ge=0.0,
+        le=20.0,
+        description="How far a rod may be from square to the head's axis in its slot, degrees.",
     )
     proud_max_mm: float = Field(
         ge=0.0,

@@ -54,9 +54,12 @@ class _Frame:
         """Places (N, 3) of (lateral, front) pairs (N, 2)."""
         return np.asarray(self.origin + flat[:, :1] * self.lateral + flat[:, 1:] * self.front)
 
-    def through(self, bone: Solid, x: float) -> list[float]:
-        """Heights along ``front`` where the ray at ``x`` enters and leaves a bone, ascending."""
-        middle = self.origin + x * self.lateral
+    def through(self, bone: Solid, x: float, aside: float = 0.0) -> list[float]:
+        """Heights along ``front`` where the ray at ``x`` enters and leaves a bone, ascending.
+
+        ``aside`` moves the ray out of the loop's plane, mm.
+        """
+        middle = self.origin + x * self.lateral + aside * np.cross(self.lateral, self.front)
         start, end = middle - _REACH_MM * self.front, middle + _REACH_MM * self.front
         hits = to_manifold(bone).ray_cast(start.tolist(), end.tolist())
         return sorted(_REACH_MM * (2.0 * hit.distance - 1.0) for hit in hits)
@@ -90,8 +93,8 @@ def cable_loop(config: CableConfig, plan: Mapping[str, Any], implant: Solid, hip
             fix="a larger lateral_mm, or a cable that bends more",
         )
     inside = [h for h in frame.through(implant, 0.0) if abs(h) < _REACH_MM]
-    places = _bone_mm(frame, (implant, hip), width)
-    ring = _ring(places, width, radius, config.diameter_mm / 2.0 + _SPARE_MM)
+    off = config.diameter_mm / 2.0 + _SPARE_MM
+    ring = _ring(_bone_mm(frame, (implant, hip), width, off), width, radius, off)
     hole = frame.at(np.array([[width, bores[0]], [width, bores[-1]]]))
     wall = _wall_mm(hip, hole, config.hole_diameter_mm)
     if wall < config.hole_wall_mm:
@@ -120,7 +123,9 @@ def cable_loop(config: CableConfig, plan: Mapping[str, Any], implant: Solid, hip
                 "least_bone_beside_mm": wall,
             },
             # 0 where the foramen is open all the way; what is not must be bored in the implant.
-            "to_bore_in_implant_mm": float(sum(b - a for a, b in zip(inside[::2], inside[1::2], strict=False))),
+            "to_bore_in_implant_mm": float(
+                sum(b - a for a, b in zip(inside[::2], inside[1::2], strict=False))
+            ),
             "path_lps_mm": path,
         },
     )
@@ -142,11 +147,14 @@ def _frame(config: CableConfig, plan: Mapping[str, Any], where: str) -> tuple[_F
     return _Frame(centre, lateral, front), to_joint + config.lateral_mm
 
 
-def _bone_mm(frame: _Frame, bones: tuple[Solid, ...], width: float) -> FloatArray:
-    """Where bone begins and ends along rays across the loop, (N, 2) of (lateral, front)."""
+def _bone_mm(frame: _Frame, bones: tuple[Solid, ...], width: float, off: float) -> FloatArray:
+    """Where bone begins and ends along rays across the loop, (N, 2) of (lateral, front).
+
+    The cable is ``off`` thick to every side: so far beyond its plane and its legs bone is in its way too.
+    """
     found = []
-    for x in np.linspace(0.0, width, round(width / _RAY_MM) + 1):
-        heights = [h for bone in bones for h in frame.through(bone, float(x))]
+    for x in np.linspace(-off, width + off, round((width + 2.0 * off) / _RAY_MM) + 1):
+        heights = [h for bone in bones for z in (-off, 0.0, off) for h in frame.through(bone, float(x), z)]
         if heights:
             found += [(x, min(heights)), (x, max(heights))]
     return np.array(found)
@@ -163,7 +171,7 @@ def _ring(places: FloatArray, width: float, radius: float, off: float) -> FloatA
         x, h = places[:, 0], sign * places[:, 1]
         ends = []
         for middle, leg in ((radius, 0.0), (width - radius, width)):
-            at_leg = np.abs(x - leg) <= 2.0 * off
+            at_leg = np.abs(x - leg) <= off + _RAY_MM
             away = np.abs(x - middle)
             near = (away < radius - off) & (np.abs(x - leg) <= radius)
             over = h[near] - np.sqrt((radius - off) ** 2 - away[near] ** 2)

@@ -55,7 +55,5 @@ def collisions(
     ``joined`` holds the pairs that are meant to meet, such as a rod and its heads, or a screw and its bone.
     """
     pairs = [*itertools.combinations(metal.items(), 2), *itertools.product(metal.items(), bones.items())]
-    found = [
-        between(a, one, b, other) for (a, one), (b, other) in pairs if frozenset((a, b)) not in joined
-    ]
+    found = [between(a, one, b, other) for (a, one), (b, other) in pairs if frozenset((a, b)) not in joined]
     return sorted((c for c in found if c is not None), key=lambda c: (-c.depth_mm, c.first, c.second))

@@ -93,7 +93,13 @@ def too_near_mm(points: FloatArray, rods: Sequence[Rod], sizes: ConstructConfig)
 
 
 def join(
-    name: str, main: Rod, screws: Sequence[Screw], earlier: Sequence[Rod], sizes: ConstructConfig, room: Room, back: FloatArray
+    name: str,
+    main: Rod,
+    screws: Sequence[Screw],
+    earlier: Sequence[Rod],
+    sizes: ConstructConfig,
+    room: Room,
+    back: FloatArray,
 ) -> tuple[Rod, Connector]:
     """A rod that begins in a connector on ``main`` and runs through ``screws``.
 
@@ -130,7 +136,9 @@ def _places(
     """Connectors that lie between heads of ``main`` and are free of bone."""
     assert sizes.connector is not None
     run = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(main.path_mm, axis=0), axis=1))])
-    heads = np.array([run[int(np.argmin(np.linalg.norm(main.path_mm - h.saddle_mm, axis=1)))] for h in main.heads])
+    heads = np.array(
+        [run[int(np.argmin(np.linalg.norm(main.path_mm - h.saddle_mm, axis=1)))] for h in main.heads]
+    )
     apart = (sizes.head.diameter_mm + sizes.connector.length_mm) / 2.0 + 0.5
     half = sizes.connector.length_mm / 2.0
     found = []

@@ -182,9 +182,7 @@ def _bored(
     return bored
 
 
-def _roots(
-    plan: Mapping[str, Any], screws: Mapping[str, Screw], rods: Sequence[Rod]
-) -> list[dict[str, Any]]:
+def _roots(plan: Mapping[str, Any], screws: Mapping[str, Screw], rods: Sequence[Rod]) -> list[dict[str, Any]]:
     """From metal to the foramina whose roots stay: the nearest of all screws and rods, mm."""
     lost = {entry["root"] for entry in plan["roots_sacrificed"]}
     points = {

@@ -85,7 +85,11 @@ class Head:
         """Places (60, 3) on the head's side, from its foot to its top."""
         axes = frame_of(self.up)
         turns = 2.0 * np.pi / _AROUND * np.arange(_AROUND)
-        ring = self.sizes.diameter_mm / 2.0 * (np.cos(turns)[:, None] * axes[:, 0] + np.sin(turns)[:, None] * axes[:, 1])
+        ring = (
+            self.sizes.diameter_mm
+            / 2.0
+            * (np.cos(turns)[:, None] * axes[:, 0] + np.sin(turns)[:, None] * axes[:, 1])
+        )
         heights = np.linspace(0.0, self.sizes.height_mm, _RINGS)[:, None, None] * axes[:, 2]
         return np.asarray((self.foot_mm + heights + ring).reshape(-1, 3))
 
@@ -98,7 +102,8 @@ class Head:
         return {
             "name": self.screw.name,
             "proud_mm": self.proud_mm,
-            "length_with_proud_mm": float(np.linalg.norm(self.screw.tip_mm - self.screw.entry_mm)) + self.proud_mm,
+            "length_with_proud_mm": float(np.linalg.norm(self.screw.tip_mm - self.screw.entry_mm))
+            + self.proud_mm,
             "head_tilt_deg": self.tilt_deg,
             "slot_tilt_deg": self.slot_tilt_deg(along),
             "head_foot_lps_mm": self.foot_mm,

@@ -20,11 +20,11 @@ from implantflow.plan.room import Room
 
 _STEP_MM = 2.0
 #: What the search keeps beyond what is asked: its grid of distances is good to 0.3 mm, its bends to a few per cent.
-_SPARE_MM, _SPARE_SHARE = 0.5, 1.1
+_SPARE_MM, _HEAD_SPARE_MM, _SPARE_SHARE = 0.5, 1.0, 1.1
 #: Free points may be moved this far off the straight line between two heads.
 _FREE_MM = 25.0
 #: Prices: mm2 too near, (share of the sharpest bend)^2 over it, slot askew, and the small ones that choose among good.
-_NEAR, _SHARP, _ASKEW, _BEND, _PROUD, _TILT = 4.0, 60.0, 400.0, 1.0, 0.004, 0.05
+_NEAR, _SHARP, _ASKEW, _BEND, _PROUD, _TILT, _LONG = 4.0, 60.0, 400.0, 1.0, 0.004, 0.05, 0.02
 
 
 @dataclass(frozen=True)
@@ -150,17 +150,18 @@ class Search:
         near = np.maximum(need - self.room.about_mm(path), 0.0)
         total = _NEAR * float((near**2).sum()) + _BEND * float((bend**2).sum())
         total += _SHARP * float((np.maximum(_SPARE_SHARE * bend - 1.0, 0.0) ** 2).sum())
+        total += _LONG * _STEP_MM * len(path)
         if self.keep_off is not None:
             total += _NEAR * float((np.maximum(self.keep_off(path) + _SPARE_MM, 0.0) ** 2).sum())
         for i, one in enumerate(heads):
-            sunk = np.maximum(_SPARE_MM - self.room.about_mm(one.skin_mm()), 0.0)
+            sunk = np.maximum(_HEAD_SPARE_MM - self.room.about_mm(one.skin_mm()), 0.0)
             nearest = int(np.argmin(np.linalg.norm(path - one.saddle_mm, axis=1)))
             along = path[min(nearest + 1, len(path) - 1)] - path[max(nearest - 1, 0)]
             allowed = 0.7 * np.sin(np.radians(head.slot_tilt_max_deg))
             askew = max(abs(float(one.up @ along)) / float(np.linalg.norm(along)) - allowed, 0.0)
             tilt = values[3 * i + 1 : 3 * i + 3]
             beyond = max(float(np.linalg.norm(tilt)) - 1.0, 0.0)
-            total += _NEAR * float((sunk**2).sum()) / 4.0 + _ASKEW * askew**2
+            total += _NEAR * float((sunk**2).sum()) + _ASKEW * askew**2
             total += _PROUD * float(values[3 * i]) ** 2 + _TILT * float(tilt @ tilt) + 20.0 * beyond**2
         return total
 
@@ -172,7 +173,11 @@ class Search:
         # A quasi-Newton search stops at kinks of the price; begun anew from there it gets past them.
         for _ in range(3):
             found = minimize(
-                self.price, best, method="L-BFGS-B", bounds=self.bounds(), options={"maxiter": 80, "eps": 1e-4}
+                self.price,
+                best,
+                method="L-BFGS-B",
+                bounds=self.bounds(),
+                options={"maxiter": 80, "eps": 1e-4},
             )
             if found.fun > 0.98 * price:
                 break

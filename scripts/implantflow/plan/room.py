@@ -49,7 +49,9 @@ class Room:
         """Distance (N,) of ``points`` (N, 3), good to about 0.3 mm, at most 8 mm."""
         from scipy.ndimage import map_coordinates
 
-        return np.asarray(map_coordinates(self._grid, ((points - self._low) / _STEP_MM).T, order=1, mode="nearest"))
+        return np.asarray(
+            map_coordinates(self._grid, ((points - self._low) / _STEP_MM).T, order=1, mode="nearest")
+        )
 
     def exactly(self, points: FloatArray) -> tuple[FloatArray, list[str]]:
         """Distance (N,) of ``points`` (N, 3), at most 1000 mm, and the solid that each is nearest to."""

@@ -1,0 +1,194 @@
+"""Pictures of the construct: metal and bone from four sides and on the CT, and the margin on the specimen's skin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from implantflow.report import canvas, slicing
+from implantflow.report.figures import base
+from implantflow.report.figures.anatomy import four_views
+from implantflow.report.figures.base import Context, Figure, Float, Image
+from implantflow.report.meshes import Mesh
+from implantflow.report.palette import (
+    BONE,
+    CABLE,
+    IMPLANT,
+    SEQUENTIAL,
+    SPECIMEN,
+    TUMOUR,
+    Rgb,
+    sequential,
+    unit_rgb,
+)
+from implantflow.report.views import Part
+
+_METAL: Rgb = (96, 104, 112)
+#: Full colour of the margin's scale, as a multiple of the margin that the plan keeps.
+_SCALE = 2.0
+
+
+def _metal_parts(context: Context) -> dict[str, Mesh]:
+    """The construct's parts by kind: ``screws``, ``rods`` (with heads and connectors), ``cables``."""
+    whole = context.files.mesh(context.plan_file("construct.stl"))
+    record = context.files.json(context.plan_file("construct.json"))
+    if whole is None or record is None:
+        return {}
+    from implantflow.solids.mesh import shell_labels
+
+    label = shell_labels(whole.faces, len(whole.vertices))[whole.faces[:, 0]]
+    # Shells are numbered by their first vertex, and parts are written one after the other.
+    order = np.unique(label, return_index=True)
+    ranks = {int(number): rank for rank, number in enumerate(order[0][np.argsort(order[1])])}
+    names = [str(name).split()[0] for name in record["parts"]]
+    if len(ranks) != len(names):
+        return {"rods": whole}
+    kind_of = {"screw": "screws", "cable": "cables"}
+    kinds = np.array([kind_of.get(names[ranks[int(number)]], "rods") for number in label])
+    return {kind: Mesh(whole.vertices, whole.faces[kinds == kind]) for kind in dict.fromkeys(kinds.tolist())}
+
+
+def construct_3d(context: Context) -> Figure | None:
+    """Screws, rods, connectors and cables on the bones that stay, from four sides."""
+    metal = _metal_parts(context)
+    if not metal:
+        return None
+    shown = context.files.mesh("implant/implant.stl")
+    specimen = context.files.mesh(context.plan_file("specimen.stl"))
+    body, colour, name = (
+        (shown, IMPLANT, "implant")
+        if shown is not None
+        else (specimen, SPECIMEN, "specimen, for the implant")
+    )
+    remaining = context.files.mesh(context.plan_file("remaining_bone.stl"))
+    bones = [
+        m
+        for m in (remaining, *(context.bones.get(n) for n in ("hip_left", "hip_right", "l5")))
+        if m is not None
+    ]
+    parts = [Part(mesh, unit_rgb(BONE), alpha=0.35) for mesh in bones]
+    parts += [Part(mesh, unit_rgb(CABLE if kind == "cables" else _METAL)) for kind, mesh in metal.items()]
+    if body is not None:
+        parts.append(Part(body, unit_rgb(colour), alpha=0.75))
+    image = four_views(
+        parts, [*metal.values(), *bones], ("anterior", "posterior", "left lateral", "right lateral"), 330, 360
+    )
+    record = context.files.json(context.plan_file("construct.json")) or {}
+    entries: list[tuple[str, Rgb]] = [
+        ("bone that stays", BONE),
+        (name, colour),
+        ("screws, rods, connectors", _METAL),
+    ]
+    if "cables" in metal:
+        entries.append(("cables", CABLE))
+    return base.finish(
+        context,
+        "construct-3d",
+        "Construct",
+        "Screws in their corridors with heads, rods, connectors and cables as simple solids; L4 and above are in the check "
+        f"for collisions but not drawn. {_told(record)}",
+        "Shaded pictures of the pelvis with the construct from the front, the back, the left and the right.",
+        base.legend_of(image, entries),
+    )
+
+
+def _told(record: dict[str, Any]) -> str:
+    missing = [f"{level}: {why}" for level, why in (record.get("levels") or {}).items() if why != "held"]
+    least = record.get("rod_bone_distance_min_mm")
+    words = [f"Rods keep {least:.1f} mm from bone."] if isinstance(least, int | float) else []
+    if missing:
+        words.append("NOT held: " + "; ".join(missing) + ".")
+    return " ".join(words)
+
+
+def construct_planes(context: Context) -> Figure | None:
+    """The construct on the CT: axial and sagittal through the implant's screw, coronal through the screws' middle."""
+    metal = _metal_parts(context)
+    ct = context.ct
+    corridors = context.summary["plan"].get("corridors") or []
+    place = _screw_middle(corridors)
+    if not metal or ct is None or place is None:
+        return None
+    specimen = context.files.mesh(context.plan_file("specimen.stl"))
+    panels = []
+    for plane in slicing.three_planes(place, 200.0, 190.0, 0.5):
+        image = base.scan_panel(ct, plane, *base.BONE_WINDOW_HU)
+        if specimen is not None:
+            image = base.outline(image, plane, specimen, SPECIMEN)
+        panels.append(base.dressed(_with_metal(image, plane, metal), plane))
+    entries = [
+        ("screws", IMPLANT),
+        ("rods, heads, connectors", _METAL),
+        ("cables", CABLE),
+        ("specimen, for the implant", SPECIMEN),
+    ]
+    return base.finish(
+        context,
+        "construct-planes",
+        "Construct on the CT",
+        "Planning CT through the middle of the screw into the implant (or of the first screw), bone window; what the planes "
+        "cut of the metal is filled.",
+        "Axial, coronal and sagittal CT slices with the planned screws, rods and cables.",
+        base.legend_of(canvas.row(panels), entries),
+        photo=True,
+    )
+
+
+def _with_metal(image: Image, plane: slicing.Slice, metal: dict[str, Mesh]) -> Image:
+    colours = {"screws": IMPLANT, "cables": CABLE}
+    for kind, mesh in metal.items():
+        colour = colours.get(kind, _METAL)
+        image = base.outline(base.tint(image, plane, mesh, colour, 0.75), plane, mesh, colour)
+    return image
+
+
+def _screw_middle(corridors: list[Any]) -> Float | None:
+    """Middle (3,) of the implant's screw, else of the first one."""
+    entries = [c for c in corridors if isinstance(c, dict)]
+    entries.sort(key=lambda c: c.get("kind") != "implant_s1")
+    for entry in entries:
+        start, end = base.as_points(entry.get("start_lps_mm")), base.as_points(entry.get("end_lps_mm"))
+        if start is not None and end is not None:
+            return np.asarray((start + end) / 2.0)
+    return None
+
+
+def margin_3d(context: Context) -> Figure | None:
+    """The specimen coloured by its distance to the tumour, with the tumour seen through it."""
+    specimen = context.files.mesh(context.plan_file("specimen.stl"))
+    tumour = context.tumour
+    kept = context.summary["plan"].get("margin_mm")
+    if specimen is None or tumour is None or not isinstance(kept, int | float) or kept <= 0:
+        return None
+    from implantflow.solids.distance import Surface
+    from implantflow.solids.mesh import Solid
+
+    away = (
+        Surface(Solid.of(tumour.vertices, tumour.faces)).nearest(specimen.vertices, signed=False).distance_mm
+    )
+    full = _SCALE * float(kept)
+    colours = sequential(away, 0.0, full).astype(np.float64) / 255.0
+    # Nearer than the margin: where the tumour reaches the bone's own surface, or a cut that must not be there.
+    image = four_views(
+        [Part(specimen, colours)], [specimen], ("anterior", "posterior", "left lateral", "right lateral")
+    )
+    image = canvas.colour_bar(
+        image,
+        SEQUENTIAL,
+        "0 mm",
+        f"{kept:.0f} mm: the margin",
+        f"{full:.0f} mm or more",
+        "distance to the tumour",
+    )
+    least = context.summary["plan"].get("osteotomy_margin_min_mm")
+    told = f" The saw's planes keep {least:.1f} mm or more." if isinstance(least, int | float) else ""
+    return base.finish(
+        context,
+        "margin-3d",
+        "Margin on the specimen",
+        "Surface of the specimen, coloured by its distance to the tumour of all time points. Flat faces are cut or parted; "
+        f"on the bone's own surface the tumour may come up to the cortex, and what covers it is soft tissue.{told}",
+        "Specimen from four sides, its surface coloured by the distance to the tumour.",
+        image,
+    )
