@@ -13,15 +13,15 @@ import numpy as np
 
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, transform_points
-from implantflow.solids.booleans import difference, intersection, shells, union
+from implantflow.solids.booleans import shells
 from implantflow.solids.distance import Surface
 from implantflow.solids.mesh import Solid
 from implantflow.solids.offset import distance_grid, isosurface
 
-_GRID_MM = 0.8
+_GRID_MM = 0.7
 #: Distances are known this far; surfaces farther apart than it cannot be blended.
 _BAND_MM = 12.0
-#: Pieces smaller than this are crumbs of the boolean along the border.
+#: Pieces smaller than this are crumbs of the grid.
 _CRUMB_MM3 = 30.0
 OWN, MIRRORED, BLENDED = 0, 1, 2
 
@@ -49,37 +49,28 @@ class Weights:
 
 
 def blended(bone: Solid, pattern: Solid, weights: Weights) -> Solid:
-    """``bone`` with the pattern's surface where the weights say so; untouched where they vanish.
+    """``bone`` with the pattern's surface where the weights say so, as one surface on an even grid.
+
+    Where the weights vanish it is the bone's own surface, resampled: see :mod:`implantflow.solids.offset` for how near.
 
     Raises
     ------
     GeometryError
-        The blend falls into pieces.
+        Pieces fall off where the surfaces are blended.
     """
-    reach = weights.changed_mm + weights.blend_mm
-    tumour = weights.tumour.solid
-    low, high = tumour.bounds_mm[0] - reach - 3.0 * _GRID_MM, tumour.bounds_mm[1] + reach + 3.0 * _GRID_MM
-    n = np.ceil((high - low) / _GRID_MM).astype(int) + 1
-    shape = (int(n[0]), int(n[1]), int(n[2]))
-    nodes = low + _GRID_MM * np.stack(np.meshgrid(*[np.arange(m) for m in shape], indexing="ij"), -1)
-    own = distance_grid(bone, low, shape, _GRID_MM, _BAND_MM)
-    theirs = distance_grid(pattern, low, shape, _GRID_MM, _BAND_MM)
-    share = np.zeros(shape)
-    # Far from both surfaces, or alike on both, the share does not matter.
-    asked = np.abs(own - theirs) > 1e-6
-    share[asked] = weights.at(nodes[asked])
-    mixed = (1.0 - share) * own + share * theirs
-    changed = share > 0.0
-    if not changed.any():
-        return bone
-    region = _region(tumour, weights, low, shape)
-    # Closed at the box: outside of the region the mix is not used.
-    for axis in range(3):
-        for end in (0, -1):
-            side = np.moveaxis(mixed, axis, 0)
-            side[end] = np.maximum(side[end], _GRID_MM)
-    inside = intersection(isosurface(mixed, low, _GRID_MM, 0.0), region)
-    whole, *rest = shells(union(difference(bone, region), inside))
+    room = 4.0 * _GRID_MM
+    low, high = bone.bounds_mm[0] - room, bone.bounds_mm[1] + room
+    reach = weights.changed_mm + weights.blend_mm + _GRID_MM
+    near = weights.tumour.solid.bounds_mm + [[-reach], [reach]]
+    low, high = np.minimum(low, near[0] - room), np.maximum(high, near[1] + room)
+    shape = _nodes(low, high)
+    mixed = distance_grid(bone, low, shape, _GRID_MM, 3.0 * _GRID_MM)
+    first = np.floor((near[0] - low) / _GRID_MM).astype(int)
+    corner = low + _GRID_MM * first
+    size = _nodes(corner, near[1])
+    window = tuple(slice(int(a), int(a + n)) for a, n in zip(first, size, strict=True))
+    mixed[window] = _mixed(bone, pattern, weights, corner, size)
+    whole, *rest = shells(isosurface(mixed, low, _GRID_MM, 0.0))
     lost = sum(abs(piece.volume_mm3) for piece in rest)
     if lost > _CRUMB_MM3:
         raise GeometryError(
@@ -90,11 +81,22 @@ def blended(bone: Solid, pattern: Solid, weights: Weights) -> Solid:
     return whole
 
 
-def _region(tumour: Solid, weights: Weights, low: FloatArray, shape: tuple[int, int, int]) -> Solid:
-    """What lies within reach of the blend about the tumour."""
-    reach = weights.changed_mm + weights.blend_mm
-    grid = distance_grid(tumour, low, shape, _GRID_MM, reach + 3.0 * _GRID_MM)
-    return isosurface(grid, low, _GRID_MM, reach)
+def _nodes(low: FloatArray, high: FloatArray) -> tuple[int, int, int]:
+    n = np.ceil((high - low) / _GRID_MM).astype(int) + 1
+    return int(n[0]), int(n[1]), int(n[2])
+
+
+def _mixed(
+    bone: Solid, pattern: Solid, weights: Weights, low: FloatArray, shape: tuple[int, int, int]
+) -> FloatArray:
+    """Signed distances of both surfaces mixed, on a grid about the tumour."""
+    own = distance_grid(bone, low, shape, _GRID_MM, _BAND_MM)
+    theirs = distance_grid(pattern, low, shape, _GRID_MM, _BAND_MM)
+    # Alike on both, or far from both: the share does not matter.
+    asked = np.argwhere(np.abs(own - theirs) > 1e-6)
+    share = np.zeros(shape)
+    share[tuple(asked.T)] = weights.at(low + _GRID_MM * asked)
+    return np.asarray((1.0 - share) * own + share * theirs)
 
 
 def sources(share: FloatArray) -> FloatArray:

@@ -8,21 +8,20 @@ import numpy as np
 
 from implantflow import artifacts
 from implantflow.config.plan import MirrorConfig, PlanRevision
-from implantflow.errors import ConfigError, GeometryError, QualityGateError
+from implantflow.errors import ConfigError, QualityGateError
 from implantflow.geometry import FloatArray, Plane
 from implantflow.jobs import Job, progress
 from implantflow.plan.blend import BLENDED, MIRRORED, OWN, Weights, blended, sources
 from implantflow.plan.extent import read_tumour
 from implantflow.plan.mirror import Pattern, pattern
 from implantflow.plan.roots import SIGNS
-from implantflow.solids.booleans import refined, simplified
+from implantflow.solids.booleans import refined
 from implantflow.solids.distance import Surface
 from implantflow.solids.mesh import Solid, read_solid, write_solid
 
 _EVEN_MM = 2.0
 _NAMES = {OWN: "own", MIRRORED: "mirrored", BLENDED: "blended"}
 _FAR_MM = 50.0
-_SEAM_MM = (0.005, 0.02, 0.05)
 
 
 def plan_outer_shape(job: Job) -> None:
@@ -57,8 +56,10 @@ def plan_outer_shape(job: Job) -> None:
     # From a place of the pattern back to the healthy side that it comes from.
     back = middle.mirror_matrix() @ np.linalg.inv(found.moved)
     weights = Weights(tumour, back, config.changed_within_mm, config.blend_mm)
-    shape = _written(
-        job, blended(bone, found.solid, weights), f"implantflow outer shape {plan['side']} patient LPS mm"
+    shape = write_solid(
+        job.outputs["outer"],
+        blended(bone, found.solid, weights),
+        f"implantflow outer shape {plan['side']} patient LPS mm",
     )
     progress("map", done=0.8)
     own, theirs = Surface(bone), Surface(found.solid)
@@ -95,22 +96,6 @@ def plan_outer_shape(job: Job) -> None:
             ],
         },
     )
-
-
-def _written(job: Job, solid: Solid, title: str) -> Solid:
-    """The solid as its file holds it; corners along the seam that single precision welds are smoothed away first.
-
-    Raises
-    ------
-    GeometryError
-        It stays open although 0.05 mm of smoothing was tried.
-    """
-    for tolerance in _SEAM_MM[:-1]:
-        try:
-            return write_solid(job.outputs["outer"], simplified(solid, tolerance), title)
-        except GeometryError:
-            continue
-    return write_solid(job.outputs["outer"], simplified(solid, _SEAM_MM[-1]), title)
 
 
 def _require_alike(found: Pattern, config: MirrorConfig) -> None:
@@ -154,6 +139,7 @@ def _facts(shape: Solid, source: FloatArray, moved: FloatArray, found: Pattern) 
     code = np.where(pure, of_face, BLENDED)
     taken = np.abs(moved[source != OWN])
     return {
+        "resampled_max_mm": float(np.abs(moved[source == OWN]).max(initial=0.0)),
         "area_mm2": {name: float(shape.areas_mm2[code == number].sum()) for number, name in _NAMES.items()},
         "displacement_p50_mm": float(np.quantile(taken, 0.5)) if len(taken) else 0.0,
         "displacement_p95_mm": float(np.quantile(taken, 0.95)) if len(taken) else 0.0,
