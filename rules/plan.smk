@@ -70,6 +70,17 @@ def plan_files(revision):
     )
 
 
+def construct_in_force(wildcards):
+    """The construct of the plan that the implant is made on, nothing when that plan has none."""
+    folder = plan_in_force(wildcards)
+    revision = next(
+        r
+        for r in CASES[wildcards.case].plan.revisions
+        if r.id == folder.rsplit("/", 1)[1]
+    )
+    return [f"{folder}/construct.json"] if revision.fixation is not None else []
+
+
 rule plan_construct:
     """Rods, connectors and cables on the screws, as closed solids; collisions are errors."""
     input:

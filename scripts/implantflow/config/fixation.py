@@ -37,6 +37,13 @@ class HeadConfig(Sourced):
         description="How far a head may stand above the entry to be free of bone, mm; the screw is longer by as much.",
     )
 
+    recess_max_mm: float = Field(
+        ge=0.0,
+        le=10.0,
+        description="How deep a head may be sunk into the bone of its own screw, which the surgeon takes away for it, "
+        "mm; 0 when none may be taken. Never into the implant.",
+    )
+
     @model_validator(mode="after")
     def _saddle_in_head(self) -> Self:
         if self.saddle_mm >= self.height_mm:

@@ -61,7 +61,7 @@ def blended(bone: Solid, pattern: Solid, weights: Weights) -> Solid:
     room = 4.0 * _GRID_MM
     low, high = bone.bounds_mm[0] - room, bone.bounds_mm[1] + room
     reach = weights.changed_mm + weights.blend_mm + _GRID_MM
-    near = weights.tumour.solid.bounds_mm + [[-reach], [reach]]
+    near = weights.tumour.solid.bounds_mm + np.array([[-reach], [reach]])
     low, high = np.minimum(low, near[0] - room), np.maximum(high, near[1] + room)
     shape = _nodes(low, high)
     mixed = distance_grid(bone, low, shape, _GRID_MM, 3.0 * _GRID_MM)

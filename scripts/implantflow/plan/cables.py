@@ -2,7 +2,7 @@
 
 The loop lies in one plane: across the sacrum at the foramen, from the mid-plane to the side. Two straight legs run from
 behind to the front, one through the foramen, one through the hole. Before and behind the bone each bend is a circle of
-the least radius, and between the bends the cable is the tightest convex line of that radius over what stands in its way.
+the least radius, and between the bends the cable is the tightest convex line of that radius over what is in its way.
 """
 
 from __future__ import annotations

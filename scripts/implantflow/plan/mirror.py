@@ -1,4 +1,4 @@
-"""The healthy side as a pattern: mirrored in the mid-plane, then moved rigidly onto the intact surface about the tumour."""
+"""The healthy side as a pattern: mirrored in the mid-plane, then moved rigidly onto intact surface about the tumour."""
 
 from __future__ import annotations
 

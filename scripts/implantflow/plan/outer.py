@@ -27,10 +27,10 @@ _FAR_MM = 50.0
 def plan_outer_shape(job: Job) -> None:
     """Give back the healthy outline where the tumour changed the bone (rule ``plan_outer_shape``).
 
-    Inputs ``plan`` (JSON), ``sacrum`` (STL, patient LPS mm) and ``tumour_stl`` (one or several). Outputs ``outer`` (STL:
-    the whole sacrum, its changed part from the mirrored healthy side), ``map`` (npz: of every vertex of that STL its
-    ``source`` 0 own, 1 mirrored, 2 blended, ``share`` of the mirrored side and ``displacement_mm`` off the own surface,
-    outwards positive) and ``facts`` (JSON). Settings ``plan`` (one revision).
+    Inputs ``plan`` (JSON), ``sacrum`` (STL, patient LPS mm) and ``tumour_stl`` (one or several). Outputs ``outer``
+    (STL: the whole sacrum, its changed part from the mirrored healthy side), ``map`` (npz: of every vertex of that STL
+    its ``source`` 0 own, 1 mirrored, 2 blended, ``share`` of the mirrored side and ``displacement_mm`` off the own
+    surface, outwards positive) and ``facts`` (JSON). Settings ``plan`` (one revision).
 
     Raises
     ------
@@ -91,8 +91,8 @@ def plan_outer_shape(job: Job) -> None:
             "border_offset_max_mm": border,
             "codes": {name: code for code, name in _NAMES.items()},
             "notes": [
-                "The mirrored side stands for bone that nobody has seen: sides differ, and where the healthy side lies near "
-                "the tumour too, the bone is kept as segmented.",
+                "The mirrored side stands for bone that nobody has seen: sides differ, and where the healthy side lies "
+                "near the tumour too, the bone is kept as segmented.",
             ],
         },
     )
@@ -111,7 +111,7 @@ def _require_alike(found: Pattern, config: MirrorConfig) -> None:
 def _steps(
     shape: Solid, moved: FloatArray, theirs: Surface, share: FloatArray, weights: Weights
 ) -> tuple[float, float]:
-    """Steepest passage from one surface to the other, mm per mm, and the largest offset along the blend's border, mm."""
+    """Steepest passage from one surface to the other, mm per mm, and the largest offset at the blend's border, mm."""
     between = (share > 1e-6) & (share < 1.0 - 1e-6)
     apart = np.abs(moved[between]) + np.abs(theirs.signed_distance_mm(shape.vertices[between], _FAR_MM))
     # The smooth step rises fastest in its middle: 1.5 over its width.

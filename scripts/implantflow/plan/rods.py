@@ -17,6 +17,7 @@ from implantflow.config.fixation import ConstructConfig
 from implantflow.geometry import FloatArray, unit
 from implantflow.plan.heads import Head, Screw
 from implantflow.plan.room import Room
+from implantflow.solids.shapes import frame_of
 
 _STEP_MM = 2.0
 #: What the search keeps beyond what is asked: its grid of distances is good to 0.3 mm, its bends to a few per cent.
@@ -99,8 +100,6 @@ class Search:
         heads = []
         for screw in self.screws:
             up = screw.seated(np.array([1.0, 0.0, 0.0]), self.sizes.head).up
-            from implantflow.solids.shapes import frame_of
-
             side = frame_of(up)[:, :2].T @ (self.back - (self.back @ up) * up)
             length = float(np.linalg.norm(side))
             heads.append([1.0, *(0.5 * side / max(length, 1e-9) * min(1.0, length))])
@@ -147,21 +146,23 @@ class Search:
         rod, head = self.sizes.rod, self.sizes.head
         bend = rod.bend_radius_min_mm * curvature_per_mm(path)
         need = rod.diameter_mm / 2.0 + rod.bone_clearance_mm + _SPARE_MM
-        near = np.maximum(need - self.room.about_mm(path), 0.0)
-        total = _NEAR * float((near**2).sum()) + _BEND * float((bend**2).sum())
+        skins = [head.skin_mm() for head in heads]
+        away = self.room.about_mm(np.concatenate([path, *skins]))
+        near = np.maximum(need - away[: len(path)], 0.0)
+        sunk = np.maximum(_HEAD_SPARE_MM - away[len(path) :], 0.0)
+        total = _NEAR * float((near**2).sum() + (sunk**2).sum()) + _BEND * float((bend**2).sum())
         total += _SHARP * float((np.maximum(_SPARE_SHARE * bend - 1.0, 0.0) ** 2).sum())
         total += _LONG * _STEP_MM * len(path)
         if self.keep_off is not None:
             total += _NEAR * float((np.maximum(self.keep_off(path) + _SPARE_MM, 0.0) ** 2).sum())
         for i, one in enumerate(heads):
-            sunk = np.maximum(_HEAD_SPARE_MM - self.room.about_mm(one.skin_mm()), 0.0)
             nearest = int(np.argmin(np.linalg.norm(path - one.saddle_mm, axis=1)))
             along = path[min(nearest + 1, len(path) - 1)] - path[max(nearest - 1, 0)]
             allowed = 0.7 * np.sin(np.radians(head.slot_tilt_max_deg))
             askew = max(abs(float(one.up @ along)) / float(np.linalg.norm(along)) - allowed, 0.0)
             tilt = values[3 * i + 1 : 3 * i + 3]
             beyond = max(float(np.linalg.norm(tilt)) - 1.0, 0.0)
-            total += _NEAR * float((sunk**2).sum()) + _ASKEW * askew**2
+            total += _ASKEW * askew**2
             total += _PROUD * float(values[3 * i]) ** 2 + _TILT * float(tilt @ tilt) + 20.0 * beyond**2
         return total
 

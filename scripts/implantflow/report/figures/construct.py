@@ -17,7 +17,6 @@ from implantflow.report.palette import (
     IMPLANT,
     SEQUENTIAL,
     SPECIMEN,
-    TUMOUR,
     Rgb,
     sequential,
     unit_rgb,
@@ -86,8 +85,8 @@ def construct_3d(context: Context) -> Figure | None:
         context,
         "construct-3d",
         "Construct",
-        "Screws in their corridors with heads, rods, connectors and cables as simple solids; L4 and above are in the check "
-        f"for collisions but not drawn. {_told(record)}",
+        "Screws in their corridors with heads, rods, connectors and cables as simple solids; L4 and above are in the "
+        f"check for collisions but not drawn. {_told(record)}",
         "Shaded pictures of the pelvis with the construct from the front, the back, the left and the right.",
         base.legend_of(image, entries),
     )
@@ -127,8 +126,8 @@ def construct_planes(context: Context) -> Figure | None:
         context,
         "construct-planes",
         "Construct on the CT",
-        "Planning CT through the middle of the screw into the implant (or of the first screw), bone window; what the planes "
-        "cut of the metal is filled.",
+        "Planning CT through the middle of the screw into the implant (or of the first screw), bone window; what the "
+        "planes cut of the metal is filled.",
         "Axial, coronal and sagittal CT slices with the planned screws, rods and cables.",
         base.legend_of(canvas.row(panels), entries),
         photo=True,
@@ -187,8 +186,9 @@ def margin_3d(context: Context) -> Figure | None:
         context,
         "margin-3d",
         "Margin on the specimen",
-        "Surface of the specimen, coloured by its distance to the tumour of all time points. Flat faces are cut or parted; "
-        f"on the bone's own surface the tumour may come up to the cortex, and what covers it is soft tissue.{told}",
+        "Surface of the specimen, coloured by its distance to the tumour of all time points. Flat faces are cut or "
+        f"parted; on the bone's own surface the tumour may come up to the cortex, and what covers it is soft "
+        f"tissue.{told}",
         "Specimen from four sides, its surface coloured by the distance to the tumour.",
         image,
     )
