@@ -36,6 +36,7 @@ DRAWERS: dict[str, tuple[Drawer, ...]] = {
         construct.margin_3d,
         construct.construct_3d,
         construct.construct_planes,
+        construct.outer_shape,
     ),
     "prototype": (device.iterations,),
     "implant": (device.implant_and_specimen, device.fit_planes, radiograph.radiographs),

@@ -14,10 +14,14 @@ from implantflow.report.meshes import Mesh
 from implantflow.report.palette import (
     BONE,
     CABLE,
+    DIVERGING,
+    HIP_LEFT,
+    HIP_RIGHT,
     IMPLANT,
     SEQUENTIAL,
     SPECIMEN,
     Rgb,
+    diverging,
     sequential,
     unit_rgb,
 )
@@ -192,3 +196,57 @@ def margin_3d(context: Context) -> Figure | None:
         "Specimen from four sides, its surface coloured by the distance to the tumour.",
         image,
     )
+
+
+def outer_shape(context: Context) -> Figure | None:
+    """Where the outer shape is the bone's own, mirrored or blended, and how far it was moved."""
+    shape = context.files.mesh(context.plan_file("outer.stl"))
+    facts = context.files.json(context.plan_file("outer.json"))
+    path = context.files.path(context.plan_file("outer_map.npz"))
+    if shape is None or facts is None or not path.exists():
+        return None
+    with np.load(path) as stored:
+        places, source, moved = (stored[n] for n in ("vertices_lps_mm", "source", "displacement_mm"))
+    found = _rows_of(shape, places)
+    codes = facts["codes"]
+    table = {codes["own"]: BONE, codes["mirrored"]: HIP_LEFT, codes["blended"]: HIP_RIGHT}
+    colours = np.array([unit_rgb(table[int(code)]) for code in source[found]])
+    views = (
+        "anterior",
+        "posterior",
+        "left lateral" if context.summary["side"] == "left" else "right lateral",
+    )
+    kinds = base.legend_of(
+        four_views([Part(shape, colours)], [shape], views, 400, 330),
+        [("own", BONE), ("mirrored", HIP_LEFT), ("blended", HIP_RIGHT)],
+    )
+    limit = max(1.0, float(np.ceil(facts["displacement_max_mm"])))
+    shades = diverging(moved[found].astype(np.float64), limit).astype(np.float64) / 255.0
+    shifts = canvas.colour_bar(
+        four_views([Part(shape, shades)], [shape], views, 400, 330),
+        DIVERGING,
+        f"{limit:.0f} mm inwards",
+        "0",
+        f"{limit:.0f} mm outwards",
+        "moved off the bone as segmented",
+    )
+    area = facts["area_mm2"]
+    return base.finish(
+        context,
+        "outer-shape",
+        "Outer shape: own, mirrored, blended",
+        f"Within {facts['changed_within_mm']:g} mm of the tumour the surface is the mirrored healthy side's, moved "
+        f"onto the intact bone about it (median {facts['pattern']['residual_p50_mm']:.2f} mm off there), and passes "
+        f"into the own one over {facts['blend_mm']:g} mm: {area['mirrored'] / 100.0:.0f} cm² mirrored, "
+        f"{area['blended'] / 100.0:.0f} cm² blended, moved by up to {facts['displacement_max_mm']:.1f} mm. Nobody has "
+        "seen the bone that it stands for.",
+        "Sacrum from three sides, coloured by where its surface comes from and by how far it was moved.",
+        canvas.column([kinds, shifts]),
+    )
+
+
+def _rows_of(shape: Mesh, places: Float) -> Any:
+    """Row of the map for every corner of the mesh: the reader may number corners in another order."""
+    from scipy.spatial import cKDTree
+
+    return cKDTree(places).query(shape.vertices)[1]
