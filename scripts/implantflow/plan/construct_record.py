@@ -61,7 +61,11 @@ def record(
         "purpose": plan["purpose"],
         "levels": {level: gone.get(level, "held") for level in sizes.levels},
         "screws_left_out": plan["corridors_left_out"],
-        "parts": list(metal),
+        # By their boxes the shells of the STL are told apart: writing it does not keep their order.
+        "parts": [
+            {"name": name, "low_lps_mm": solid.bounds_mm[0], "high_lps_mm": solid.bounds_mm[1]}
+            for name, solid in metal.items()
+        ],
         "screws": [head.as_json(rod.along(head.saddle_mm)) for rod in built.rods for head in rod.heads],
         "rods": rods,
         "rod_bone_distance_min_mm": min(float(r["bone_distance_min_mm"]) for r in rods),

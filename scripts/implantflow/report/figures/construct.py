@@ -40,16 +40,21 @@ def _metal_parts(context: Context) -> dict[str, Mesh]:
         return {}
     from implantflow.solids.mesh import shell_labels
 
-    label = shell_labels(whole.faces, len(whole.vertices))[whole.faces[:, 0]]
-    # Shells are numbered by their first vertex, and parts are written one after the other.
-    order = np.unique(label, return_index=True)
-    ranks = {int(number): rank for rank, number in enumerate(order[0][np.argsort(order[1])])}
-    names = [str(name).split()[0] for name in record["parts"]]
-    if len(ranks) != len(names):
-        return {"rods": whole}
+    label = shell_labels(whole.faces, len(whole.vertices))
+    boxes = np.array([[*part["low_lps_mm"], *part["high_lps_mm"]] for part in record["parts"]])
     kind_of = {"screw": "screws", "cable": "cables"}
-    kinds = np.array([kind_of.get(names[ranks[int(number)]], "rods") for number in label])
-    return {kind: Mesh(whole.vertices, whole.faces[kinds == kind]) for kind in dict.fromkeys(kinds.tolist())}
+    names = [kind_of.get(str(part["name"]).split()[0], "rods") for part in record["parts"]]
+    kinds = np.empty(label.max() + 1, dtype=object)
+    for number in range(len(kinds)):
+        mine = whole.vertices[label == number]
+        box = np.concatenate([mine.min(axis=0), mine.max(axis=0)])
+        kinds[number] = names[int(np.argmin(np.abs(boxes - box).max(axis=1)))]
+    of_face = kinds[label[whole.faces[:, 0]]]
+    return {
+        kind: Mesh(whole.vertices, whole.faces[of_face == kind])
+        for kind in ("screws", "rods", "cables")
+        if (of_face == kind).any()
+    }
 
 
 def construct_3d(context: Context) -> Figure | None:
