@@ -43,8 +43,8 @@ def plan_construct(job: Job) -> None:
     """Join the screws of one plan revision (rule ``plan_construct``).
 
     Inputs ``plan`` (JSON), ``specimen``, ``remaining_bone``, ``remaining_hip``, ``hip_left``, ``hip_right``, ``l5``,
-    ``sacrum`` (STL, patient LPS mm), ``labels`` and ``segment`` (JSON). Outputs ``construct`` (JSON: parts with their boxes,
-    figures) and ``solids`` (STL of all parts). Settings ``plan`` (one revision).
+    ``sacrum`` (STL, patient LPS mm), ``labels`` and ``segment`` (JSON). Outputs ``construct`` (JSON: parts with their
+    boxes, figures) and ``solids`` (STL of all parts). Settings ``plan`` (one revision).
 
     Raises
     ------
