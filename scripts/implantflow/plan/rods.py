@@ -135,8 +135,8 @@ class Search:
         chord = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(fixed, axis=0), axis=1))])
         curve = CubicSpline(chord, fixed, bc_type="natural")
         at = np.linspace(0.0, chord[-1], max(8, round(chord[-1] / step_mm)) + 1)
-        beyond = np.arange(1, int(np.ceil(self.sizes.rod.overhang_mm / step_mm)) + 1)[:, None]
-        beyond = beyond * self.sizes.rod.overhang_mm / len(beyond)
+        count = int(np.ceil(self.sizes.rod.overhang_mm / step_mm))
+        beyond = np.linspace(0.0, self.sizes.rod.overhang_mm, count + 1)[1:, None]
         first, last = unit(curve(0.0, 1)), unit(curve(chord[-1], 1))
         return np.vstack([fixed[0] - beyond[::-1] * first, curve(at), fixed[-1] + beyond * last])
 
