@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from implantflow.plan.anatomy import Anatomy
 from implantflow.plan.cables import cable_loop
 from implantflow.plan.collisions import between, collisions
 from implantflow.plan.connectors import join, segment_distance_mm, too_near_mm
+from implantflow.plan.construct_checks import bone_near, is_recess, require_buildable
 from implantflow.plan.heads import Screw
 from implantflow.plan.metal import meant_to_meet, parts
 from implantflow.plan.rods import Rod, Search, curvature_per_mm
@@ -98,11 +100,30 @@ def test_a_connector_holds_two_rods_side_by_side(straight: tuple[Rod, Room]) -> 
         require_closed(solid, name)
     joined = meant_to_meet(screws, [main, rod], ["bone"], {name: ["bone"] for name in screws})
     assert collisions(metal, {"bone": WALL}, joined) == []
+    rooms = bone_near([main, rod], [connector], room, 5.0)
+    assert min(mm for mm, _ in rooms.values()) >= 1.0
+    require_buildable([main, rod], [], rooms, [], SIZES, "p1")
+    with pytest.raises(QualityGateError, match=r"rod one passes bone at 0\.4 mm, 1\.0 mm are kept free"):
+        require_buildable([main], [], {"rod one": (0.4, "bone")}, [], SIZES, "p1")
+    root = [{"root": "right S1", "distance_mm": 2.0, "nearest": "screw a"}]
+    with pytest.raises(QualityGateError, match=r"screw a passes the foramen right S1 at 2\.0 mm"):
+        require_buildable([main], [], {}, root, SIZES, "p1")
+    sharp = dataclasses.replace(main, bend_radius_mm=12.0)
+    with pytest.raises(QualityGateError, match=r"bent to 12\.0 mm, 20\.0 mm is the least"):
+        require_buildable([sharp], [], {}, [], SIZES, "p1")
     # The same rod moved into the wall is told with its depth.
     sunk = Solid.of(metal["rod one"].vertices - [0.0, main.path_mm[:, 1].mean(), 0.0], metal["rod one"].faces)
     (told,) = collisions({"rod one": sunk}, {"bone": WALL}, set())
     assert (told.first, told.second) == ("rod one", "bone")
     assert told.depth_mm == pytest.approx(2.5, abs=0.3)
+    # A head in its own bone is bone to take away, as far as the config allows; never in the implant, never a rod.
+    head = dataclasses.replace(told, first="head a", depth_mm=1.5)
+    generous = SIZES.model_copy(update={"head": SIZES.head.model_copy(update={"recess_max_mm": 2.0})})
+    homes = {"a": ("bone",)}
+    assert is_recess(head, homes, generous) and not is_recess(head, homes, SIZES)
+    assert not is_recess(dataclasses.replace(head, depth_mm=2.1), homes, generous)
+    assert not is_recess(dataclasses.replace(head, second="implant"), {"a": ("implant",)}, generous)
+    assert not is_recess(told, homes, generous)
 
 
 def test_depth_of_a_collision() -> None:

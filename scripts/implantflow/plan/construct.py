@@ -15,7 +15,7 @@ from implantflow.jobs import Job, progress
 from implantflow.plan.cables import cable_loop
 from implantflow.plan.collisions import collisions
 from implantflow.plan.connectors import Connector, join
-from implantflow.plan.construct_checks import is_recess, require_buildable, roots_near
+from implantflow.plan.construct_checks import bone_near, is_recess, require_buildable, roots_near
 from implantflow.plan.construct_record import Built, record
 from implantflow.plan.heads import Screw
 from implantflow.plan.metal import meant_to_meet, parts
@@ -78,8 +78,10 @@ def plan_construct(job: Job) -> None:
     joined = meant_to_meet(screws, rods, list(bones), homes)
     found = collisions(metal, _bored(bones, built, sizes, plan), joined)
     recesses = [c for c in found if is_recess(c, homes, sizes)]
+    bare = [c for c in found if not is_recess(c, homes, sizes)]
     near = roots_near(plan, screws, rods)
-    require_buildable(rods, [c for c in found if not is_recess(c, homes, sizes)], near, sizes, revision.id)
+    rooms = bone_near(rods, connectors, room, sizes.rod.diameter_mm)
+    require_buildable(rods, bare, rooms, near, sizes, revision.id)
     progress("writing", done=0.9)
     write_solid(
         job.outputs["solids"],
@@ -87,7 +89,7 @@ def plan_construct(job: Job) -> None:
         f"implantflow construct {revision.id} {plan['side']} patient LPS mm",
     )
     artifacts.write_json(
-        job.outputs["construct"], record(revision, plan, sizes, built, metal, room, near, recesses, labels)
+        job.outputs["construct"], record(revision, plan, sizes, built, metal, rooms, near, recesses, labels)
     )
 
 

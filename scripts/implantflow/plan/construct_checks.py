@@ -10,8 +10,10 @@ import numpy as np
 from implantflow.config.fixation import ConstructConfig
 from implantflow.errors import QualityGateError
 from implantflow.plan.collisions import Collision
+from implantflow.plan.connectors import Connector
 from implantflow.plan.heads import Screw
 from implantflow.plan.rods import Rod
+from implantflow.plan.room import Room
 from implantflow.plan.roots import nearest_mm
 
 _ANGLE_SLACK_DEG, _RADIUS_SLACK = 0.05, 0.999
@@ -45,9 +47,24 @@ def roots_near(
     return [{"root": root, "distance_mm": mm, "nearest": part} for root, (mm, part) in found.items()]
 
 
+def bone_near(
+    rods: Sequence[Rod], connectors: Sequence[Connector], room: Room, diameter_mm: float
+) -> dict[str, tuple[float, str]]:
+    """From each rod and connector to the nearest bone or implant, mm, and which that is; negative inside it."""
+    found = {}
+    places = {f"rod {rod.name}": (rod.path_mm, diameter_mm / 2.0) for rod in rods}
+    places |= {f"connector {'+'.join(c.joins)}": (c.skin_mm(), 0.0) for c in connectors}
+    for name, (points, radius) in places.items():
+        away, nearest = room.exactly(points)
+        at = int(np.argmin(away))
+        found[name] = (float(away[at]) - radius, nearest[at])
+    return found
+
+
 def require_buildable(
     rods: Sequence[Rod],
     found: Sequence[Collision],
+    bones: Mapping[str, tuple[float, str]],
     near: Sequence[Mapping[str, Any]],
     sizes: ConstructConfig,
     revision: str,
@@ -60,6 +77,13 @@ def require_buildable(
     """
     told = [str(collision) for collision in found]
     fixes = ["move a screw (corridors[].axis), let heads stand prouder (head.proud_max_mm)"] if found else []
+    for name, (mm, bone) in bones.items():
+        # Deeper than its skin it is a collision, and told as one.
+        if 0.0 <= mm < sizes.rod.bone_clearance_mm:
+            told.append(
+                f"{name} passes {bone} at {mm:.1f} mm, {sizes.rod.bone_clearance_mm:.1f} mm are kept free"
+            )
+            fixes.append("allow prouder heads (head.proud_max_mm), or give the nearest screw another axis")
     for rod in rods:
         if rod.bend_radius_mm < _RADIUS_SLACK * sizes.rod.bend_radius_min_mm:
             told.append(

@@ -14,7 +14,6 @@ from implantflow.plan.cables import Loop
 from implantflow.plan.collisions import Collision
 from implantflow.plan.connectors import Connector
 from implantflow.plan.rods import Rod
-from implantflow.plan.room import Room
 from implantflow.solids.mesh import Solid
 from implantflow.volumes import Volume
 
@@ -34,7 +33,7 @@ def record(
     sizes: ConstructConfig,
     built: Built,
     metal: Mapping[str, Solid],
-    room: Room,
+    rooms: Mapping[str, tuple[float, str]],
     near: Sequence[Mapping[str, Any]],
     recesses: Sequence[Collision],
     scan: Volume,
@@ -43,13 +42,12 @@ def record(
     gone = {entry["level"]: entry["why"] for entry in plan["corridors_left_out"]}
     rods = []
     for rod in built.rods:
-        away, nearest = room.exactly(rod.path_mm)
-        at = int(np.argmin(away))
+        away, nearest = rooms[f"rod {rod.name}"]
         rods.append(
             {
                 **rod.as_json(sizes.rod.diameter_mm),
-                "bone_distance_min_mm": float(away[at]) - sizes.rod.diameter_mm / 2.0,
-                "nearest_bone": nearest[at],
+                "bone_distance_min_mm": away,
+                "nearest_bone": nearest,
             }
         )
     outside = {
@@ -69,7 +67,10 @@ def record(
         "screws": [head.as_json(rod.along(head.saddle_mm)) for rod in built.rods for head in rod.heads],
         "rods": rods,
         "rod_bone_distance_min_mm": min(float(r["bone_distance_min_mm"]) for r in rods),
-        "connectors": [connector.as_json() for connector in built.connectors],
+        "connectors": [
+            {**c.as_json(), "bone_distance_min_mm": rooms[f"connector {'+'.join(c.joins)}"][0]}
+            for c in built.connectors
+        ],
         "cables": [loop.facts for loop in built.loops.values()],
         "roots_that_stay": list(near),
         "root_distance_min_mm": min((entry["distance_mm"] for entry in near), default=None),
