@@ -109,7 +109,7 @@ def join(
         There is no place for a connector on the rod.
     """
     assert sizes.connector is not None
-    tried = []
+    tried: list[tuple[float, int, Search, Connector]] = []
     for connector in _places(name, main, screws[0], sizes, room, back):
         search = Search(
             screws, connector.beside_mm(), sizes, room, back, lambda p: too_near_mm(p, earlier, sizes)

@@ -74,4 +74,4 @@ def _head(head: Head, rod: Rod, screw: Screw, rod_diameter_mm: float) -> Solid:
 
 def _near(path_mm: FloatArray, connector: Connector) -> FloatArray:
     reach = float(np.linalg.norm(connector.size_mm)) / 2.0 + 4.0
-    return path_mm[np.linalg.norm(path_mm - connector.middle_mm, axis=1) < reach]
+    return np.asarray(path_mm[np.linalg.norm(path_mm - connector.middle_mm, axis=1) < reach])
