@@ -20,9 +20,7 @@ def outer_shape(name):
 
     def files(wildcards):
         plan = iteration_of(wildcards).plan
-        revision = next(
-            r for r in CASES[wildcards.case].plan.revisions if r.id == plan
-        )
+        revision = next(r for r in CASES[wildcards.case].plan.revisions if r.id == plan)
         folder = f"results/{wildcards.case}"
         if revision.mirror is not None:
             return f"{folder}/plan/{plan}/{name}"
