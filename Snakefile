@@ -62,7 +62,9 @@ rule plan:
     input:
         per_case(
             lambda c: [
-                f"results/{c}/plan/{r.id}/plan.json" for r in CASES[c].plan.revisions
+                f"results/{c}/plan/{r.id}/{name}"
+                for r in CASES[c].plan.revisions
+                for name in plan_files(r)
             ]
         ),
 

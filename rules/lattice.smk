@@ -65,6 +65,8 @@ rule gate_design:
         review=review_records("design"),
         # Not signed for, but asked: how old the images of the plan are on the day of surgery.
         plan=lambda w: f"{plan_in_force(w)}/plan.json",
+        # Not read: nothing is built before screws and rods are known to find room.
+        construct=lambda w: construct_in_force(w),
         tumour="results/{case}/tumour/tumour.json",
         manifest=lambda w: planning_ct(w).replace("volume.nii.gz", "manifest.json"),
         ingest="results/{case}/ingest/ingest.json",

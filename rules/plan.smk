@@ -64,3 +64,77 @@ rule plan_resection:
         code=code("plan.stage"),
     script:
         "../scripts/plan_resection.py"
+
+
+def plan_files(revision):
+    """Files of a plan revision that a target asks for: construct and outer shape where the revision has them."""
+    return (
+        ["plan.json"]
+        + (["construct.json"] if revision.fixation is not None else [])
+        + (["outer.json"] if revision.mirror is not None else [])
+    )
+
+
+def construct_in_force(wildcards):
+    """The construct of the plan that the implant is made on, nothing when that plan has none."""
+    folder = plan_in_force(wildcards)
+    revision = next(
+        r
+        for r in CASES[wildcards.case].plan.revisions
+        if r.id == folder.rsplit("/", 1)[1]
+    )
+    return [f"{folder}/construct.json"] if revision.fixation is not None else []
+
+
+rule plan_construct:
+    """Rods, connectors and cables on the screws, as closed solids; collisions are errors."""
+    input:
+        plan="results/{case}/plan/{revision}/plan.json",
+        specimen="results/{case}/plan/{revision}/specimen.stl",
+        remaining_bone="results/{case}/plan/{revision}/remaining_bone.stl",
+        remaining_hip="results/{case}/plan/{revision}/remaining_hip.stl",
+        sacrum="results/{case}/segment/sacrum.stl",
+        hip_left="results/{case}/segment/hip_left.stl",
+        hip_right="results/{case}/segment/hip_right.stl",
+        l5="results/{case}/segment/l5.stl",
+        labels="results/{case}/segment/labels.nii.gz",
+        segment="results/{case}/segment/segment.json",
+    output:
+        construct="results/{case}/plan/{revision}/construct.json",
+        solids="results/{case}/plan/{revision}/construct.stl",
+    log:
+        "results/{case}/logs/plan_construct.{revision}.log",
+    benchmark:
+        "results/{case}/benchmarks/plan_construct.{revision}.tsv"
+    params:
+        case_dir=case_dir,
+        settings=section(
+            plan=lambda w: plan_revision(w).model_dump(mode="json"),
+        ),
+        code=code("plan.construct"),
+    script:
+        "../scripts/plan_construct.py"
+
+
+rule plan_outer_shape:
+    """The sacrum's outer surface, its changed part from the mirrored healthy side, with the map of which is which."""
+    input:
+        plan="results/{case}/plan/{revision}/plan.json",
+        sacrum="results/{case}/segment/sacrum.stl",
+        tumour_stl=planned_tumour,
+    output:
+        outer="results/{case}/plan/{revision}/outer.stl",
+        map="results/{case}/plan/{revision}/outer_map.npz",
+        facts="results/{case}/plan/{revision}/outer.json",
+    log:
+        "results/{case}/logs/plan_outer_shape.{revision}.log",
+    benchmark:
+        "results/{case}/benchmarks/plan_outer_shape.{revision}.tsv"
+    params:
+        case_dir=case_dir,
+        settings=section(
+            plan=lambda w: plan_revision(w).model_dump(mode="json"),
+        ),
+        code=code("plan.outer"),
+    script:
+        "../scripts/plan_outer_shape.py"

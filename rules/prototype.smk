@@ -15,6 +15,20 @@ def iteration_plan(name):
     return lambda w: f"results/{w.case}/plan/{iteration_of(w).plan}/{name}"
 
 
+def outer_shape(name):
+    """Input function: the plan's outer shape where it mirrors the healthy side, else the sacrum as segmented."""
+
+    def files(wildcards):
+        plan = iteration_of(wildcards).plan
+        revision = next(r for r in CASES[wildcards.case].plan.revisions if r.id == plan)
+        folder = f"results/{wildcards.case}"
+        if revision.mirror is not None:
+            return f"{folder}/plan/{plan}/{name}"
+        return f"{folder}/segment/sacrum.stl" if name == "outer.stl" else []
+
+    return files
+
+
 def printer_of(wildcards):
     return CASES[wildcards.case].prototype.printer
 
@@ -32,7 +46,8 @@ rule make_prototype:
         plan=iteration_plan("plan.json"),
         specimen=iteration_plan("specimen.stl"),
         remaining_bone=iteration_plan("remaining_bone.stl"),
-        sacrum="results/{case}/segment/sacrum.stl",
+        sacrum=outer_shape("outer.stl"),
+        outer=outer_shape("outer.json"),
         hip=operated_hip,
         l5="results/{case}/segment/l5.stl",
         parent=parent_file("implant.stl"),

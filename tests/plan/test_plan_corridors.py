@@ -156,6 +156,9 @@ def test_a_screw_that_leaves_bone_or_is_too_thick_does_not_fit(bones: Path, tmp_
     x, z = MID_X + 75.0, -60.0
     axes = {"good": ([x, 45.0, z], [x, -15.0, z]), "long": ([x - 9, 45.0, z], [x - 9, -45.0, z])}
     axes["near"] = ([MID_X + 92.0, 45.0, z], [MID_X + 92.0, -15.0, z])
+    # Picked half a millimetre, and five, behind the bone.
+    axes["picked"] = ([x, 45.5, z + 20.0], [x, -15.0, z + 20.0])
+    axes["beside"] = ([x - 9, 50.0, z + 20.0], [x - 9, -15.0, z + 20.0])
     screws = [
         {"name": name, **iliac, "axis": {"start_lps_mm": a, "end_lps_mm": b}} for name, (a, b) in axes.items()
     ]
@@ -165,6 +168,12 @@ def test_a_screw_that_leaves_bone_or_is_too_thick_does_not_fit(bones: Path, tmp_
     assert not found["long"]["fits"]
     assert found["long"]["reason"].endswith("between 80.2 and 89.8 mm below its entry")
     assert found["long"]["inside_bone_pct"] == pytest.approx(100.0 * 80 / 90, abs=0.6)
+    assert found["picked"]["fits"] and found["picked"]["entry_moved_to_bone_mm"] == pytest.approx(
+        0.5, abs=1e-3
+    )
+    assert found["picked"]["start_lps_mm"][1] == pytest.approx(45.0, abs=1e-3)
+    assert found["picked"]["length_mm"] == pytest.approx(60.0, abs=1e-3)
+    assert not found["beside"]["fits"] and found["beside"]["entry_moved_to_bone_mm"] == 0.0
     assert not found["near"]["fits"]
     assert found["near"]["reason"] == "3.00 mm from axis to surface, 4.00 mm needed"
 

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from implantflow.config.base import Name, Point, Section
+from implantflow.config.fixation import ConstructConfig
 
 SacralLevel = Literal["S1", "S2", "S3", "S4"]
 Procedure = Literal["hemisacrectomy", "total_sacrectomy", "partial_sacrectomy", "spondylectomy"]
@@ -109,6 +110,32 @@ class BiopsyTract(Section):
     radius_mm: float = Field(gt=0.0, le=30.0, description="What around the needle's way must come out, mm.")
 
 
+class MirrorConfig(Section):
+    """Where the outer shape is taken from the healthy side, because the tumour changed it."""
+
+    changed_within_mm: float = Field(
+        ge=0.0,
+        le=15.0,
+        description="Surface nearer than this (mm) to the tumour counts as changed by it and is mirrored. No default: "
+        "it depends on how far the tumour's outline is trusted.",
+    )
+    blend_mm: float = Field(
+        ge=2.0, le=30.0, description="Width (mm) over which the mirrored surface passes into the own one."
+    )
+    step_max_mm: float = Field(
+        gt=0.0,
+        le=5.0,
+        description="Largest step (mm of change per mm along the surface) of the blend, and largest offset of the "
+        "surfaces at its border; else the plan is refused.",
+    )
+    residual_max_mm: float = Field(
+        gt=0.0,
+        le=10.0,
+        description="Largest median distance (mm) between the fitted mirrored side and the intact surface about the "
+        "tumour; above it the sides are too unlike for one to stand for the other.",
+    )
+
+
 class PlanRevision(Section):
     """One plan of the resection; a new plan is a new revision, none is edited in place."""
 
@@ -187,12 +214,21 @@ class PlanRevision(Section):
         default_factory=PlaneOverrides, description="Planes given by the surgeon instead of computed."
     )
     corridors: list[CorridorConfig] = Field(description="Screws to plan; may be empty.")
+    mirror: MirrorConfig | None = Field(
+        default=None,
+        description="Outer shape of the implant from the mirrored healthy side where the tumour changed the bone "
+        "(sacrum only). Left out: the bone as segmented.",
+    )
+    fixation: ConstructConfig | None = Field(
+        default=None, description="Rods, connectors and cables. Left out: screws only, no construct."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [c.name for c in self.corridors]
         if len(set(names)) != len(names):
             raise ValueError("two corridors have the same name")
+        self._screws_of_fixation(set(names))
         if self.procedure == "partial_sacrectomy" and not (self.cranial_level or self.planes.cranial):
             raise ValueError("partial_sacrectomy needs cranial_level (or planes.cranial)")
         for corridor in self.corridors:
@@ -204,6 +240,19 @@ class PlanRevision(Section):
                     "implant_s1 is a screw of the hemisacral implant: procedure must be hemisacrectomy"
                 )
         return self
+
+    def _screws_of_fixation(self, names: set[str]) -> None:
+        if self.fixation is None:
+            return
+        unknown = {name for rod in self.fixation.rod.rods for name in rod.screws} - names
+        if unknown:
+            raise ValueError(f"fixation.rod names screws that are no corridors: {', '.join(sorted(unknown))}")
+        planned = {c.level for c in self.corridors if c.kind == "pedicle"}
+        bare = [level for level in self.fixation.levels if level not in planned]
+        if bare:
+            raise ValueError(
+                f"fixation.levels holds {', '.join(bare)}, which no pedicle corridor is planned for"
+            )
 
 
 class PlanConfig(Section):

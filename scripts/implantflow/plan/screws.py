@@ -8,16 +8,53 @@ from typing import Any
 
 import numpy as np
 
-from implantflow.config.plan import CorridorConfig
+from implantflow.config.plan import CorridorConfig, PlanRevision
 from implantflow.errors import GeometryError, QualityGateError
-from implantflow.geometry import FloatArray
+from implantflow.geometry import FloatArray, unit
 from implantflow.plan.anatomy import Anatomy
 from implantflow.plan.corridors import Corridor, plan_corridor, plan_crossing
 from implantflow.plan.roots import foramen_points, nearest_mm
 from implantflow.plan.searches import SEARCHES, crossing_search, free_mm
+from implantflow.solids.booleans import to_manifold
+from implantflow.solids.distance import winding_number
 from implantflow.solids.mesh import Solid
 from implantflow.solids.shapes import frame_of
 from implantflow.volumes import Volume
+
+#: An axis that begins this near before the bone was meant to begin on it.
+_PICKED_MM = 3.0
+
+
+def within_scan(
+    revision: PlanRevision, anatomy: Anatomy
+) -> tuple[list[CorridorConfig], list[dict[str, Any]]]:
+    """The screws to plan, and those left out because the scan does not hold their vertebra whole.
+
+    Raises
+    ------
+    GeometryError
+        A vertebra of a planned screw is missing and ``fixation.missing_levels`` does not say ``leave_out``.
+    """
+    missing = {
+        config.name: f"{config.name}: {anatomy.vertebrae[str(config.level)].why}"
+        for config in revision.corridors
+        if config.kind == "pedicle" and anatomy.vertebrae[str(config.level)].solid is None
+    }
+    asked = revision.fixation is not None and revision.fixation.missing_levels == "leave_out"
+    # A vertebra that leaves with the specimen is no matter of the scan.
+    taken = [name for name, why in missing.items() if "specimen" in why]
+    if taken or (missing and not asked):
+        raise GeometryError(
+            "; ".join(missing.values()),
+            where="plan.corridors",
+            fix="leave these screws out, scan higher, or say fixation.missing_levels: leave_out",
+        )
+    left_out = [
+        {"name": c.name, "level": c.level, "why": anatomy.vertebrae[str(c.level)].why}
+        for c in revision.corridors
+        if c.name in missing
+    ]
+    return [c for c in revision.corridors if c.name not in missing], left_out
 
 
 def plan_screw(config: CorridorConfig, anatomy: Anatomy) -> dict[str, Any]:
@@ -31,7 +68,7 @@ def plan_screw(config: CorridorConfig, anatomy: Anatomy) -> dict[str, Any]:
         The implant's own screw does not fit with its wall: the implant could not be made.
     """
     try:
-        corridor, free = _found(config, anatomy)
+        corridor, free, moved = _found(config, anatomy)
     except GeometryError as error:
         raise GeometryError(f"corridor {config.name}: {error.what}", where="plan", fix=error.fix) from error
     needed = config.diameter_mm / 2.0 + config.wall_mm
@@ -64,6 +101,7 @@ def plan_screw(config: CorridorConfig, anatomy: Anatomy) -> dict[str, Any]:
         if config.kind == "implant_s1" or anatomy.ct is None
         else density_hu(anatomy.ct, start, end, config.diameter_mm / 2.0),
         "foramen_distance_mm": nearest_mm(points, start, end, config.diameter_mm / 2.0),
+        "entry_moved_to_bone_mm": moved,
         "source": "computed" if config.axis is None else "surgeon",
         "origin": "computed" if config.axis is None else "surgeon",
     }
@@ -82,8 +120,8 @@ def _why_not(corridor: Corridor, needed_mm: float) -> str:
     return ""
 
 
-def _found(config: CorridorConfig, anatomy: Anatomy) -> tuple[Corridor, float]:
-    """A screw's line, and the length below the entry that does not count."""
+def _found(config: CorridorConfig, anatomy: Anatomy) -> tuple[Corridor, float, float]:
+    """A screw's line, the length below the entry that does not count, and how far a surgeon's entry was moved, mm."""
     free = free_mm(config)
     if config.kind == "iliosacral":
         hips = [anatomy.hips["healthy"], anatomy.hips["implant"]]
@@ -91,15 +129,37 @@ def _found(config: CorridorConfig, anatomy: Anatomy) -> tuple[Corridor, float]:
         crossing = crossing_search(anatomy.sacrum(), hips, anatomy.axis, left, right, str(config.level), free)
         bones: Sequence[Solid] = [anatomy.sacrum(), *hips]
         if config.axis is None:
-            return plan_crossing(crossing), free
+            return plan_crossing(crossing), free, 0.0
     else:
         search = SEARCHES[config.kind](config, anatomy)
         bones = search.bones
         if config.axis is None:
-            return plan_corridor(search), free
+            return plan_corridor(search), free, 0.0
     start, end = np.array(config.axis.start_lps_mm), np.array(config.axis.end_lps_mm)
-    free_end = free if config.kind == "iliosacral" else 0.0
-    return Corridor.measured(bones, start, end, free, free_end), free
+    moved = above_bone_mm(bones, start, end)
+    entry = start + moved * unit(end - start)
+    if config.kind != "iliosacral":
+        return Corridor.measured(bones, entry, end, free), free, moved
+    tip = end + above_bone_mm(bones, end, start) * unit(start - end)
+    return Corridor.measured(bones, entry, tip, free, free), free, moved
+
+
+def above_bone_mm(bones: Sequence[Solid], start: FloatArray, end: FloatArray) -> float:
+    """How far before the bone a surgeon's axis begins, mm; 0 when in it, or farther off than a point set by hand is.
+
+    A point picked on a picture of the surface lies beside it by a fraction of a voxel, to either side. Such a screw
+    does not leave the bone: it has not entered it yet.
+    """
+    if any(winding_number(start[None], bone.triangles_mm)[0] > 0.5 for bone in bones):
+        return 0.0
+    along = unit(end - start)
+    far = start + _PICKED_MM * along
+    hits = [
+        _PICKED_MM * hit.distance
+        for bone in bones
+        for hit in to_manifold(bone).ray_cast(start.tolist(), far.tolist())
+    ]
+    return float(min(hits, default=0.0))
 
 
 def density_hu(ct: Volume, start: FloatArray, end: FloatArray, radius_mm: float) -> dict[str, Any]:

@@ -13,7 +13,12 @@ from implantflow.geometry import FloatArray, Plane, unit
 from implantflow.plan.anatomy import Anatomy
 from implantflow.plan.axis import Foramina, SacralAxis
 from implantflow.plan.corridors import Crossing, Search, entries_on, looking_along
+from implantflow.solids.booleans import to_manifold
 from implantflow.solids.mesh import Solid
+from implantflow.solids.shapes import frame_of
+
+#: The way of a driver that must be free behind an entry, and where it begins above the surface.
+_WAY_MM, _OFF_SURFACE_MM = 60.0, 0.2
 
 
 def free_mm(config: CorridorConfig) -> float:
@@ -103,11 +108,30 @@ def _pedicle(config: CorridorConfig, anatomy: Anatomy) -> Search:
         & (ahead < middle @ anatomy.front - 18.0)
         & (np.abs(above) < 30.0)
     )
-    entry = entries_on(bone, np.flatnonzero(chosen))
+    inwards = unit(anatomy.front - 0.25 * lateral)
+    entry = reached_along(bone, entries_on(bone, np.flatnonzero(chosen)), inwards, config.diameter_mm)
     # Screws of both sides converge: each keeps to its own side of the middle, a millimetre apart.
     own = Plane.of(middle + (config.diameter_mm / 2.0 + 0.5) * lateral, lateral)
-    found = _search(config, [bone], entry, anatomy.front - 0.25 * lateral, 33.0)
+    found = _search(config, [bone], entry, inwards, 33.0)
     return dataclasses.replace(found, within=own)
+
+
+def reached_along(bone: Solid, entry: FloatArray, inwards: FloatArray, diameter_mm: float) -> FloatArray:
+    """Those of ``entry`` (N, 3) that a driver as wide as ``diameter_mm`` on every side reaches along ``inwards``.
+
+    A place in the shadow of a facet or a process has a line into the bone, but no way to it.
+    """
+    axes = frame_of(inwards)
+    turns = np.arange(6) * np.pi / 3.0
+    ring = diameter_mm * (np.cos(turns)[:, None] * axes[:, 0] + np.sin(turns)[:, None] * axes[:, 1])
+    manifold = to_manifold(bone)
+
+    def free(point: FloatArray) -> bool:
+        # The ring starts higher: about a slanting entry the bone may rise by its own radius.
+        starts = [point - _OFF_SURFACE_MM * inwards, *(point + ring - diameter_mm * inwards)]
+        return not any(manifold.ray_cast(s.tolist(), (s - _WAY_MM * inwards).tolist()) for s in starts)
+
+    return np.asarray([point for point in entry if free(point)]).reshape(-1, 3)
 
 
 def crossing_search(

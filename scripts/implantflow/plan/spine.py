@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, Plane, unit
-from implantflow.solids.booleans import shells
+from implantflow.solids.booleans import merged, shells
 from implantflow.solids.mesh import Solid
 from implantflow.solids.offset import isosurface
 from implantflow.volumes import Volume
@@ -19,6 +19,8 @@ from implantflow.volumes import Volume
 _RADIUS_MM = 13.0
 _BODY_MIN_MM, _BODY_MAX_MM = 18.0, 42.0
 _DISC_SHARE = 0.6
+#: Fewer voxels, or less volume, are no vertebra.
+_FEWEST, _CRUMB_MM3 = 1000, 200.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def vertebrae_above(
     """
     outside = {name: Vertebra(None, f"{name} lies outside the scan") for name in ("L4", "L3")}
     index = np.argwhere(labels.array == code)
-    if len(index) < 1000:
+    if len(index) < _FEWEST:
         return outside
     points = labels.index_to_lps(index[:, ::-1])
     body = l5.centres_mm[l5.centres_mm @ front > np.quantile(l5.centres_mm @ front, 0.4)].mean(axis=0)
@@ -71,7 +73,7 @@ def vertebrae_above(
         if not complete or height < _BODY_MIN_MM:
             found[name] = Vertebra(None, f"{name} is cut off by the scan's upper end")
         else:
-            found[name] = Vertebra(_surface(labels, mine), "")
+            found[name] = Vertebra(_surfaces(labels, mine)[0], "")
     return outside | found
 
 
@@ -130,8 +132,16 @@ def _ends_below_scan(labels: Volume, index: NDArray[np.int64]) -> bool:
     return bool((k < last).all() if place[1] > place[0] else (k > 0).all())
 
 
-def _surface(labels: Volume, index: NDArray[np.int64]) -> Solid:
-    """Closed surface about the voxels, at half of a mask blurred by 0.7 voxels, resampled to even steps."""
+def above_l5(labels: Volume, code: int) -> Solid | None:
+    """All bone above L5 that the scan holds as closed surfaces in one solid; None when there is none."""
+    index = np.argwhere(labels.array == code)
+    if len(index) < _FEWEST:
+        return None
+    return merged([piece for piece in _surfaces(labels, index) if piece.volume_mm3 > _CRUMB_MM3])
+
+
+def _surfaces(labels: Volume, index: NDArray[np.int64]) -> list[Solid]:
+    """Closed surfaces about the voxels, largest first, at half of a mask blurred by 0.7 voxels, in even steps."""
     from scipy.ndimage import gaussian_filter, map_coordinates
 
     low, high = index.min(axis=0) - 4, index.max(axis=0) + 5
@@ -156,7 +166,7 @@ def _surface(labels: Volume, index: NDArray[np.int64]) -> Solid:
     pieces = shells(isosurface(0.5 - value, start, step, 0.0))
     if not pieces:
         raise GeometryError("a vertebra has no surface", where="segment/labels")
-    return pieces[0]
+    return pieces
 
 
 def vertebral_frame(midplane: Plane, disc: Plane) -> tuple[FloatArray, FloatArray]:

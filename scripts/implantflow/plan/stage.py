@@ -12,7 +12,7 @@ from implantflow.plan import sacrum, vertebra
 from implantflow.plan.extent import planned_on, read_case
 from implantflow.plan.figures import figures, origins
 from implantflow.plan.margin import require_margin, timepoint_margins
-from implantflow.plan.screws import plan_screw, require_apart
+from implantflow.plan.screws import plan_screw, require_apart, within_scan
 from implantflow.plan.sides import agree_on_side
 from implantflow.solids.booleans import merged
 from implantflow.solids.mesh import EDGE_MM, write_solid
@@ -65,7 +65,8 @@ def plan_resection(job: Job) -> None:
         write_solid(job.outputs["remaining_hip"], planned.hips[case.side], title.format("remaining hip"))
 
     progress("screw corridors", done=0.6)
-    tasks = [partial(plan_screw, config, anatomy) for config in revision.corridors]
+    wanted, record["corridors_left_out"] = within_scan(revision, anatomy)
+    tasks = [partial(plan_screw, config, anatomy) for config in wanted]
     record["corridors"] = side_by_side(tasks, job.threads)
     require_apart(record["corridors"])
     record["origins"] = origins(record)

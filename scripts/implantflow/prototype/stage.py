@@ -34,7 +34,8 @@ def make_prototype(job: Job) -> None:
 
     Inputs ``plan`` (JSON), ``specimen``, ``remaining_bone``, ``sacrum``, ``hip`` (implant side), ``l5`` (STL,
     patient LPS mm), and for every iteration but the first ``parent`` (its implant.stl), ``parent_shape`` and
-    ``parent_json``; ``edited``: the STL of each import_stl correction, in their order. Outputs ``implant``, ``bone``
+    ``parent_json``; ``edited``: the STL of each import_stl correction, in their order. ``sacrum`` is the plan's outer
+    shape where it mirrors the healthy side, with ``outer`` (JSON) beside it. Outputs ``implant``, ``bone``
     (STL), ``model`` (3MF), ``sheet`` (HTML), ``shape`` (npz: the body without its holes), ``prototype`` (JSON).
     Settings ``prototype`` (one iteration), ``implant``, ``side``, ``case``, ``purpose``.
 
@@ -111,8 +112,7 @@ def make_prototype(job: Job) -> None:
         "margins_mm": plan["osteotomy_margins_mm"],
         "planned": planned_figures(plan),
         "planned_before": None if parent is None else parent.record["planned"],
-        "outer_shape": "resected anatomy as segmented; cortex that the tumour displaced is as it is unless a "
-        "mirror_region correction takes it from the healthy side",
+        "outer_shape": outer_shape_told(job),
         "questions": iteration.questions,
         "history": [
             *(parent.record["history"] if parent is not None else []),
@@ -137,6 +137,23 @@ def make_prototype(job: Job) -> None:
             parent=None if parent is None else parent.implant,
             parent_record=None if parent is None else parent.record,
         ),
+    )
+
+
+def outer_shape_told(job: Job) -> str:
+    """Where the outer shape comes from, in words."""
+    outer = job.optional_input("outer")
+    if outer is None:
+        return (
+            "resected anatomy as segmented; cortex that the tumour displaced is as it is unless a mirror_region "
+            "correction takes it from the healthy side"
+        )
+    facts = artifacts.read_json(outer)
+    area = facts["area_mm2"]
+    return (
+        f"resected anatomy; within {facts['changed_within_mm']:g} mm of the tumour the mirrored healthy side "
+        f"({area['mirrored'] / 100.0:.1f} cm2), blended into the own surface over {facts['blend_mm']:g} mm "
+        f"({area['blended'] / 100.0:.1f} cm2); surface moved by up to {facts['displacement_max_mm']:.1f} mm"
     )
 
 

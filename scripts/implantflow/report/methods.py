@@ -37,7 +37,10 @@ _TEXTS: dict[str, str] = {
     "osteosarcoma.",
     "plan": "The sacral mid-plane is found from the symmetry of the bone; resection planes follow from it, from the "
     "joints and from the margin. The bone margin is the least distance from an osteotomy to the union of the tumour's "
-    "extents at the time points that the plan names. Corridors are cylinders kept inside bone by the stated clearance.",
+    "extents at the time points that the plan names. Corridors are cylinders kept inside bone by the stated clearance. "
+    "Rods are bent as little as heads, bone and bender allow, and every pair of parts is checked for room they share. "
+    "Where the plan says so the outer shape near the tumour is the mirrored healthy side's, moved onto the intact bone "
+    "about it and blended in.",
     "prototype": "Each iteration names its parent, its plan and its corrections; nothing is edited in place. A later "
     "MR or a larger margin makes a new plan revision, on which the shape is made anew through all corrections. The "
     "difference to the parent is the Hausdorff distance of the surfaces. An approval is bound to the SHA-256 of the "

@@ -21,6 +21,8 @@ STAGE_OF_RULE = {
     "gate_labels": "segment",
     "measure_tumour": "tumour",
     "plan_resection": "plan",
+    "plan_construct": "plan",
+    "plan_outer_shape": "plan",
     "make_prototype": "prototype",
     "print_prototype": "prototype",
     "slice_prototype": "prototype",
@@ -249,7 +251,15 @@ def _plan(files: CaseFiles) -> tuple[Found, bool]:
     data = files.json(f"plan/{revision}/plan.json")
     wanted = ids(files.config, "plan", "revisions")
     there = [r for r in wanted if files.exists(f"plan/{r}/plan.json")]
-    return {"revision": revision, "revisions": there or [revision], **(data or {})}, data is not None
+    found = {"revision": revision, "revisions": there or [revision], **(data or {})}
+    complete = data is not None
+    entries = dig(files.config, "plan.revisions", [])
+    config = next((e for e in entries if isinstance(e, Mapping) and e.get("id") == revision), {})
+    for key, name in (("fixation", "construct"), ("mirror", "outer")):
+        if config.get(key) is not None:
+            found[name] = files.json(f"plan/{revision}/{name}.json")
+            complete &= found[name] is not None
+    return found, complete
 
 
 def _prototype(files: CaseFiles) -> tuple[Found, bool]:

@@ -11,6 +11,7 @@ from implantflow.geometry import FloatArray, transform_points, unit
 
 #: A screw that holds the implant moves with it; its head lies countersunk in the implant.
 IMPLANT_SCREW = "implant_s1"
+SPINAL_SCREW = "pedicle"
 
 
 def cylinder(start_mm: FloatArray, end_mm: FloatArray, diameter_mm: float) -> FloatArray:
@@ -24,10 +25,13 @@ def screws(
 ) -> tuple[FloatArray, FloatArray]:
     """Cylinders (M, 8) in planning LPS: those that move with the implant, and those of the pelvis with their heads.
 
-    ``head_mm`` is diameter and length; a head sits on the bone where the corridor begins.
+    ``head_mm`` is diameter and length; a head sits on the bone where the corridor begins. Screws of the spine, rods and
+    cables are not simulated: the spine moves against the pelvis from scan to scan.
     """
     with_implant, in_pelvis = [np.zeros((0, 8))], [np.zeros((0, 8))]
     for corridor in corridors:
+        if corridor["kind"] == SPINAL_SCREW:
+            continue
         start, end = np.array(corridor["start_lps_mm"], float), np.array(corridor["end_lps_mm"], float)
         shank = cylinder(start, end, float(corridor["diameter_mm"]))
         if corridor["kind"] == IMPLANT_SCREW:

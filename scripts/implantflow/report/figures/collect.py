@@ -11,11 +11,13 @@ from typing import Any
 from implantflow.report.figures import (
     anatomy,
     building,
+    construct,
     device,
     making,
     outcome,
     planning,
     porous,
+    radiograph,
     registration,
     strength,
 )
@@ -29,9 +31,16 @@ Drawer = Callable[[Context], Figure | list[Figure] | None]
 DRAWERS: dict[str, tuple[Drawer, ...]] = {
     "segment": (anatomy.segmentation_planes, anatomy.joint_closeups, anatomy.bones_3d),
     "tumour": (anatomy.tumour_over_time, registration.registration_checkerboard),
-    "plan": (planning.plan_3d, planning.plan_planes),
+    "plan": (
+        planning.plan_3d,
+        planning.plan_planes,
+        construct.margin_3d,
+        construct.construct_3d,
+        construct.construct_planes,
+        construct.outer_shape,
+    ),
     "prototype": (device.iterations,),
-    "implant": (device.implant_and_specimen, device.fit_planes, planning.radiographs),
+    "implant": (device.implant_and_specimen, device.fit_planes, radiograph.radiographs),
     "lattice": (making.lattice_sections, device.preview, porous.tradeoff),
     "strength": (making.stress, strength.on_the_implant, strength.stiffness_of_cell),
     "build": (making.layers, building.layer_slider, making.layer_plots, building.orientations),
