@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import shutil
@@ -28,9 +29,6 @@ KINDS = ("everything", "Snakemake alone", "one job")
 
 #: Three of four kills come while jobs run, counted from the first job that is seen.
 IN_JOBS = 3 / 4
-
-#: Kills that one case takes, about: each comes after a share of the undisturbed time, then the same command goes on.
-KILLS_A_LAP = 12
 
 #: One run, from start to kill, is never shorter than this, s, so that a killed case gets anywhere at all.
 _SHORTEST_S = 0.1
@@ -155,9 +153,10 @@ def lap(
     pipeline: Pipeline,
     truth: dict[str, str],
     count: int,
-    undisturbed_s: float,
+    gap_s: float,
     rng: random.Random,
     found: list[dict[str, Any]] | None = None,
+    until: float = math.inf,
 ) -> list[dict[str, Any]]:
     """Kill up to ``count`` times, each followed by the same command, until the case is complete.
 
@@ -166,6 +165,10 @@ def lap(
 
     Parameters
     ----------
+    gap_s : float
+        Mean time from a start to its kill.
+    until : float
+        No kills after this moment (``time.monotonic``); the case is then completed.
     found : list of dict
         Kills of a case that is not complete yet; each further one is appended as it comes.
     """
@@ -173,9 +176,9 @@ def lap(
     while True:
         begun = time.perf_counter()
         kind = KINDS[rng.randrange(len(KINDS))]
-        in_a_job, last = rng.random() < IN_JOBS, len(found) >= count
+        in_a_job, last = rng.random() < IN_JOBS, len(found) >= count or time.monotonic() > until
         # Exponential: long jobs get through now and then, short ones are hit too.
-        after_s = _SHORTEST_S + rng.expovariate(KILLS_A_LAP / undisturbed_s)
+        after_s = _SHORTEST_S + rng.expovariate(1.0 / gap_s)
         try:
             struck = kill_once(pipeline, kind, None if last else after_s, in_a_job=in_a_job and not last)
         except AssertionError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import shutil
 import signal
@@ -63,6 +64,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--state", type=Path, required=True, help="folder that keeps the runs and their record"
     )
+    parser.add_argument(
+        "--gap-s", type=float, help="mean time to a kill; default: a 12th of the undisturbed time"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="no kills after this; the case is completed"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--table", type=Path, default=None)
     parser.add_argument("--single", action="store_true", help="also every other fault, on the made pipeline")
@@ -72,15 +79,16 @@ def _parse() -> argparse.Namespace:
 def _kill_laps(state: Path, options: argparse.Namespace) -> None:
     """Lap after lap until ``options.kills`` are in ``state/kills.jsonl``; those of an open lap wait beside it."""
     truth, undisturbed_s = _undisturbed(state, options)
+    until, gap_s = time.monotonic() + 60 * options.minutes, options.gap_s or undisturbed_s / 12
     record, waiting = state / "kills.jsonl", state / "open.json"
-    while (had := len(_read(record))) < options.kills:
+    while (had := len(_read(record))) < options.kills and time.monotonic() < until:
         begun = json.loads(waiting.read_text()) if waiting.exists() else []
         if not begun:
             shutil.rmtree(state / "disturbed", ignore_errors=True)
         rng = random.Random(f"{options.seed} {had} {len(begun)}")
         pipeline = _pipeline(state / "disturbed", options)
         try:
-            tried = lap(pipeline, truth, options.kills - had, undisturbed_s, rng, begun)
+            tried = lap(pipeline, truth, options.kills - had, gap_s, rng, begun, until)
         except KeyboardInterrupt:
             waiting.write_text(json.dumps(begun))
             raise

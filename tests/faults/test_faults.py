@@ -22,7 +22,7 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def test_six_kills_at_random_moments(truth: dict[str, str], tmp_path: Path) -> None:
-    tried = lap(made_pipeline(tmp_path / "w"), truth, 6, 12.0, random.Random(20))
+    tried = lap(made_pipeline(tmp_path / "w"), truth, 6, 2.0, random.Random(20))
     assert len(tried) >= 2, "the case was complete before it could be killed twice"
     assert [t for t in tried if not t["survived"]] == []
 
