@@ -46,7 +46,9 @@ def render(case: str, results: Path = RESULTS) -> Path:
         )
     page = render_case(case_dir, case_dir / "report")
     marker = page.with_name(PROVISIONAL)
-    marker.write_text("index.html was made outside the pipeline; the next run makes it anew.\n", encoding="utf-8")
+    marker.write_text(
+        "index.html was made outside the pipeline; the next run makes it anew.\n", encoding="utf-8"
+    )
     # Clocks of file systems are coarse; a second is enough for all of them.
     later = page.with_name("case.json").stat().st_mtime + 1.0
     os.utime(marker, (later, later))
