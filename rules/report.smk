@@ -9,6 +9,12 @@ def report_files(name):
     return files
 
 
+def provisional_page(wildcards):
+    """The mark beside a page that was made after a failure: it makes the pipeline's own page due."""
+    mark = f"results/{wildcards.case}/report/provisional.txt"
+    return [mark] if Path(mark).exists() else []
+
+
 rule resolve_config:
     """The case config with every default filled, kept beside the results."""
     output:
@@ -27,6 +33,7 @@ rule report_case:
     """One offline page and one JSON per case, from whatever the stages wrote."""
     input:
         verify="results/{case}/audit/verify.json",
+        provisional=provisional_page,
     output:
         index="results/{case}/report/index.html",
         case_json="results/{case}/report/case.json",

@@ -121,7 +121,15 @@ def _parser() -> argparse.ArgumentParser:
 def _new_case(options: argparse.Namespace) -> int:
     from implantflow.newcase import write_case
 
-    print(write_case(options.case, options.dicom, options.out))
+    path = write_case(options.case, options.dicom, options.out)
+    wanted = path.read_text(encoding="utf-8").count("# REQUIRED\n")
+    print(path)
+    print(
+        f"next: fill in the {wanted} keys marked REQUIRED (config/cases/vhf.yaml is a filled-in example), then\n"
+        f"  snakemake report --cores 2 --config cases={options.case}\n"
+        "A first look at the bones needs no config: docs/first-patient.md, step 2.",
+        file=sys.stderr,
+    )
     return 0
 
 

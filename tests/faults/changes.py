@@ -1,9 +1,10 @@
-"""Which jobs one changed config key, or one edited function, causes: dry runs over a case whose files are stand-ins.
+"""Which jobs one changed config key, or one edited function, causes: dry runs over a finished tiny case.
 
-    python -m tests.faults.changes --table docs/validation/changes.md
+    python -m tests.faults.run --kills 0 --state STATE
+    python -m tests.faults.changes --case STATE/tiny_report/undisturbed --folder COPY --table docs/validation/changes.md
 
-The files of the finished case are empty stand-ins that Snakemake is told are up to date (``--touch``); what it would
-run after a change depends on params, code digests and inputs only, never on their content.
+The first command finishes the case with this very code. What Snakemake would run depends on what it recorded then
+(params, code digests, inputs), so stand-ins for the files do not do.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ ALWAYS = {"resolve_config", "audit_case", "report_case"}
 
 HEAD = """# One change, and the jobs it causes
 
-Made by `python -m tests.faults.changes --table docs/validation/changes.md`: dry runs over the tiny case (simulated) as
-if it were finished. Targets are left out, and so are the jobs that any change causes where they show the whole case:
-the resolved config, audit, comparison with the truth and report. A job depends on the settings it is given and on the
-modules that its stage imports, directly or not: an edited function re-runs what imports its module, which is the
-grain, not the single function. What an upstream job makes anew re-runs what reads it, so a change early in the
-case re-runs what follows.
+Made by `python -m tests.faults.changes --case FINISHED --folder COPY --table docs/validation/changes.md`: dry runs
+over the finished tiny case (simulated). Targets are left out, and so are the jobs that any change causes where they
+show the whole case: the resolved config, audit, comparison with the truth and report. A job depends on the settings it
+is given and on the modules that its stage imports, directly or not: an edited function re-runs what imports its
+module, which is the grain, not the single function. What an upstream job makes anew re-runs what reads it, so a change
+early in the case re-runs what follows. The script fails when a change does not re-run the rule it concerns.
 
 """
 
@@ -83,29 +84,24 @@ CHANGES: tuple[Change, ...] = (
 )
 
 
-def workspace(folder: Path) -> Path:
-    """A copy of the project that can be edited, with stand-ins for all files of the finished tiny case."""
-    for name in ("scripts", "rules", "profiles", "config"):
+def workspace(folder: Path, finished: Path) -> Path:
+    """A copy of the project that can be edited, with the results of a finished tiny case (linked, never written to).
+
+    Raises
+    ------
+    AssertionError
+        Something would run although nothing was changed: the case was finished by another state of the code.
+    """
+    for name in ("scripts", "rules", "profiles", "config", "requirements"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "pyproject.toml"):
         shutil.copy(ROOT / name, folder / name)
-    shutil.copytree(ROOT / "requirements", folder / "requirements")
-    listed = snakemake(folder, "--summary")
-    for line in listed.splitlines():
-        name = line.split("\t")[0]
-        if not name.startswith(("results/", "data/")):
-            continue
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix or path.name[0].isupper():
-            path.touch()
-        else:
-            path.mkdir(exist_ok=True)
-            (path / "file").touch()
-    snakemake(folder, "--touch", "--cores", "1")
+    for name in ("results", "data"):
+        shutil.copytree(finished / name, folder / name, copy_function=os.link, symlinks=True)
+    shutil.copytree(finished / ".snakemake/metadata", folder / ".snakemake/metadata")
     left = planned(folder)
     if left:
-        raise AssertionError(f"the stand-ins do not count as finished: {sorted(left)}")
+        raise AssertionError(f"the case does not count as finished: {sorted(left)} would run")
     return folder
 
 
@@ -159,12 +155,16 @@ def main(tell: Callable[[str], None] = print) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True, help="an empty folder for the copy")
+    parser.add_argument("--case", type=Path, required=True, help="folder in which the tiny case was finished")
     options = parser.parse_args()
-    folder = workspace(options.folder.resolve())
+    folder = workspace(options.folder.resolve(), options.case.resolve())
     results = []
     for change in CHANGES:
         results.append((change, jobs_of(folder, change)))
         tell(f"{change.what}: {results[-1][1]}")
+        missing = change.first - {name.removesuffix("_tiny") for name in results[-1][1]}
+        if missing:
+            raise AssertionError(f"{change.what} did not re-run {sorted(missing)}")
     options.table.write_text(table(results), encoding="utf-8")
     return 0
 

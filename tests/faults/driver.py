@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import shutil
@@ -26,8 +27,11 @@ FREE = ("audit/", "logs/", "benchmarks/", "report/")
 KINDS = ("everything", "Snakemake alone", "one job")
 
 
-#: Three of four kills come while jobs run: this share of the undisturbed time, counted from the first job.
-_JOBS_SHARE = 0.6
+#: Three of four kills come while jobs run, counted from the first job that is seen.
+IN_JOBS = 3 / 4
+
+#: One run, from start to kill, is never shorter than this, s, so that a killed case gets anywhere at all.
+_SHORTEST_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Pipeline:
     case: str
     snakefile: Path
     arguments: tuple[str, ...] = ()
+    cores: int = 2
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -47,7 +52,13 @@ class Pipeline:
     def start(self, **options: Any) -> subprocess.Popen[str]:
         """Start the command that is always the same, in a process group of its own."""
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.snakefile)]
-        command += ["--workflow-profile", str(ROOT / "profiles/default"), "--cores", "2", *self.arguments]
+        command += [
+            "--workflow-profile",
+            str(ROOT / "profiles/default"),
+            "--cores",
+            str(self.cores),
+            *self.arguments,
+        ]
         paths = f"{ROOT / 'scripts'}:{ROOT}"
         environment = {**os.environ, "PYTHONPATH": paths, **self.environment}
         return subprocess.Popen(
@@ -79,17 +90,20 @@ class Pipeline:
 
 def made_pipeline(folder: Path, **environment: str) -> Pipeline:
     folder.mkdir(parents=True, exist_ok=True)
-    return Pipeline(folder, "made", ROOT / "tests/faults/made/Snakefile", (), environment)
+    return Pipeline(folder, "made", ROOT / "tests/faults/made/Snakefile", environment=environment)
 
 
-def tiny_pipeline(folder: Path, target: str) -> Pipeline:
+def tiny_pipeline(folder: Path, target: str, cores: int = 2) -> Pipeline:
+    folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "config").exists():
         shutil.copytree(ROOT / "config", folder / "config")
-    return Pipeline(folder, "tiny", ROOT / "Snakefile", (target, "--config", "cases=tiny"))
+    return Pipeline(folder, "tiny", ROOT / "Snakefile", (target, "--config", "cases=tiny"), cores)
 
 
-def kill_once(pipeline: Pipeline, kind: str, after_s: float | None, *, in_a_job: bool = False) -> str | None:
-    """Start the command and kill after ``after_s``; what was running then, or None when it had ended before.
+def kill_once(
+    pipeline: Pipeline, kind: str, after_s: float | None, *, in_a_job: bool = False
+) -> tuple[str, str] | None:
+    """Start the command and kill after ``after_s``; what was killed and what ran then, None if it ended before.
 
     Parameters
     ----------
@@ -107,64 +121,77 @@ def kill_once(pipeline: Pipeline, kind: str, after_s: float | None, *, in_a_job:
             time.sleep(0.1)
         said, _ = process.communicate(timeout=after_s)
     except subprocess.TimeoutExpired:
-        jobs = [pid for pid in _below(process.pid) if _is_job(pid)]
-        running = ", ".join(sorted(_job_name(pid) for pid in jobs)) or "no job"
-        if kind == "one job" and jobs:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(jobs[0], signal.SIGKILL)
-        elif kind == "Snakemake alone":
-            process.kill()
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
-        if kind == "Snakemake alone":
-            # Its jobs hold the pipe open: reading to the end would wait for them.
-            process.stdout.close()  # type: ignore[union-attr]
-            process.wait()
-        else:
-            process.communicate()
-        return running
+        return _kill(process, kind)
+    except BaseException:  # this script itself is ended: leave nothing running
+        _kill(process, "everything")
+        raise
     assert process.returncode == 0, said[-3000:]
     return None
 
 
-def kills(
+def _kill(process: subprocess.Popen[str], kind: str) -> tuple[str, str]:
+    """Kill what ``kind`` says (everything where no job runs that could be killed); what was killed, what ran."""
+    jobs = [pid for pid in _below(process.pid) if _is_job(pid)]
+    running = ", ".join(sorted(_job_name(pid) for pid in jobs)) or "no job"
+    if kind == "one job" and jobs:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(jobs[0], signal.SIGKILL)
+        process.communicate()
+    elif kind == "Snakemake alone":
+        process.kill()
+        # Its jobs hold the pipe open: reading to the end would wait for them.
+        process.stdout.close()  # type: ignore[union-attr]
+        process.wait()
+    else:
+        kind = "everything"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    return kind, running
+
+
+def lap(
     pipeline: Pipeline,
     truth: dict[str, str],
     count: int,
-    longest_s: float,
+    gap_s: float,
     rng: random.Random,
-    first: int = 0,
+    found: list[dict[str, Any]] | None = None,
+    until: float = math.inf,
 ) -> list[dict[str, Any]]:
-    """Kill ``count`` times, each followed by the same command, over as many cases as that takes.
+    """Kill up to ``count`` times, each followed by the same command, until the case is complete.
 
-    After every kill nothing that stands under its final name may differ from the undisturbed run; at the end of
-    every case all digests must be equal and ``verify`` must hold.
+    After every kill nothing that stands under its final name may differ from the undisturbed run; when the case is
+    complete all digests must be equal and ``verify`` must hold, else none of its kills survived.
+
+    Parameters
+    ----------
+    gap_s : float
+        Mean time from a start to its kill.
+    until : float
+        No kills after this moment (``time.monotonic``); the case is then completed.
+    found : list of dict
+        Kills of a case that is not complete yet; each further one is appended as it comes.
     """
-    found: list[dict[str, Any]] = []
-    open_tries: list[dict[str, Any]] = []
+    found = [] if found is None else found
     while True:
-        done = len(found) >= count
         begun = time.perf_counter()
-        kind = KINDS[(first + len(found)) % len(KINDS)]
-        in_a_job = not done and (first + len(found)) % 4 != 0
-        after_s = None if done else rng.uniform(0.1, longest_s) * (_JOBS_SHARE if in_a_job else 1.0)
-        running = kill_once(pipeline, kind, after_s, in_a_job=in_a_job)
-        if running is not None:
-            halves = [n for n, d in pipeline.digests().items() if truth.get(n, d) != d]
-            record = {"killed": kind, "after_s": round(time.perf_counter() - begun, 1), "running": running}
-            record |= {"half_written": halves, "survived": False}
-            found.append(record)
-            open_tries.append(record)
-            continue
-        wrong = [n for n in {*truth, *pipeline.digests()} if pipeline.digests().get(n) != truth.get(n)]
-        problems = verify_case(pipeline.case_dir)["problems"]
-        for record in open_tries:
-            record["survived"] = not wrong and not problems and not record["half_written"]
-            record["differs"] = sorted(wrong) + [p["where"] for p in problems]
-        open_tries = []
-        if done:
-            return found
-        pipeline.reset()
+        kind = KINDS[rng.randrange(len(KINDS))]
+        in_a_job, last = rng.random() < IN_JOBS, len(found) >= count or time.monotonic() > until
+        # Exponential: long jobs get through now and then, short ones are hit too.
+        after_s = _SHORTEST_S + rng.expovariate(1.0 / gap_s)
+        try:
+            struck = kill_once(pipeline, kind, None if last else after_s, in_a_job=in_a_job and not last)
+        except AssertionError as error:
+            return [r | {"differs": [str(error)], "survived": False} for r in found]
+        if struck is None:
+            break
+        halves = [n for n, d in pipeline.digests().items() if truth.get(n, d) != d]
+        record = {"killed": struck[0], "after_s": round(time.perf_counter() - begun, 1), "running": struck[1]}
+        found.append(record | {"half_written": halves})
+    made = pipeline.digests()
+    wrong = sorted(n for n in {*truth, *made} if made.get(n) != truth.get(n))
+    differs = wrong + [p["where"] for p in verify_case(pipeline.case_dir)["problems"]]
+    return [r | {"differs": differs, "survived": not differs and not r["half_written"]} for r in found]
 
 
 def _below(pid: int) -> list[int]:

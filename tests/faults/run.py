@@ -9,63 +9,93 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from tests.faults.driver import Pipeline, kills, made_pipeline, tiny_pipeline
+from tests.faults.driver import Pipeline, lap, made_pipeline, tiny_pipeline
 from tests.faults.single import FAULTS
 
 HEAD = """# Faults
 
 Made by `python -m tests.faults.run --kills N --state FOLDER --table docs/validation/faults.md`, which goes on where it
-stopped. Each try kills (SIGKILL) at a random moment and starts the same command again. Survived: the case completed
-with the digests of an undisturbed run, nothing half-written stood under a final name after the kill, and `verify` found
-no problem. Simulated patient; one machine with two cores.
+stopped. Each try kills (SIGKILL) at a random moment and starts the same command again; a case is killed again and again
+until it is complete, then the next one begins. Survived: the case completed with the digests of an undisturbed run,
+nothing half-written stood under a final name after the kill, and `verify` found no problem; one difference at the end
+counts against every kill of that case. Simulated patient; one machine with two cores.
 
 """
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--kills", type=int, required=True, help="how many in all, those of earlier calls included"
-    )
-    parser.add_argument("--pipeline", choices=("tiny", "made"), default="tiny")
-    parser.add_argument("--target", default="report")
-    parser.add_argument(
-        "--state", type=Path, required=True, help="folder that keeps the runs and their record"
-    )
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--table", type=Path, default=None)
-    parser.add_argument("--single", action="store_true", help="also every other fault, on the made pipeline")
-    options = parser.parse_args()
+    options = _parse()
     name = "made" if options.pipeline == "made" else f"tiny_{options.target}"
     state = (options.state / name).resolve()
-    truth, longest = _undisturbed(state, options)
-    record = state / "kills.jsonl"
-    while (had := len(_read(record))) < options.kills:
-        rng = random.Random(f"{options.seed} {had}")
-        # A few at a time, so that little is lost when this script itself is ended.
-        for tried in kills(
-            _pipeline(state / "disturbed", options), truth, min(4, options.kills - had), longest, rng, had
-        ):
-            with record.open("a") as handle:
-                handle.write(json.dumps(tried) + "\n")
-        shutil.rmtree(state / "disturbed")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        _kill_laps(state, options)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here")
     if options.single:
         (options.state / "single.json").write_text(
             json.dumps(single_faults(options.state / "single"), indent=1)
         )
     if options.table is not None:
         options.table.write_text(table(options.state.resolve()), encoding="utf-8")
-    tried = _read(record)
+    tried = _read(state / "kills.jsonl")
     lost = [t for t in tried if not t["survived"]]
     print(f"{name}: {len(tried)} kills, {len(tried) - len(lost)} survived, {len(lost)} lost")
     return 1 if lost else 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--kills", type=int, required=True, help="how many in all, those of earlier calls included"
+    )
+    parser.add_argument("--pipeline", choices=("tiny", "made"), default="tiny")
+    parser.add_argument("--target", default="report")
+    parser.add_argument("--cores", type=int, default=2, help="of the tiny case")
+    parser.add_argument(
+        "--state", type=Path, required=True, help="folder that keeps the runs and their record"
+    )
+    parser.add_argument(
+        "--gap-s", type=float, help="mean time to a kill; default: a 12th of the undisturbed time"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="no kills after this; the case is completed"
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--table", type=Path, default=None)
+    parser.add_argument("--single", action="store_true", help="also every other fault, on the made pipeline")
+    return parser.parse_args()
+
+
+def _kill_laps(state: Path, options: argparse.Namespace) -> None:
+    """Lap after lap until ``options.kills`` are in ``state/kills.jsonl``; those of an open lap wait beside it."""
+    truth, undisturbed_s = _undisturbed(state, options)
+    until, gap_s = time.monotonic() + 60 * options.minutes, options.gap_s or undisturbed_s / 12
+    record, waiting = state / "kills.jsonl", state / "open.json"
+    while (had := len(_read(record))) < options.kills and time.monotonic() < until:
+        begun = json.loads(waiting.read_text()) if waiting.exists() else []
+        if not begun:
+            shutil.rmtree(state / "disturbed", ignore_errors=True)
+        rng = random.Random(f"{options.seed} {had} {len(begun)}")
+        pipeline = _pipeline(state / "disturbed", options)
+        try:
+            tried = lap(pipeline, truth, options.kills - had, gap_s, rng, begun, until)
+        except KeyboardInterrupt:
+            waiting.write_text(json.dumps(begun))
+            raise
+        with record.open("a") as handle:
+            lap_number = 1 + max((t["lap"] for t in _read(record)), default=0)
+            handle.writelines(json.dumps({"lap": lap_number} | t) + "\n" for t in tried)
+        waiting.unlink(missing_ok=True)
 
 
 def single_faults(folder: Path) -> list[dict[str, str]]:
@@ -97,7 +127,13 @@ def table(state: Path) -> str:
             name = f"**{record.parent.name}**" if kind is None else record.parent.name
             lines.append(f"| {name} | {kind or 'all'} | {len(some)} | {good} | {len(some) - good} |")
         at = sorted({job for t in tried for job in t["running"].split(", ")})
-        details.append(f"{record.parent.name}: running at the kills were {', '.join(at)}.")
+        cases = len({t["lap"] for t in tried})
+        details.append(f"{record.parent.name}: {cases} cases; running at the kills were {', '.join(at)}.")
+        waiting = record.parent / "open.json"
+        if waiting.exists():
+            details.append(
+                f"{len(json.loads(waiting.read_text()))} kills of a case not complete yet are not counted."
+            )
     text = HEAD + "\n".join(lines) + "\n\n" + "\n".join(details) + "\n"
     single = state / "single.json"
     if single.exists():
@@ -115,8 +151,7 @@ def table(state: Path) -> str:
 def _pipeline(folder: Path, options: argparse.Namespace) -> Pipeline:
     if options.pipeline == "made":
         return made_pipeline(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    return tiny_pipeline(folder, options.target)
+    return tiny_pipeline(folder, options.target, options.cores)
 
 
 def _undisturbed(state: Path, options: argparse.Namespace) -> tuple[dict[str, str], float]:

@@ -31,7 +31,9 @@ def test_config_is_yaml_with_the_series_and_asks_for_the_rest(
     with pytest.raises(ConfigError) as caught:
         load(CaseConfig, path)
     text = str(caught.value)
-    assert "plan.revisions.0.margin_mm = None" in text and "the surgeon's decision" in text
+    assert "plan.revisions.0.margin_mm: not filled in; wanted: a valid number" in text
+    assert text.splitlines()[0].endswith(("review 1", "review 2", "review 3")), "counted by section"
+    assert "the surgeon's decision" in text
     assert "unknown key" not in text
     with pytest.raises(ConfigError, match="exists already"):
         write_case("case_017", [shared_data / "vhf-pelvis-ct/dicom"], path, site)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -98,6 +99,83 @@ def test_parts_of_the_scene_can_be_switched(browser: Any, with_comparison: Path)
     box.uncheck()
     visit.page.wait_for_timeout(500)
     assert visit.page.evaluate(state) is False
+
+
+def test_view_of_the_scene_follows_the_keyboard(browser: Any, with_comparison: Path) -> None:
+    visit = Visit(browser, with_comparison)
+    visit.page.locator("#scene").scroll_into_view_if_needed()
+    visit.page.wait_for_selector("#scene-frame[data-ready]", timeout=60_000)
+
+    def camera() -> list[float]:
+        """Eye relative to the target, mm LPS."""
+        found = visit.page.evaluate("""async () => {
+            const k = await document.getElementById('scene-frame').contentWindow.K3DInstance, w = k.getWorld();
+            return w.camera.position.clone().sub(w.controls.target).toArray();
+        }""")
+        return [float(v) for v in found]
+
+    def press(name: str) -> list[float]:
+        visit.page.get_by_role("button", name=name, exact=True).focus()
+        visit.page.keyboard.press("Enter")
+        visit.page.wait_for_timeout(400)
+        return camera()
+
+    first = camera()
+    far = math.dist(first, (0, 0, 0))
+    assert press("Left") == pytest.approx([far, 0, 0], abs=0.01 * far), "patient's left is +x in LPS"
+    assert press("Anterior") == pytest.approx([0, -far, 0], abs=0.01 * far)
+    assert press("From above") == pytest.approx([0, 0, far], abs=0.01 * far)
+    assert press("Start") == pytest.approx(first, abs=0.01 * far)
+    assert math.dist(press("Closer"), (0, 0, 0)) == pytest.approx(0.8 * far, rel=0.01)
+    assert visit.errors == []
+
+
+def test_layers_follow_the_keyboard(browser: Any, with_comparison: Path) -> None:
+    visit = Visit(browser, with_comparison)
+    box = visit.page.locator(".frames").first
+    before = box.evaluate("b => getComputedStyle(b.querySelector('img')).transform")
+    box.get_by_role("slider").focus()
+    visit.page.keyboard.press("ArrowRight")
+    assert box.evaluate("b => getComputedStyle(b.querySelector('img')).transform") != before
+
+
+@pytest.mark.parametrize("width", [1300, 390])
+def test_axe_finds_nothing(browser: Any, with_comparison: Path, width: int) -> None:
+    """axe-core: names, roles, contrast, landmarks, order of headings, reach by keyboard."""
+    if os.environ.get("CI") == "true":
+        import axe_playwright_python.sync_playwright as axe
+    else:
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    visit = Visit(browser, with_comparison, width)
+    found = axe.Axe().run(visit.page).response
+    assert len(found["passes"]) > 20, "axe looked at hardly anything"
+    told = [(v["id"], v["help"], [n["target"] for n in v["nodes"][:3]]) for v in found["violations"]]
+    assert told == []
+
+
+def test_focus_goes_through_the_page_in_its_order(browser: Any, with_comparison: Path) -> None:
+    visit = Visit(browser, with_comparison)
+    seen: list[float] = []
+    for step in range(60):
+        visit.page.keyboard.press("Tab")
+        where = visit.page.evaluate("""() => {
+            const e = document.activeElement;
+            return [e.tagName, [...document.querySelectorAll('*')].indexOf(e), e.getAttribute('href')];
+        }""")
+        if step == 0:
+            assert where[2] == "#summary", "the first stop skips the menu"
+        seen.append(where[1])
+    assert seen == sorted(seen) and len(set(seen)) == len(seen), "no trap, no jump"
+
+
+def test_prints_to_pdf_without_controls(browser: Any, with_comparison: Path, tmp_path: Path) -> None:
+    visit = Visit(browser, with_comparison)
+    visit.page.emulate_media(media="print")
+    assert not visit.page.locator("nav[aria-label=Sections]").is_visible()
+    assert visit.page.locator(".banner").is_visible()
+    assert not any(f.is_visible() for f in visit.page.locator("input[type=range]").all())
+    visit.page.pdf(path=tmp_path / "page.pdf", format="A4", print_background=True)
+    assert (tmp_path / "page.pdf").read_bytes().count(b"/Type /Page\n") >= 5
 
 
 def test_truth_stands_beside_its_figure(browser: Any, with_comparison: Path) -> None:

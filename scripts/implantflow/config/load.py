@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,13 +55,17 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"not readable as YAML: {error}", where=str(path)) from error
 
 
+#: More errors than this are first counted by section.
+_LONG = 12
+
+
 def parse(model: type[Model], data: Any, where: str) -> Model:
     """Validate ``data`` as ``model``; one ConfigError lists all that is wrong in ``where``."""
     try:
         return model.model_validate(data)
     except ValidationError as error:
         problems = [_advice(model, dict(problem)) for problem in error.errors(include_url=False)]
-        lines = [f"{len(problems)} error(s) in the configuration"]
+        lines = [f"{len(problems)} error(s) in the configuration{_by_section(error)}"]
         lines += [f"  {number}. {text}" for number, text in enumerate(problems, 1)]
         raise ConfigError("\n".join(lines), where=where, fix="correct the keys named above") from error
 
@@ -71,6 +76,15 @@ def load(model: type[Model], path: Path) -> Model:
     if not isinstance(data, dict):
         raise ConfigError("the file holds no keys", where=str(path))
     return parse(model, data, str(path))
+
+
+def _by_section(error: ValidationError) -> str:
+    """How many in which section, where the list is too long to see it at once."""
+    found = Counter(
+        str((problem["loc"] or ("whole file",))[0]) for problem in error.errors(include_url=False)
+    )
+    told = ", ".join(f"{section} {count}" for section, count in found.items())
+    return f": {told}" if found.total() > _LONG else ""
 
 
 def _advice(model: type[BaseModel], problem: dict[str, Any]) -> str:
@@ -87,6 +101,9 @@ def _advice(model: type[BaseModel], problem: dict[str, Any]) -> str:
     if kind == "missing":
         return f"{key}: missing, and it has no default{meaning}"
     value = problem.get("input")
+    if value is None:
+        wanted = str(problem["msg"]).removeprefix("Input should be ")
+        return f"{key}: not filled in; wanted: {wanted}{meaning}"
     shown = "" if isinstance(value, dict | list) else f" = {value!r}"
     return f"{key}{shown}: {problem['msg']}{meaning}"
 

@@ -22,8 +22,11 @@ from implantflow.report.stage import write_report
 RESULTS = Path("results")
 #: Folder of the case configs.
 CASES = Path("config/cases")
+#: Beside a page made outside the pipeline. An input of the rule ``report_case``, newer than the page: without it a page
+#: made after a failure would stand as the finished report, and the next run would find nothing left to do.
+PROVISIONAL = "provisional.txt"
 #: What this command writes and the pipeline's own report too; the run's times are nobody's result.
-_RENDERED = {"index.html", "case.json"}
+_RENDERED = {"index.html", "case.json", PROVISIONAL}
 
 
 def render(case: str, results: Path = RESULTS) -> Path:
@@ -42,6 +45,13 @@ def render(case: str, results: Path = RESULTS) -> Path:
             fix=f"run it first: snakemake report --cores 2 --config cases={case}",
         )
     page = render_case(case_dir, case_dir / "report")
+    marker = page.with_name(PROVISIONAL)
+    marker.write_text(
+        "index.html was made outside the pipeline; the next run makes it anew.\n", encoding="utf-8"
+    )
+    # Clocks of file systems are coarse; a second is enough for all of them.
+    later = page.with_name("case.json").stat().st_mtime + 1.0
+    os.utime(marker, (later, later))
     if ledger.read_head(case_dir) is not None:
         # Rendered outside the pipeline, e.g. after a failure: without its entry nobody could account for the page.
         made = sorted(p for p in page.parent.iterdir() if p.is_file() and p.name in _RENDERED)

@@ -77,6 +77,25 @@ _TEXTS: dict[str, str] = {
 }
 
 
+#: What each method rests on; docs/methods.md has the formulas.
+SOURCES: dict[str, str] = {
+    "ingest": "DICOM PS3.3 C.7.6.2 (image plane), PS3.15 annex E (de-identification)",
+    "segment": "Han et al. 2019, doi:10.1088/1361-6560/ab1456 (atlas, where configured); Boykov and Kolmogorov 2004, "
+    "doi:10.1109/TPAMI.2004.60 (minimum cut)",
+    "tumour": "Eisenhauer et al. 2009, doi:10.1016/j.ejca.2008.10.026 (RECIST 1.1); Miller et al. 1981 (WHO); Mattes "
+    "et al. 2003, doi:10.1109/TMI.2003.809072 (mutual information)",
+    "plan": "Geman and McClure 1987 (robust weights of the mirror registration); manifold3d (exact booleans)",
+    "prototype": "Kim et al., the published case (prototypes corrected before the print)",
+    "implant": "Kim et al., the published case (small gap and large contact area are wanted)",
+    "lattice": "Schoen 1970, NASA TN D-5541 (gyroid)",
+    "strength": "Zienkiewicz and Taylor, The Finite Element Method, vol. 1 (incompatible modes); "
+    "loads, material and fatigue strength with their sources in the case config and below",
+    "build": "Common Layer Interface (CLI) 2.0; Open Beam Path (OBP) and Open Build File (OBF)",
+    "followup": "Kim et al., the published case (bone in the porous face, fusion at the dense strut)",
+    "audit": "in-toto attestation, DSSE, RFC 8032 (Ed25519); RO-Crate 1.1, Workflow Run Crate 0.5",
+}
+
+
 def methods_text(stage: str, data: Mapping[str, Any]) -> str:
     """The stage's own words where its JSON carries ``methods``, else the general text."""
     own = data.get("methods") or data.get("method_text")

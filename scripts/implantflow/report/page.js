@@ -34,8 +34,12 @@
   var boxes = Array.prototype.slice.call(document.querySelectorAll("[data-part]"));
   function send() {
     var hidden = boxes.filter(function (b) { return !b.checked; }).map(function (b) { return Number(b.dataset.part); });
-    frame.contentWindow.postMessage({ implantflowHidden: hidden }, "*");
+    ask({ hidden: hidden });
   }
+  function ask(wish) { frame.contentWindow.postMessage({ implantflow: wish }, "*"); }
+  document.querySelectorAll("[data-ask]").forEach(function (button) {
+    button.addEventListener("click", function () { ask(JSON.parse(button.dataset.ask)); });
+  });
   boxes.forEach(function (box) { box.addEventListener("change", send); });
   window.addEventListener("message", function (event) {
     if (event.source === frame.contentWindow && event.data && event.data.implantflowScene === "ready") {

@@ -19,11 +19,12 @@ from implantflow.parallel import side_by_side
 from implantflow.report.figures.base import Context, Figure
 from implantflow.report.figures.collect import Attempt, Pictures, attempt, by_stage, drawings
 from implantflow.report.figures_shown import LISTINGS
-from implantflow.report.methods import TITLES, methods_text
+from implantflow.report.methods import SOURCES, TITLES, methods_text
 from implantflow.report.rows import Cell, figure_rows, flatten, headline, listing_rows
-from implantflow.report.scene import Scene, build_scene
+from implantflow.report.scene import VIEWS, Scene, build_scene
 from implantflow.report.sources import CaseFiles
 from implantflow.report.summary import STAGES
+from implantflow.report.versions import stage_versions
 
 _HERE = Path(__file__).parent
 
@@ -61,6 +62,8 @@ class Section:
     headline: str
     limits: str
     methods: str
+    sources: str
+    versions: str
     rest: list[tuple[str, str]]
     problems: list[str] = field(default_factory=list)
     figures: list[dict[str, Any]] = field(default_factory=list)
@@ -101,7 +104,11 @@ def render_page(files: CaseFiles, summary: Mapping[str, Any], processes: int = 1
         files.note(*tried.unreadable)
     pictures = by_stage(drawn)
     scene: Scene | None = scene_tried.drawn
-    sections = [_section(stage, summary[stage], files, pictures.get(stage, Pictures())) for stage in STAGES]
+    versions = stage_versions(files.case_dir)
+    sections = [
+        _section(stage, summary[stage], files, pictures.get(stage, Pictures()), versions.get(stage, ""))
+        for stage in STAGES
+    ]
     return (
         _environment()
         .get_template("page.html.j2")
@@ -119,6 +126,7 @@ def render_page(files: CaseFiles, summary: Mapping[str, Any], processes: int = 1
             todo=[s for s in sections if s.status in {"failed", "awaiting_review"}],
             warnings=[f"Unreadable file: {p}" for p in sorted(files.problems)],
             scene=scene,
+            views=VIEWS,
             scene_problem=scene_tried.problem,
             # Inside a script element only "<" can end it; as \u003c it is the same JSON.
             scene_source=Markup(json.dumps(scene.html).replace("<", "\\u003c")) if scene else "",
@@ -155,7 +163,9 @@ def _mark(cell: Cell) -> Markup:
     return Markup('<span class="notok" title="outside the limit">✕ outside </span>')
 
 
-def _section(stage: str, data: Mapping[str, Any], files: CaseFiles, pictures: Pictures) -> Section:
+def _section(
+    stage: str, data: Mapping[str, Any], files: CaseFiles, pictures: Pictures, versions: str
+) -> Section:
     title, purpose = TITLES[stage]
     rows = figure_rows(stage, data, files.config)
     listings = []
@@ -184,6 +194,8 @@ def _section(stage: str, data: Mapping[str, Any], files: CaseFiles, pictures: Pi
         headline=headline(stage, data),
         limits=_limits(cells),
         methods="" if not_configured else methods_text(stage, data),
+        sources=SOURCES.get(stage, ""),
+        versions=versions,
         rest=flatten({k: v for k, v in data.items() if k not in _NOT_FIGURES}),
         problems=pictures.problems,
         figures=[_encoded(f) for f in pictures.figures],

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,22 +23,17 @@ from implantflow.report.palette import Rgb
 #: Triangles of the whole scene; more make the page heavy without showing more on a screen.
 _BUDGET = 190_000
 
-#: Runs inside the viewer's frame once the scene stands: the page posts the numbers of hidden parts.
-_SWITCH = """
-window.addEventListener('message', function (event) {
-  var hidden = event.data && event.data.implantflowHidden;
-  if (!Array.isArray(hidden)) { return; }
-  var objects = K3DInstance.getWorld().ObjectsListJson;
-  Object.keys(objects).forEach(function (id) {
-    var visible = hidden.indexOf(Number(id)) < 0;
-    if (objects[id].visible !== visible) {
-      objects[id].visible = visible;
-      K3DInstance.reload(objects[id], {visible: visible});
-    }
-  });
-});
-window.parent.postMessage({implantflowScene: 'ready'}, '*');
-"""
+#: Runs inside the viewer's frame once the scene stands; ``K3DInstance`` is the viewer.
+_SWITCH = (Path(__file__).parent / "scene.js").read_text(encoding="utf-8")
+
+#: Views on the page's buttons: name, where the eye stands (patient LPS), what is up.
+VIEWS = (
+    ("Anterior", "0 -1 0", "0 0 1"),
+    ("Posterior", "0 1 0", "0 0 1"),
+    ("Left", "1 0 0", "0 0 1"),
+    ("Right", "-1 0 0", "0 0 1"),
+    ("From above", "0 0 1", "0 -1 0"),
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,9 @@ def build_scene(context: Context) -> Scene | None:
         css = f"rgb({part.colour[0]},{part.colour[1]},{part.colour[2]})"
         listed.append((number, part.name, css, part.visible))
     plot.camera = _camera(parts)
-    html = plot.get_snapshot(6, additional_js_code=_SWITCH)
+    # The viewer sets its camera only after this code has run.
+    start = f"var first = {json.dumps(plot.camera)};\n"
+    html = plot.get_snapshot(6, additional_js_code=start + _SWITCH)
     return Scene(_without_fonts(_without_time(html)), tuple(listed))
 
 
@@ -117,7 +116,7 @@ def _camera(parts: Sequence[ScenePart]) -> list[float]:
     high = np.max([p.mesh.vertices.max(axis=0) for p in shown], axis=0)
     target = (low + high) / 2.0
     reach = float(np.linalg.norm(high - low))
-    eye = target + 0.75 * reach * np.array([0.45, -1.0, 0.35])
+    eye = target + 0.66 * reach * np.array([0.45, -1.0, 0.35])
     return [round(float(v), 2) for v in (*eye, *target, 0.0, 0.0, 1.0)]
 
 
