@@ -106,6 +106,11 @@ rule plan_construct:
         "results/{case}/logs/plan_construct.{revision}.log",
     benchmark:
         "results/{case}/benchmarks/plan_construct.{revision}.tsv"
+    group:
+        "planning"
+    resources:
+        mem_mb=memory("plan_construct"),
+        runtime=minutes("plan_construct"),
     params:
         case_dir=case_dir,
         settings=section(
@@ -130,6 +135,11 @@ rule plan_outer_shape:
         "results/{case}/logs/plan_outer_shape.{revision}.log",
     benchmark:
         "results/{case}/benchmarks/plan_outer_shape.{revision}.tsv"
+    group:
+        "planning"
+    resources:
+        mem_mb=memory("plan_outer_shape"),
+        runtime=minutes("plan_outer_shape"),
     params:
         case_dir=case_dir,
         settings=section(

@@ -44,6 +44,8 @@ NEEDS: dict[str, Need] = {
     "make_lattice": Need(631, 0.0, 0.66, 0.0000, 6),
     "make_prototype": Need(356, 16.0, 0.00, 0.0163, 40),
     "measure_tumour": Need(471, 21.5, 0.12, 0.0098, 50),
+    "plan_construct": Need(1500, 0.0, 1.00, 0.0000, 30),
+    "plan_outer_shape": Need(1500, 0.0, 0.60, 0.0000, 30),
     "plan_resection": Need(741, 15.3, 0.18, 0.0012, 77),
     "print_prototype": Need(389, 0.0, 0.45, 0.0000, 4),
     "read_followup": Need(409, 8.7, 0.10, 0.0073, 89),
