@@ -46,7 +46,7 @@ with _without_the_unneeded():
     from numba.core import entrypoints
     from numba.core.caching import FunctionCache
     from numba.core.registry import cpu_target
-    from numba.core.runtime import rtsys
+    from numba.core.runtime.nrt import rtsys
 
 # Numba would let any installed package change what it compiles, and reads every package's metadata to find out.
 entrypoints._already_initialized = True
@@ -63,7 +63,7 @@ class _LeanCache(FunctionCache):  # type: ignore[misc]
         with _without_the_unneeded():
             rtsys.initialize(target_context)
             with self._guard_against_spurious_io_errors():
-                found = self._load_overload(sig, target_context)
+                found = self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
             if found is None:
                 cpu_target.typing_context.refresh()
                 target_context.refresh()
@@ -85,7 +85,7 @@ def _compile(function: Function, **options: Any) -> Function:
         )
     # IEEE arithmetic: fastmath would let the compiler reorder sums and so change bytes between machines.
     compiled = numba.njit(nogil=True, **options)(function)
-    compiled._cache = _LeanCache(function)
+    compiled._cache = _LeanCache(function)  # type: ignore[no-untyped-call]
     return cast(Function, compiled)
 
 
