@@ -27,6 +27,7 @@ from implantflow.build.stage import build_part
 from implantflow.build.supports import DrawnSupports, SupportReader, supported
 from implantflow.config.build import BuildSettings, Coupon, StartPlate, Supports, load_machine
 from implantflow.errors import GeometryError, QualityGateError
+from implantflow.field.cells import occupancy
 
 SUPPORTS = {
     "pitch_mm": 2.0,
@@ -124,7 +125,7 @@ def test_coupon_is_a_block_of_the_lattice_in_the_same_file(tmp_path: Path) -> No
     assert sliced.layers == 150 > plain.layers
     metal = float(found.volume_per_layer.sum()) * LAYER + sliced.crumbs.volume_mm3
     own = metal - plain.column("area_mm2").sum() * LAYER - plain.crumbs.volume_mm3
-    assert own == pytest.approx(5 * 5 * 7.5 * 0.242, rel=0.01), "24.2 % of a diamond of 2.5/0.6 mm is metal"
+    assert own == pytest.approx(5 * 5 * 7.5 * occupancy("diamond", 2.5, 0.6, 40).mean(), rel=0.002)
     limits = verdicts.IslandLimits(2.5, 2.0)
     checks = judge(sliced, found, part, MACHINE, 0.5, limits, [False] * len(found.islands), coupon)
     verdicts.require(checks)
