@@ -136,7 +136,7 @@ class Orientation(Section):
     overhang_deg: float = Field(
         default=45.0,
         description="Surface that leans more than this from the vertical, face down, is reported as in need of "
-        "supports (deg). No supports are drawn.",
+        "supports (deg); build.supports draws them.",
         gt=0.0,
         lt=90.0,
     )
