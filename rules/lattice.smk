@@ -26,12 +26,13 @@ rule make_lattice:
         runtime=minutes("make_lattice"),
     params:
         case_dir=case_dir,
-        # Without the revisions: a further build re-makes no lattice.
+        # Without the revisions and what is built beside the part: another build re-makes no lattice.
         settings=section(
             "lattice",
             "purpose",
             build=lambda w: CASES[w.case].build.model_dump(
-                mode="json", exclude={"revisions"}
+                mode="json",
+                exclude={"revisions", "supports", "start_plate", "coupon"},
             ),
         ),
         code=code("lattice.stage"),

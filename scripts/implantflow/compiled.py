@@ -7,10 +7,11 @@ ledger names. The folder's name therefore carries the module's code digest: a ch
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -30,18 +31,44 @@ class _NotNeeded:
             raise ImportError(f"{name} is not needed by numba here", name=name)
 
 
-# Numba imports scipy.linalg and others when the first function is called, 0.3 s for linear algebra in kernels, of which
-# there is none. Its registries are therefore filled here, while those packages cannot be found.
-_hook = _NotNeeded()
-sys.meta_path.insert(0, _hook)
-try:
-    import numba
-    from numba.core.registry import cpu_target
+@contextlib.contextmanager
+def _without_the_unneeded() -> Iterator[None]:
+    hook = _NotNeeded()
+    sys.meta_path.insert(0, hook)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(hook)
 
-    cpu_target.typing_context.refresh()
-    cpu_target.target_context.refresh()
-finally:
-    sys.meta_path.remove(_hook)
+
+with _without_the_unneeded():
+    import numba
+    from numba.core import entrypoints
+    from numba.core.caching import FunctionCache
+    from numba.core.registry import cpu_target
+    from numba.core.runtime.nrt import rtsys
+
+# Numba would let any installed package change what it compiles, and reads every package's metadata to find out.
+entrypoints._already_initialized = True
+
+
+class _LeanCache(FunctionCache):  # type: ignore[misc]
+    """Numba's cache of one function, without making the compiler ready when there is nothing to compile.
+
+    Ready means 0.5 CPU-s: every operation that a kernel might use is imported and registered, scipy.linalg among them,
+    for linear algebra in kernels, of which there is none. Machine code from the cache needs the memory manager only.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        with _without_the_unneeded():
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                found = self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+            if found is None:
+                cpu_target.typing_context.refresh()
+                target_context.refresh()
+        return found
+
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -57,7 +84,9 @@ def _compile(function: Function, **options: Any) -> Function:
             _ROOT / f"{function.__module__}-{code_digest(function.__module__)[:16]}"
         )
     # IEEE arithmetic: fastmath would let the compiler reorder sums and so change bytes between machines.
-    return cast(Function, numba.njit(cache=True, nogil=True, **options)(function))
+    compiled = numba.njit(nogil=True, **options)(function)
+    compiled._cache = _LeanCache(function)  # type: ignore[no-untyped-call]
+    return cast(Function, compiled)
 
 
 def kernel(function: Function) -> Function:

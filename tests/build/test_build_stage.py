@@ -9,8 +9,8 @@ from typing import Any
 import manifold3d
 import numpy as np
 import pytest
+from build_bench import Mesh, mesh_of
 
-from conftest import Mesh, mesh_of  # type: ignore[import-not-found]
 from implantflow.artifacts import read_json, sha256_file
 from implantflow.build.cli_reader import CliFile
 from implantflow.build.command import slice_solid

@@ -9,8 +9,8 @@ from pathlib import Path
 import manifold3d
 import numpy as np
 import pytest
+from build_bench import UNIT, Mesh, mesh_of, plan_for, write_plan
 
-from conftest import UNIT, Mesh, mesh_of, plan_for, write_plan  # type: ignore[import-not-found]
 from implantflow.build import verdicts
 from implantflow.build.checks import Findings, examine, examine_file
 from implantflow.build.cli_reader import CliFile, CliLayer

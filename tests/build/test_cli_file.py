@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from build_bench import UNIT, Mesh, plan_for, write_plan
 
-from conftest import UNIT, Mesh, plan_for, write_plan  # type: ignore[import-not-found]
 from implantflow.build.cli_reader import CliFile
 from implantflow.build.cli_writer import CliHeader, CliWriter
 from implantflow.build.plan import FIGURES

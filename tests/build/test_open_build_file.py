@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import obflib
 import pytest
+from build_bench import Mesh, plan_for, write_plan
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from conftest import Mesh, plan_for, write_plan  # type: ignore[import-not-found]
 from implantflow.build import verdicts
 from implantflow.build.checks import examine_file
 from implantflow.build.cli_writer import HATCH_ID, NET_ID
@@ -155,8 +155,7 @@ class Build:
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     import manifold3d
-
-    from conftest import mesh_of
+    from build_bench import mesh_of
 
     ball = mesh_of(manifold3d.Manifold.sphere(3.0, 48).translate((100, 100, 3)))
     return Build(tmp_path_factory.mktemp("obf"), ball)

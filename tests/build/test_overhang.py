@@ -7,8 +7,8 @@ import math
 import manifold3d
 import numpy as np
 import pytest
+from build_bench import Mesh, mesh_of
 
-from conftest import Mesh, mesh_of  # type: ignore[import-not-found]
 from implantflow.build.orient import compare, directions, unbeaten, worth_a_look
 from implantflow.build.overhang import Overhang, overhang
 from implantflow.build.verdicts import down_facing
@@ -31,7 +31,7 @@ def test_block_over_the_plate() -> None:
     assert patch["tallest_support_mm"] == pytest.approx(2.0) and patch["on_plate_pct"] == 100.0
     on_the_plate = _hangs(mesh_of(M.cube((10.0, 8.0, 5.0))))
     assert on_the_plate.area_mm2(True) == 0.0 and on_the_plate.as_json(45.0)["areas"] == []
-    assert down_facing(on_the_plate).passed
+    assert down_facing(on_the_plate, None, 0.0).passed
 
 
 def test_ball_has_the_cap_that_geometry_gives() -> None:
@@ -74,7 +74,7 @@ def test_areas_are_listed_apart_and_lattice_is_not_counted_as_dense() -> None:
     left = vertices[faces].mean(axis=1)[:, 0] < 5.0
     mixed = overhang(vertices, faces, left, 45.0, 0.25)
     assert mixed.area_mm2(True) == pytest.approx(16.0) and mixed.area_mm2(False) == pytest.approx(24.0)
-    check = down_facing(mixed)
+    check = down_facing(mixed, None, 0.0)
     assert check.warning and not check.passed and check.where[0].startswith("16.0 mm2")
 
 

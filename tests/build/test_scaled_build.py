@@ -8,9 +8,9 @@ from typing import Any
 import manifold3d
 import numpy as np
 import pytest
+from build_bench import mesh_of
 from pydantic import ValidationError
 
-from conftest import mesh_of  # type: ignore[import-not-found]
 from implantflow.artifacts import read_json, sha256_file
 from implantflow.build.cli_reader import CliFile
 from implantflow.build.part import Part

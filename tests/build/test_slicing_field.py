@@ -9,8 +9,8 @@ from typing import Any
 import manifold3d
 import numpy as np
 import pytest
+from build_bench import LAYER, UNIT, Mesh, mesh_of, plan_for, write_plan
 
-from conftest import LAYER, UNIT, Mesh, mesh_of, plan_for, write_plan  # type: ignore[import-not-found]
 from implantflow.build.checks import examine_file
 from implantflow.build.plan import FIGURES, DenseGrid, Outline, Plan
 from implantflow.build.slicer import Slicer

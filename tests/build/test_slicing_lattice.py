@@ -7,8 +7,8 @@ from pathlib import Path
 import manifold3d
 import numpy as np
 import pytest
+from build_bench import LAYER, UNIT, Mesh, mesh_of, plan_for, write_plan
 
-from conftest import LAYER, UNIT, Mesh, mesh_of, plan_for, write_plan  # type: ignore[import-not-found]
 from implantflow.build.cli_reader import CliFile
 from implantflow.build.layers import slice_layers
 from implantflow.build.plan import FIGURES, DenseGrid

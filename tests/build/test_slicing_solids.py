@@ -7,8 +7,8 @@ from pathlib import Path
 import manifold3d
 import numpy as np
 import pytest
+from build_bench import LAYER, Mesh, mesh_of, plan_for, write_plan
 
-from conftest import LAYER, Mesh, mesh_of, plan_for, write_plan  # type: ignore[import-not-found]
 from implantflow.build.checks import examine_file
 from implantflow.build.plan import FIGURES
 from implantflow.build.slicer import Slicer

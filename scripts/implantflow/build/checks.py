@@ -10,8 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from implantflow.build.cli_reader import CliFile, CliLayer
+from implantflow.build.cli_writer import SUPPORT_ID
 from implantflow.build.islands import Island, PieceFollower, Rows, row_places
 from implantflow.build.pipeline import ordered
+from implantflow.build.supports import SupportReader
 from implantflow.build.voids import VoidFollower
 from implantflow.errors import InputError
 from implantflow.geometry import FloatArray
@@ -85,7 +87,8 @@ def _look(layer: CliLayer, rows: FloatArray) -> _Seen:
     from implantflow.build import check_kernels as kernels
 
     open_, wrong, area, length = kernels.loop_figures(layer.points, layer.starts, layer.direction)
-    stray = len(kernels.stray_hatches(layer.hatches, layer.points, layer.starts, SLACK_UNITS))
+    filling = layer.hatches[layer.hatch_label != SUPPORT_ID]
+    stray = len(kernels.stray_hatches(filling, layer.points, layer.starts, SLACK_UNITS))
     begin, where, turn, owner = kernels.row_crossings(layer.points, layer.starts, 1, rows)
     votes, overlaps = kernels.nesting(begin, where, turn, owner, len(area), SLACK_UNITS)
     if overlaps:
@@ -158,6 +161,7 @@ def examine(
     layer_mm: float,
     area_min_mm2: float,
     threads: int = 1,
+    supports: SupportReader | None = None,
 ) -> Findings:
     """Examine layers one by one (memory does not grow with their number).
 
@@ -166,7 +170,7 @@ def examine(
     layers : as the reader yields them. unit_mm : mm per unit.
     envelope_mm : width of the plate; rows are laid across it.
     layer_mm : thickness of a layer. area_min_mm2 : loops below this count as slivers.
-    threads : threads to use; the findings do not depend on it.
+    threads : threads to use; the findings do not depend on it. supports : what follows the support lines.
     """
     found = Findings(unit_mm)
     follower, voids = PieceFollower(unit_mm, layer_mm), VoidFollower(unit_mm, layer_mm)
@@ -175,13 +179,22 @@ def examine(
         _enter(found, number, seen, area_min_mm2)
         follower.take(number, seen.rows)
         voids.take(seen.rows)
+        if supports is not None:
+            lines = seen.layer.hatches[seen.layer.hatch_label == SUPPORT_ID]
+            level = round(seen.layer.z * unit_mm / layer_mm) - 1
+            supports.take(level, lines, seen.layer.points, seen.layer.starts)
     found.islands = follower.tracker.islands
     found.closed_voids = voids.closed()
     return found
 
 
 def examine_file(
-    path: Path, envelope_mm: float, layer_mm: float, area_min_mm2: float, threads: int = 1
+    path: Path,
+    envelope_mm: float,
+    layer_mm: float,
+    area_min_mm2: float,
+    threads: int = 1,
+    supports: SupportReader | None = None,
 ) -> tuple[CliFile, Findings]:
     """Open a build file and examine all its layers.
 
@@ -191,7 +204,7 @@ def examine_file(
         The file cannot be read, or has another number of layers than its header says.
     """
     cli = CliFile(path)
-    found = examine(cli.layers(), cli.unit_mm, envelope_mm, layer_mm, area_min_mm2, threads)
+    found = examine(cli.layers(), cli.unit_mm, envelope_mm, layer_mm, area_min_mm2, threads, supports)
     if cli.declared_layers is not None and cli.declared_layers != len(found.z_mm):
         raise InputError(
             f"the header announces {cli.declared_layers} layers, the file holds {len(found.z_mm)}",

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 #: Labels of the paths in the file; the id stands before each block.
 CONTOUR_ID, HATCH_ID, NET_ID = 1, 2, 3
 LABELS = {CONTOUR_ID: "contour", HATCH_ID: "hatch", NET_ID: "net"}
+#: Supports are named in the header of files that hold some, and nowhere else.
+SUPPORT_ID, SUPPORT = 4, "support"
 
 NOT_CLINICAL = "NOT FOR CLINICAL USE"
 
@@ -33,6 +35,7 @@ class CliHeader:
     facts : name -> text, written as user data in the given order (case, side, revision, digests).
     clinical : without it the header says that the file is not for clinical use.
     date : ddmmyy from the case, never the day of writing; left out when None.
+    supports : the file holds supports.
     """
 
     unit_mm: float
@@ -41,6 +44,7 @@ class CliHeader:
     facts: Mapping[str, str] = field(default_factory=dict)
     clinical: bool = False
     date: str | None = None
+    supports: bool = False
 
     def encode(self) -> bytes:
         """The ASCII header; binary data begins with the next byte."""
@@ -51,6 +55,8 @@ class CliHeader:
         lines.append(f"$$DIMENSION/{corners}")
         lines.append(f"$$LAYERS/{self.layers:06d}")
         lines += [f"$$LABEL/{number},{name}" for number, name in LABELS.items()]
+        if self.supports:
+            lines.append(f"$$LABEL/{SUPPORT_ID},{SUPPORT}")
         notes = [f"{_clean(name)}={_clean(text)}" for name, text in self.facts.items()]
         if not self.clinical:
             notes.insert(0, NOT_CLINICAL)

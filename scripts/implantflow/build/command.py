@@ -12,8 +12,8 @@ from implantflow.artifacts import read_corners, temporary, write_json
 from implantflow.build import verdicts
 from implantflow.build.checks import examine_file
 from implantflow.build.part import Part
+from implantflow.build.produce import judge, write_build
 from implantflow.build.record import Sliced, checks_json
-from implantflow.build.stage import judge, write_build
 from implantflow.build.themes import check_themes
 from implantflow.config.build import Machine, load_machine
 from implantflow.errors import ConfigError, GeometryError, InputError

@@ -23,6 +23,14 @@ class Crumbs:
     volume_mm3: float = 0.0
     largest_mm3: float = 0.0
 
+    def and_of(self, other: Crumbs) -> Crumbs:
+        """Those of two parts in one file."""
+        return Crumbs(
+            self.count + other.count,
+            self.volume_mm3 + other.volume_mm3,
+            max(self.largest_mm3, other.largest_mm3),
+        )
+
 
 class CrumbFilter:
     """Decides layer by layer which loops belong to crumbs.

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.build.cli_reader import CliFile
-from implantflow.build.cli_writer import LABELS, NOT_CLINICAL
+from implantflow.build.cli_writer import LABELS, NOT_CLINICAL, SUPPORT, SUPPORT_ID
 from implantflow.build.pipeline import ordered
 from implantflow.build.themes import heated_mm
 from implantflow.build.zip_stream import Entry, ZipStream
@@ -79,6 +79,11 @@ def with_short_jumps(lines: NDArray[np.int64], unit_mm: float) -> NDArray[np.int
     return tiled if order_kernels.jumps(tiled) < order_kernels.jumps(lines) else lines
 
 
+def themes_of(machine: Machine) -> dict[int, str]:
+    """Id of each kind of path in the CLI file -> the machine's theme that melts it."""
+    return LABELS if machine.support is None else {**LABELS, SUPPORT_ID: SUPPORT}
+
+
 def heating_lines(machine: Machine, box_mm: FloatArray) -> NDArray[np.int64]:
     """(N, 4) lines in units of one pass over the heated rectangle, to and fro.
 
@@ -127,12 +132,12 @@ def write_obf(
     """
     from implantflow.build import obp_kernels
 
-    encoders = {label: Encoder(machine, theme) for label, theme in LABELS.items()}
+    encoders = {label: Encoder(machine, theme) for label, theme in themes_of(machine).items()}
 
     def encode(item: tuple[int, NDArray[np.uint16]]) -> list[tuple[str, Entry]]:
         number, words = item
         made = []
-        for label, theme in LABELS.items():
+        for label, theme in themes_of(machine).items():
             lines = obp_kernels.lines_of(words, label)
             if len(lines):
                 entry = encoders[label].encode(with_short_jumps(lines, machine.unit_mm))
@@ -166,7 +171,7 @@ def _documents(
     layers: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The JSON files of the archive, each under its name."""
-    themes = [machine.preheat, *(getattr(machine, name) for name in LABELS.values())]
+    themes = [machine.preheat, *(getattr(machine, name) for name in themes_of(machine).values())]
     return {
         "manifest.json": {
             "obfFormatVersion": "1.0",

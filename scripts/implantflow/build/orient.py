@@ -136,17 +136,19 @@ def compare(
     }
 
 
-def search(
-    part: Part, field: Field, stance: Orientation, machine: Machine, melt_s: float
-) -> tuple[Overhang, dict[str, Any]]:
-    """The part's down-facing surface as it stands, and :func:`compare` with what the case asks for."""
-    dense = part.dense_faces(field)
-    faces = part.faces.astype(np.int64)
-    hangs = overhang(part.vertices_mm, faces, dense, stance.overhang_deg)
-    table = compare(
+def hanging(part: Part, field: Field, stance: Orientation) -> Overhang:
+    """The part's down-facing surface as it stands."""
+    return overhang(
+        part.vertices_mm, part.faces.astype(np.int64), part.dense_faces(field), stance.overhang_deg
+    )
+
+
+def search(part: Part, field: Field, stance: Orientation, machine: Machine, melt_s: float) -> dict[str, Any]:
+    """:func:`compare` with what the case asks for."""
+    return compare(
         part.vertices_mm,
-        faces,
-        dense,
+        part.faces.astype(np.int64),
+        part.dense_faces(field),
         field.build_from_patient,
         stance.support_gap_mm,
         stance.overhang_deg,
@@ -154,7 +156,6 @@ def search(
         melt_s,
         stance.search_directions,
     )
-    return hangs, table
 
 
 def worth_a_look(table: dict[str, Any]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from implantflow.artifacts import sha256_file
 from implantflow.build import verdicts
 from implantflow.build.checks import Findings
-from implantflow.build.cli_writer import HATCH_ID, NET_ID
+from implantflow.build.cli_writer import HATCH_ID, NET_ID, SUPPORT_ID
 from implantflow.build.crumbs import Crumbs
 from implantflow.build.part import Part
 from implantflow.build.plan import FIGURES, Plan
@@ -23,11 +23,23 @@ from implantflow.geometry import FloatArray
 
 @dataclass(frozen=True)
 class Sliced:
-    """A written build file: its plan, the figures of each layer and what was left out."""
+    """A written build file: the part's plan, the figures of each layer and what was left out.
+
+    ``first_layer`` is the file's lowest layer, counted from the plate: that of the part, or of its supports.
+    ``support_mm`` (layers,) is the length of support lines, ``box_mm`` (2, 3) the box of part and coupon.
+    """
 
     plan: Plan
     figures: FloatArray
     crumbs: Crumbs
+    first_layer: int
+    support_mm: FloatArray
+    box_mm: FloatArray
+
+    @property
+    def layers(self) -> int:
+        """Number of layers in the file."""
+        return len(self.figures)
 
     def column(self, name: str) -> FloatArray:
         """(layers,) one figure of every layer."""
@@ -45,7 +57,7 @@ def checks_json(checks: list[verdicts.Check], found: Findings, sliced: Sliced) -
         "winding_errors": found.winding_errors,
         "solid_volume_mm3": float(found.volume_per_layer.sum()) * layer_mm,
         "contour_m": sum(found.contour_mm) / 1000.0,
-        "hatch_m": sum(float(found.lengths(label).sum()) for label in found.hatch_mm) / 1000.0,
+        "hatch_m": float(found.lengths(HATCH_ID).sum() + found.lengths(NET_ID).sum()) / 1000.0,
         "unsupported_islands": len(found.islands),
         "checks": [c.as_json() for c in checks],
         "warnings": [c.name for c in checks if c.warning and not c.passed],
@@ -59,15 +71,16 @@ def write_layers(path: Path, sliced: Sliced, times: Effort) -> None:
     import pyarrow.parquet as pq
 
     plan = sliced.plan
-    number = np.arange(plan.layers)
+    number = np.arange(sliced.layers)
     columns: dict[str, NDArray[Any]] = {
         "layer": number.astype(np.int32),
-        "z_mm": np.round((plan.first_layer + number + 1) * plan.layer_mm, 6),
+        "z_mm": np.round((sliced.first_layer + number + 1) * plan.layer_mm, 6),
     }
     for name in FIGURES:
         whole = name in ("loops", "points", "hatches")
         values = sliced.column(name)
         columns[name] = values.astype(np.int32) if whole else np.round(values, 6)
+    columns["support_mm"] = np.round(sliced.support_mm, 6)
     for name in ("preheat_s", "melt_s", "rake_s", "preheat_j", "melt_j"):
         columns[name] = np.round(getattr(times, name), 6)
 
@@ -97,7 +110,7 @@ def build_json(
         "parent": revision.parent,
         "machine": machine.name,
         "machine_verified": machine.verified,
-        "layers": sliced.plan.layers,
+        "layers": sliced.layers,
         "layer_mm": sliced.plan.layer_mm,
         "open_loops": found.open_loops,
         "winding_errors": found.winding_errors,
@@ -106,6 +119,7 @@ def build_json(
         "hatch_m": float(found.lengths(HATCH_ID).sum() + found.lengths(NET_ID).sum()) / 1000.0,
         "hatch_dense_m": float(found.lengths(HATCH_ID).sum()) / 1000.0,
         "hatch_lattice_m": float(found.lengths(NET_ID).sum()) / 1000.0,
+        "support_m": float(found.lengths(SUPPORT_ID).sum()) / 1000.0,
         "solid_volume_mm3": float(found.volume_per_layer.sum()) * sliced.plan.layer_mm,
         "volume_error_pct": figures["volume_error_pct"].figure,
         "crumbs_left_out": sliced.crumbs.count,

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
 
+#: Segments of a solid's contours look for crossings in squares of 2^8 units, 1.28 mm: a few segments each.
+_NEAR_BITS = 8
+
 
 def crosses_itself(xs: IntArray, ys: IntArray, starts: IntArray) -> bool:
     """Do any two segments of these closed loops (units) cross or touch across each other?"""
@@ -21,7 +24,7 @@ def crosses_itself(xs: IntArray, ys: IntArray, starts: IntArray) -> bool:
 
     if len(xs) == 0:
         return False
-    return bool(merge_kernels.has_self_crossing(xs, ys, starts, merge_kernels.BIN_BITS))
+    return bool(merge_kernels.has_self_crossing(xs, ys, starts, _NEAR_BITS))
 
 
 def simple_loops(

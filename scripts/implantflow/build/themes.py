@@ -47,7 +47,7 @@ def check_themes(machine: Machine) -> dict[str, Any]:
     """
     low, high = machine.energy_density_j_mm3
     themes: dict[str, Any] = {}
-    for name in ("contour", "hatch", "net"):
+    for name in ("contour", "hatch", "net", *(("support",) if machine.support is not None else ())):
         theme: Theme = getattr(machine, name)
         density = energy_density_j_mm3(machine, theme)
         if not low <= density <= high:
@@ -85,7 +85,12 @@ def heated_mm(machine: Machine, box_mm: FloatArray) -> FloatArray:
 
 
 def effort(
-    machine: Machine, box_mm: FloatArray, contour_mm: FloatArray, hatch_mm: FloatArray, net_mm: FloatArray
+    machine: Machine,
+    box_mm: FloatArray,
+    contour_mm: FloatArray,
+    hatch_mm: FloatArray,
+    net_mm: FloatArray,
+    support_mm: FloatArray | None = None,
 ) -> Effort:
     """Time and energy of each layer.
 
@@ -95,27 +100,25 @@ def effort(
     Parameters
     ----------
     box_mm : (2, 3) box of the part in build_xyz.
-    contour_mm, hatch_mm, net_mm : (layers,) path lengths.
+    contour_mm, hatch_mm, net_mm, support_mm : (layers,) path lengths.
     """
     heat = machine.preheat
     low, high = heated_mm(machine, box_mm)
     sides = high - low
     preheat = heat.passes * float(sides[0] * sides[1]) / (heat.offset_mm * heat.speed_mm_s)
     layers = len(contour_mm)
-    times = [
-        length / theme.speed_mm_s
-        for length, theme in (
-            (contour_mm, machine.contour),
-            (hatch_mm, machine.hatch),
-            (net_mm, machine.net),
-        )
-    ]
-    currents = [machine.contour.current_ma, machine.hatch.current_ma, machine.net.current_ma]
-    melt_j = sum((machine.voltage_kv * c * t for c, t in zip(currents, times, strict=True)), np.zeros(layers))
+    melted = [(contour_mm, machine.contour), (hatch_mm, machine.hatch), (net_mm, machine.net)]
+    if support_mm is not None and machine.support is not None:
+        melted.append((support_mm, machine.support))
+    melt_s, melt_j = np.zeros(layers), np.zeros(layers)
+    for length, theme in melted:
+        time_s = length / theme.speed_mm_s
+        melt_s = melt_s + time_s
+        melt_j = melt_j + machine.voltage_kv * theme.current_ma * time_s
     return Effort(
         preheat_s=np.full(layers, preheat),
-        melt_s=times[0] + times[1] + times[2],
+        melt_s=melt_s,
         rake_s=np.full(layers, machine.rake_s),
         preheat_j=np.full(layers, preheat * machine.voltage_kv * heat.current_ma),
-        melt_j=np.asarray(melt_j),
+        melt_j=melt_j,
     )

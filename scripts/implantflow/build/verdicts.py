@@ -11,9 +11,10 @@ import numpy as np
 from implantflow.build.checks import Findings
 from implantflow.build.obf_reader import ObfFindings
 from implantflow.build.overhang import Overhang
+from implantflow.build.supports import HALF_TOOTH_MM, SupportReader
 from implantflow.build.themes import Effort, heated_mm
 from implantflow.build.voids import NOTCH_MM3
-from implantflow.config.build import Machine
+from implantflow.config.build import Machine, StartPlate
 from implantflow.errors import QualityGateError
 from implantflow.geometry import FloatArray
 
@@ -177,16 +178,35 @@ def islands(found: Findings, layer_mm: float, dense: Sequence[bool], limits: Isl
     ]
 
 
-def down_facing(hangs: Overhang) -> Check:
-    """Dense surface that needs supports, largest areas first: a warning, since the file holds no supports."""
-    area = hangs.area_mm2(True)
+def down_facing(hangs: Overhang, supports: SupportReader | None, reach_mm: float) -> Check:
+    """Dense surface that needs supports and has none within reach, as a warning; largest areas first."""
+    area = hangs.area_mm2(True) if supports is None else supports.unsupported_mm2(reach_mm)
     places = []
     for n in range(min(int(hangs.patches.max(initial=-1)) + 1, 5)):
         here = hangs.patches == n
         x, y = hangs.places_mm[here].mean(axis=0)
         size = float(hangs.slant[here].sum()) * hangs.step_mm**2
         places.append(f"{size:.1f} mm2 round x {x:.1f}, y {y:.1f}, from z {hangs.top_mm[here].min():.1f} mm")
-    return Check("dense_down_facing_mm2", area, "0 (no supports are drawn)", area == 0.0, tuple(places), True)
+    limit = (
+        "0 (no supports are drawn)" if supports is None else f"0 further than {reach_mm:g} mm from a support"
+    )
+    return Check("dense_down_facing_mm2", area, limit, area == 0.0, tuple(places), True)
+
+
+def supports_clear(supports: SupportReader) -> Check:
+    """No wall of a support may run through the part: what lies in metal are teeth, one by one."""
+    longest, most = supports.longest_in_metal_mm, 2.0 * HALF_TOOTH_MM + 0.02
+    return Check(
+        "support_in_metal_mm", longest, f"<= {most:g} mm, a tooth", longest <= most, tuple(supports.places)
+    )
+
+
+def start_plate(found: Findings, plate: StartPlate, envelope_mm: Sequence[float]) -> Check:
+    """Everything drawn must stand over the start plate, which lies in the middle of the machine."""
+    middle, half = 0.5 * np.asarray(envelope_mm[:2]), 0.5 * np.asarray(plate.size_mm)
+    beyond = float(max((middle - half - found.low_mm).max(), (found.high_mm - middle - half).max()))
+    size = " x ".join(f"{side:g}" for side in plate.size_mm)
+    return Check("start_plate", beyond, f"<= 0 mm beyond {size} mm", beyond <= 0.0)
 
 
 def closed_pores(found: Findings, warn_only: bool) -> Check:

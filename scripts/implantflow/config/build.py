@@ -92,6 +92,10 @@ class Machine(Section):
     contour: Theme = Field(description="Outlines of everything.")
     hatch: Theme = Field(description="Filling lines of dense metal.")
     net: Theme = Field(description="Filling lines of lattice struts.")
+    support: Theme | None = Field(
+        default=None,
+        description="Walls of the supports; needed where build.supports asks for them.",
+    )
 
     @field_validator("envelope_mm")
     @classmethod
@@ -132,7 +136,7 @@ class Orientation(Section):
     overhang_deg: float = Field(
         default=45.0,
         description="Surface that leans more than this from the vertical, face down, is reported as in need of "
-        "supports (deg). No supports are drawn.",
+        "supports (deg); build.supports draws them.",
         gt=0.0,
         lt=90.0,
     )
@@ -209,6 +213,50 @@ class Revision(Section):
     note: str = Field(default="", description="Why this revision was made.", max_length=500)
 
 
+class Supports(Section):
+    """Supports that are drawn under dense surface which leans more than orientation.overhang_deg and faces down."""
+
+    pitch_mm: float = Field(
+        description="Distance of neighbouring walls, which run along x and along y (mm); every patch of surface has at "
+        "least one each way. Rounded to half millimetres.",
+        ge=0.5,
+        le=10.0,
+    )
+    tooth_pitch_mm: float = Field(
+        description="Distance of the teeth along a wall (mm). Rounded to half millimetres.", ge=0.5, le=10.0
+    )
+    tooth_height_mm: float = Field(
+        description="Walls end this far from the part; only the teeth go on (mm).", ge=0.0, le=5.0
+    )
+    overlap_mm: float = Field(
+        description="The teeth are drawn this far into the part, so that they hold it (mm).", ge=0.0, le=0.5
+    )
+    source: str = Field(description="Where these figures come from.", min_length=3)
+    verified: bool = Field(description="Were they confirmed on the machine?")
+
+
+class StartPlate(Section):
+    """The plate that the build starts on, in the middle of the machine."""
+
+    size_mm: tuple[float, float] = Field(
+        description="Width along x and y (mm). Everything drawn must stand over it."
+    )
+    thickness_mm: float = Field(description="Thickness (mm), for the record.", gt=0.0, le=50.0)
+    source: str = Field(description="Where these figures come from.", min_length=3)
+    verified: bool = Field(description="Were they confirmed on the machine?")
+
+
+class Coupon(Section):
+    """A block of the part's lattice that is built beside it, for tests of this very build."""
+
+    cells: int = Field(description="Cells along its edge (count); it is half as high again.", ge=2, le=12)
+    gap_mm: float = Field(
+        description="Distance from the part's box along x (mm), rounded up to whole cells of the lattice.",
+        ge=2.0,
+        le=50.0,
+    )
+
+
 class BuildSettings(Section):
     """What every revision of the build shares."""
 
@@ -217,6 +265,23 @@ class BuildSettings(Section):
     )
     orientation: Orientation = Field(description="How the implant stands in the machine.")
     limits: BuildLimits = Field(description="Limits of the checks.")
+    supports: Supports | None = Field(
+        default=None, description="Supports drawn in the build file; none are drawn without it."
+    )
+    start_plate: StartPlate | None = Field(
+        default=None, description="The plate that the build starts on; not checked without it."
+    )
+    coupon: Coupon | None = Field(
+        default=None, description="Test block of the lattice beside the part; none is built without it."
+    )
+
+    @model_validator(mode="after")
+    def _drivable(self) -> BuildSettings:
+        if self.supports is not None and self.machine.support is None:
+            raise ValueError(
+                f"the machine {self.machine.name!r} has no theme 'support' to melt build.supports with"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

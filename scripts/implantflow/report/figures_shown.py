@@ -389,7 +389,7 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
         ),
         Listing(
             "revisions.-1.down_facing.areas",
-            "Dense surface that needs supports, last build (no supports are in the file)",
+            "Dense surface that needs supports, last build",
             (
                 Row("area_mm2", "Area", "mm²", 0),
                 Row("centre_mm", "Centre x, y, z of the machine", "mm", 0, join=", "),

@@ -59,7 +59,8 @@ _TEXTS: dict[str, str] = {
     "read back by a reader that shares no code with the writer. The vendor's software makes the machine's own file "
     "from this one. The same lines stand in an open build file (OBF) as packets, in an order with shorter jumps; "
     "every packet is read back and held against the CLI file. Surface that leans more than the stated angle from the "
-    "vertical and faces down is found on vertical columns through the part; supports for it are not drawn. Other "
+    "vertical and faces down is found on vertical columns through the part; where the case asks for supports, they are "
+    "walls of single lines with teeth, read back like all else, and else none are drawn. Other "
     "orientations are compared by height, time, such surface and the room below it.",
     "inspect": "The scan is laid on the design by a rigid alignment from several starts that must agree; the deviation "
     "of the outer surface is signed, too much metal is positive. Size is a separate fit with one scale per axis of the "

@@ -206,7 +206,9 @@ def converge(
     A voxel that the metal fills only in part is as stiff as its share says when layers lie along the load, and
     softer otherwise: taking the share itself errs high, its square errs low, both by an amount that shrinks with
     the voxel. Both are computed at a quarter, a half and all of ``finest`` and each is carried on by the
-    parabola through its three levels; the mean is the result, and their distance is part of its error.
+    parabola through its three levels; the mean is the result, and their distance is part of its error. So is the
+    distance to a third rule, which knows no partly filled voxels: as much metal in voxels that are full or empty, at
+    half of ``finest``.
 
     Parameters
     ----------
@@ -223,12 +225,14 @@ def converge(
     cell : UnitCell
         Finest level, share itself: for strains inside the cell.
     study : dict
-        ``levels`` with moduli of both rules, ``error_pct``: the larger of half the distance of the two rules
-        and the distance to the straight line through the last two levels, in per cent of the modulus.
+        ``levels`` with moduli of both rules, ``e_z_full_or_empty``, and ``error_pct``: the largest of half the
+        distance of the two rules, the distance to the straight line through the last two levels, and that to the
+        third rule, in per cent of the modulus.
     """
     tensors: list[list[FloatArray]] = []
     levels: list[dict[str, Any]] = []
     cell: UnitCell | None = None
+    crude = _full_or_empty(occupancy(finest // 2), metal)
     for n in (finest // 4, finest // 2, finest):
         share = occupancy(n)
         soft = homogenise(share**2, metal)
@@ -255,8 +259,31 @@ def converge(
         )
     spread = _moduli(parabola[0]) - _moduli(parabola[1])
     bend = _moduli(line.mean(axis=0)) - _moduli(result)
-    error = np.maximum(np.abs(spread) / 2.0, np.abs(bend)) / _moduli(result)
-    return result, cell, {"levels": levels, "error_pct": 100.0 * float(error.max())}
+    other = _moduli(crude) - _moduli(result)
+    error = np.max([np.abs(spread) / 2.0, np.abs(bend), np.abs(other)], axis=0) / _moduli(result)
+    study = {
+        "levels": levels,
+        "e_z_full_or_empty": engineering_constants(crude)["e_z"],
+        "error_pct": 100.0 * float(error.max()),
+    }
+    return result, cell, study
+
+
+def _full_or_empty(share: FloatArray, metal: FloatArray) -> FloatArray:
+    """Elasticity of the cell on voxels that are full or empty, at the metal share of ``share``.
+
+    Voxels that are alike by symmetry are filled together, so the share is met between two fillings, one with too
+    little metal and one with too much.
+    """
+    full = min(round(float(share.sum())), share.size - 1)
+    least = np.partition(share.ravel(), share.size - full)[share.size - full]
+    # Shares that are the same by symmetry differ by rounding.
+    less, more = share > least + 1e-9, share >= least - 1e-9
+    if not less.any():
+        return homogenise(more.astype(np.float64), metal).elasticity
+    weight = (full - less.sum()) / (more.sum() - less.sum())
+    sides = [homogenise(filled.astype(np.float64), metal).elasticity for filled in (less, more)]
+    return np.asarray((1.0 - weight) * sides[0] + weight * sides[1])
 
 
 def _moduli(elasticity: FloatArray) -> FloatArray:

@@ -10,7 +10,7 @@ def graded(source: str, cli: str, cell: str, cell_mm: float, strut_mm: float, th
 
     from implantflow.build.command import machine_for, place_stl
     from implantflow.build.part import Part
-    from implantflow.build.stage import write_build
+    from implantflow.build.produce import write_build
     from implantflow.field.lattice import Grade, Lattice
     from implantflow.field.material import Material
 
@@ -32,7 +32,7 @@ def main(
     source: str, cli: str, cell: str = "", cell_mm: str = "0", strut_mm: str = "0", thickest: str = ""
 ) -> None:
     from implantflow.build.command import write_solid
-    from implantflow.build.stage import write_build
+    from implantflow.build.produce import write_build
 
     if thickest:
         graded(source, cli, cell, float(cell_mm), float(strut_mm), float(thickest))
