@@ -73,7 +73,8 @@ def make(subject: int) -> AtlasCase:
     frame = _endplate(solids["sacrum"])
     top = float((frame.centre + 78.0 * frame.up)[2])
     low = points.min(axis=0) - [28.0, 30.0, 8.0]
-    high = np.maximum(points.max(axis=0) + [28.0, 34.0, 0.0], [-np.inf, -np.inf, top])
+    high = points.max(axis=0) + np.array([28.0, 34.0, 0.0])
+    high[2] = max(high[2], top)
     shape = tuple(np.ceil((high - low) / SPACING_MM).astype(int)[::-1].tolist())
     grid = _Grid(
         low, _soft_tissue(low, high, shape), np.zeros(shape, np.uint8), np.full(shape, FAR_MM, np.float32)
@@ -141,12 +142,14 @@ def _inside(grid: _Grid, slices: Slices, solid: Solid) -> NDArray[np.bool_]:
     scalars = image.GetOutput().GetPointData().GetScalars()
     return np.asarray(vtk_to_numpy(scalars).reshape(shape) > 0)
 
+
 @dataclass(frozen=True)
 class _Frame:
     centre: FloatArray
     left: FloatArray
     back: FloatArray
     up: FloatArray
+
 
 def _endplate(sacrum: Solid) -> _Frame:
     """The S1 endplate: the flat patch behind the midline point that reaches farthest forward and up."""
@@ -161,6 +164,7 @@ def _endplate(sacrum: Solid) -> _Frame:
     up = unit((normals[patch] * area).sum(axis=0))
     left = unit(np.array([1.0, 0.0, 0.0]) - up[0] * up)
     return _Frame(centre, left, np.cross(up, left), up)
+
 
 def _capsule(
     u: FloatImage, v: FloatImage, w: FloatImage, start: object, end: object, radius: float

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from implantflow.segment.filters import signed_depth
 from implantflow.segment.level import edge_fraction
 from implantflow.segment.mesh import is_closed, shell_count, volume_mm3
-from implantflow.segment.surface import candidate, close_gaps, signed_depth, solid_of_bone
+from implantflow.segment.surface import candidate, close_gaps, solid_of_bone
 from implantflow.volumes import Volume
 
 RADIUS_MM = 15.0

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from implantflow.errors import GeometryError
 from implantflow.segment.edges import bounding_box
+from implantflow.segment.filters import fill_cavities
 from implantflow.segment.grid import Box
 from implantflow.segment.mesh import is_closed, shell_count, volume_mm3
 from implantflow.segment.regions import LABELS
-from implantflow.segment.surface import BoneSolid, fill_cavities, fill_cut_faces
+from implantflow.segment.surface import BoneSolid, fill_cut_faces
 from implantflow.volumes import Volume
 
 #: Vertical distance (mm) above the centre of the S1 endplate that a scan must reach to show a whole vertebra:

@@ -23,10 +23,11 @@ from implantflow.segment.assemble import (
 )
 from implantflow.segment.cut import Prices
 from implantflow.segment.edges import bounding_box, find_edges
+from implantflow.segment.filters import gaussian
 from implantflow.segment.fit import Fit, fit_prior
 from implantflow.segment.grid import Box, box_around, canonical, crop, isotropic_lps, restore
 from implantflow.segment.labelmap import LabelMap, as_report
-from implantflow.segment.level import full_contrast, gaussian
+from implantflow.segment.level import full_contrast
 from implantflow.segment.pose import landmark_pose, search_poses
 from implantflow.segment.prior import ShapePrior
 from implantflow.segment.regions import LABELS, Scene, distances, split_bones

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.segment.cut import BoolArray
-from implantflow.volumes import Volume, from_sitk, to_sitk
+from implantflow.segment.filters import gaussian
+from implantflow.volumes import Volume
 
 STEP_MM = 0.25
 #: The profile runs from here to here (mm) along the outward normal of the threshold surface.
@@ -50,16 +51,6 @@ class Profiles:
     voxels: NDArray[np.int64]
     outside_hu: NDArray[np.float64]
     contrast_hu: NDArray[np.float64]
-
-
-def gaussian(volume: Volume, sigma_mm: float) -> NDArray[np.float32]:
-    """(K, J, I) float32 smoothed by a Gaussian of ``sigma_mm``."""
-    import SimpleITK as sitk
-
-    image = sitk.Cast(to_sitk(volume), sitk.sitkFloat32)
-    if min(image.GetSize()) < 4:
-        return np.asarray(volume.array, dtype=np.float32)
-    return np.asarray(from_sitk(sitk.SmoothingRecursiveGaussian(image, sigma_mm)).array)
 
 
 def surface_voxels(solid: BoolArray) -> NDArray[np.int64]:

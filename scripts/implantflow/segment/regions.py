@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from implantflow.geometry import FloatArray, Plane
 from implantflow.segment.anatomy import Disc, disc_above, endplate_vertices
 from implantflow.segment.cut import BoolArray, Prices, two_way_cut
+from implantflow.segment.filters import resampled
 from implantflow.segment.mesh import signed_distance
 from implantflow.segment.prior import ShapePrior
-from implantflow.volumes import Volume, from_sitk, to_sitk
+from implantflow.volumes import Volume
 
 #: Distances to the fitted bones are exact up to here (mm).
 FAR_MM = 16.0
@@ -83,9 +84,6 @@ class Scene:
 
 def distances(prior: ShapePrior, vertices: FloatArray, grid: Volume) -> dict[str, NDArray[np.float32]]:
     """Signed distances (mm) to every fitted bone at the voxels of ``grid``, clipped at FAR_MM."""
-    import SimpleITK as sitk
-
-    reference = to_sitk(Volume(np.empty(grid.array.shape, np.uint8), grid.affine_lps))
     size = np.array(grid.array.shape[::-1])
     corners = np.array([[i, j, k] for i in (0, size[0]) for j in (0, size[1]) for k in (0, size[2])]) - 0.5
     lps = grid.index_to_lps(corners)
@@ -97,15 +95,7 @@ def distances(prior: ShapePrior, vertices: FloatArray, grid: Volume) -> dict[str
     found = {}
     for n, name in enumerate(prior.names):
         field = signed_distance(vertices, prior.faces[n], coarse, FAR_MM)
-        image = sitk.Resample(
-            to_sitk(coarse.like(field)),
-            reference,
-            sitk.Transform(),
-            sitk.sitkLinear,
-            FAR_MM,
-            sitk.sitkFloat32,
-        )
-        found[name] = np.asarray(from_sitk(image).array)
+        found[name] = resampled(coarse.like(field), grid.array.shape, grid.affine_lps, FAR_MM).array
     return found
 
 

@@ -12,9 +12,10 @@ from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray
 from implantflow.segment.cut import BoolArray
 from implantflow.segment.edges import largest_component
+from implantflow.segment.filters import fill_cavities, signed_depth
 from implantflow.segment.level import Profiles, cortex_profiles, level_at
 from implantflow.segment.mesh import IntArray, area_mm2, is_closed, largest_body, vertex_normals, volume_mm3
-from implantflow.volumes import Volume, from_sitk, to_sitk
+from implantflow.volumes import Volume
 
 #: Farther than this (mm) from any bone seen, the prior's surface stands in for the missing cortex.
 UNSEEN_MM = 3.0
@@ -82,18 +83,6 @@ class BoneSolid:
     threshold_shift_mm: float
 
 
-def signed_depth(mask: BoolArray, like: Volume) -> NDArray[np.float32]:
-    """Distance (mm) of voxel centres to the faces between a mask and the rest, positive inside.
-
-    Measured to the mask's outermost voxel centres and shifted by half a voxel, so exact to half a voxel.
-    """
-    import SimpleITK as sitk
-
-    image = to_sitk(like.like(mask.astype(np.uint8)))
-    depth = sitk.Cast(sitk.SignedMaurerDistanceMap(image, True, False, True), sitk.sitkFloat32)
-    return np.asarray(from_sitk(depth).array + np.float32(0.5 * like.spacing_mm.mean()))
-
-
 def close_gaps(mask: BoolArray, like: Volume, radius_mm: float) -> BoolArray:
     """Morphological closing by a ball of ``radius_mm`` (mm); the border of the array neither adds nor eats."""
     half = float(0.5 * like.spacing_mm.mean())
@@ -114,13 +103,6 @@ def fill_cut_faces(mask: BoolArray) -> BoolArray:
             if plane.any():
                 plane |= np.expand_dims(ndimage.binary_fill_holes(plane.squeeze(axis)), axis)
     return out
-
-
-def fill_cavities(mask: BoolArray) -> BoolArray:
-    """Fill voids that do not reach the border of the array."""
-    from scipy import ndimage
-
-    return np.asarray(ndimage.binary_fill_holes(mask))
 
 
 def candidate(
