@@ -37,7 +37,8 @@ def _atlas(rows: dict[str, Row]) -> str:
         "Name: the same where both say sacrum, hip or L5. Foreign: contrast-filled bowel and a calcified artery "
         "labelled as one of these. Surface: mean / 95 % distance to the true surface, mm, joints included.\n",
         f"{len(own)} members: right {_mean(own, 'right_pct'):.2f} % (worst {min(r['right_pct'] for r in own):.2f}), "
-        f"name {_mean(own, 'name_pct'):.2f} %, {_mean(own, 'cpu_s'):.0f} CPU-s (most {max(r['cpu_s'] for r in own):.0f}).\n",
+        f"name {_mean(own, 'name_pct'):.2f} %, {_mean(own, 'cpu_s'):.0f} CPU-s (most "
+        f"{max(r['cpu_s'] for r in own):.0f}).\n",
         "| member | right, % | with L5, L4, femora | name, % | Dice sacrum / left / right hip | foreign, % | "
         "surface sacrum | left hip | right hip | explained | CPU-s |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
@@ -47,7 +48,8 @@ def _atlas(rows: dict[str, Row]) -> str:
         surfaces = " | ".join(f"{s[n][0]:.2f} / {s[n][1]:.2f}" for n in ("sacrum", "hip_left", "hip_right"))
         lines.append(
             f"| {name[6:]} | {r['right_pct']:.2f} | {r['right_all_pct']:.2f} | {r['name_pct']:.2f} | "
-            f"{d['sacrum']:.3f} / {d['hip_left']:.3f} / {d['hip_right']:.3f} | {r['foreign_as_bone_pct']:.1f} | {surfaces} | "
+            f"{d['sacrum']:.3f} / {d['hip_left']:.3f} / {d['hip_right']:.3f} | "
+            f"{r['foreign_as_bone_pct']:.1f} | {surfaces} | "
             f"{r['explained_fraction']:.2f} | {r['cpu_s']:.0f} |"
         )
     return "\n".join(lines) + "\n"

@@ -12,8 +12,8 @@ from implantflow.errors import GeometryError
 from implantflow.segment.edges import bounding_box
 from implantflow.segment.filters import fill_cavities
 from implantflow.segment.grid import Box
+from implantflow.segment.labels import LABELS
 from implantflow.segment.mesh import is_closed, shell_count, volume_mm3
-from implantflow.segment.regions import LABELS
 from implantflow.segment.surface import BoneSolid, fill_cut_faces
 from implantflow.volumes import Volume
 

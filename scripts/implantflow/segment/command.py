@@ -69,7 +69,8 @@ def segment_file(
     result = segment_volume(image, read_prior(prior_config.kind, files), settings, points)
     out.mkdir(parents=True, exist_ok=True)
     outputs = {name: out / f"{name}.stl" for name in SURFACED}
-    outputs |= {"labels": out / "labels.nii.gz", "segment": out / "segment.json"}
+    outputs |= {"labels": out / "labels.nii.gz", "confidence": out / "confidence.nii.gz"}
+    outputs |= {"segment": out / "segment.json"}
     write_results(result, outputs)
     return list(outputs.values())
 
