@@ -97,10 +97,11 @@ def _distance(grid: _Grid, slices: Slices, solid: Solid) -> FloatImage:
     """Signed distance (mm, negative inside) to a surface: to the tangent at the nearest of many points on it."""
     from scipy.spatial import cKDTree
 
-    inside = _inside(grid, slices, solid)
+    start = np.array([s.start for s in slices])
+    shape = tuple(s.stop - s.start for s in slices)
+    inside = stencil(solid, grid.origin + SPACING_MM * start[::-1], SPACING_MM, shape)
     rim = ndimage.binary_dilation(inside, iterations=3) & ~ndimage.binary_erosion(inside, iterations=4)
     voxels = np.argwhere(rim)
-    start = np.array([s.start for s in slices])
     places = grid.origin + SPACING_MM * (voxels + start)[:, ::-1]
     share = np.array([(a, b, 1 - a - b) for a, b in ((1 / 3, 1 / 3), (0.6, 0.2), (0.2, 0.6), (0.2, 0.2))])
     corners = solid.vertices[solid.faces]
@@ -114,24 +115,22 @@ def _distance(grid: _Grid, slices: Slices, solid: Solid) -> FloatImage:
     return np.asarray(out, np.float32)
 
 
-def _inside(grid: _Grid, slices: Slices, solid: Solid) -> NDArray[np.bool_]:
-    """Voxel centres of a box inside a closed surface (VTK's stencil, odd crossings)."""
+def stencil(solid: Solid, origin: FloatArray, step_mm: float, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Voxel centres (K, J, I) inside a closed surface, on a grid along patient LPS (VTK's stencil)."""
     from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
     from vtkmodules.vtkCommonCore import vtkPoints
     from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
     from vtkmodules.vtkImagingStencil import vtkImageStencilToImage, vtkPolyDataToImageStencil
 
-    shape = [s.stop - s.start for s in slices]
-    start = grid.origin + SPACING_MM * np.array([s.start for s in slices[::-1]])
     data, places, cells = vtkPolyData(), vtkPoints(), vtkCellArray()
-    places.SetData(numpy_to_vtk(np.ascontiguousarray(solid.vertices - start), deep=1))
+    places.SetData(numpy_to_vtk(np.ascontiguousarray(solid.vertices - origin), deep=1))
     quads = np.column_stack([np.full(len(solid.faces), 3), solid.faces]).astype(np.int64)
     cells.SetCells(len(solid.faces), numpy_to_vtkIdTypeArray(quads.ravel(), deep=1))
     data.SetPoints(places)
     data.SetPolys(cells)
     stencil = vtkPolyDataToImageStencil()
     stencil.SetInputData(data)
-    stencil.SetOutputSpacing(*[SPACING_MM] * 3)
+    stencil.SetOutputSpacing(*[step_mm] * 3)
     stencil.SetOutputWholeExtent(0, shape[2] - 1, 0, shape[1] - 1, 0, shape[0] - 1)
     image = vtkImageStencilToImage()
     image.SetInputConnection(stencil.GetOutputPort())

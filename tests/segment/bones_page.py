@@ -75,7 +75,8 @@ def _vhf(rows: dict[str, Row]) -> str:
         return ""
     lines = [
         "## The Visible Human CT, disturbed\n",
-        "A copy at 1.5 mm; labels brought back and compared (Dice) with the undisturbed result where both scans see.\n",
+        "A copy at 1.5 mm; surfaces brought back, filled on one grid and compared (Dice) with the undisturbed ones "
+        "where both scans see.\n",
         "| disturbance | sacrum | left hip | right hip | L5 | explained | CPU-s |",
         "|---|---|---|---|---|---|---|",
     ]

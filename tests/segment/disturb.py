@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from implantflow.segment.surface import BoneSolid
+from implantflow.solids.mesh import Solid
 from implantflow.volumes import Volume, from_sitk, to_sitk
+
+sys.path.insert(0, str(Path(__file__).parent))
+from atlas_ct import stencil
 
 #: Voxel (mm) of the copy that everything is compared on.
 BASE_MM = 1.5
@@ -90,9 +96,10 @@ class Change:
         out = np.zeros(base.array.shape, bool)
         out[self.keep or (slice(None),) * 3] = True
         if self.turn is not None:
-            ones = Volume(np.ones(base.array.shape, np.int16), base.affine_lps)
+            axis, degrees = self.turn
+            ones = base.like(np.full(base.array.shape, 1000, np.int16))
             there = turned(ones, self.turn, centre_of(base))
-            out = labels_on(Volume((there.array > 0).astype(np.uint8), there.affine_lps), base, self) > 0
+            out = turned(there, (axis, -degrees), centre_of(base)).array > 900
         return out
 
 
@@ -106,20 +113,15 @@ def turned(volume: Volume, turn: tuple[int, float], about: NDArray[np.float64]) 
     return regrid(volume, (BASE_MM,) * 3, _rotation(*turn, about))
 
 
-def labels_on(labels: Volume, base: Volume, change: Change) -> NDArray[np.uint8]:
-    """Labels of the disturbed scan on the grid of the undisturbed one, nearest neighbour."""
-    places = np.indices(base.array.shape).reshape(3, -1)[::-1].T
-    lps = base.index_to_lps(places)
+def inside(solid: BoneSolid, base: Volume, change: Change) -> NDArray[np.bool_]:
+    """Voxels of the undisturbed scan inside a surface of the disturbed one, so that no grid stands between."""
+    vertices = solid.vertices_lps_mm
     if change.turn is not None:
-        matrix = _rotation(*change.turn, centre_of(base))
-        lps = lps @ matrix[:3, :3].T + matrix[:3, 3]
-    index = np.rint(labels.lps_to_index(lps)).astype(int)
-    size = np.array(labels.array.shape[::-1])
-    inside = ((index >= 0) & (index < size)).all(axis=1)
-    out = np.zeros(len(lps), np.uint8)
-    i, j, k = index[inside].T
-    out[inside] = labels.array[k, j, i]
-    return out.reshape(base.array.shape)
+        back = np.linalg.inv(_rotation(*change.turn, centre_of(base)))
+        vertices = vertices @ back[:3, :3].T + back[:3, 3]
+    return np.asarray(
+        stencil(Solid.of(vertices, solid.faces), base.affine_lps[:3, 3], BASE_MM, base.array.shape)
+    )
 
 
 def _turn(axis: int, degrees: float) -> Change:

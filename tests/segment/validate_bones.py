@@ -124,23 +124,23 @@ def run_metal(name: str) -> Row:
 
 
 def run_vhf(name: str) -> Row:
-    """The Visible Human CT disturbed; labels brought back and compared with the undisturbed result."""
+    """The Visible Human CT disturbed; its surfaces brought back and compared with the undisturbed ones."""
     change = disturb.CHANGES[name]
     base = disturb.base_ct(DATA)
-    scan = change.make(base)
     settings = SETTINGS.model_copy(update={"fit_threshold_hu": change.fit_threshold_hu or 200.0})
+    scan = change.make(base)
     begun = cpu_s()
     result = segment_volume(scan, atlas_without(None), settings)
     row: Row = {"cpu_s": cpu_s() - begun} | _fit(result)
-    back = disturb.labels_on(result.labels, base, change)
-    kept = _folder() / "vhf-labels.npy"
+    masks = {n: disturb.inside(result.solids[n].solid, base, change) for n in NAMES.values()}
+    kept = _folder() / "vhf-undisturbed.npz"
     if name == "as it is":
-        np.save(kept, back)
+        np.savez_compressed(kept, **masks)
         return row
     if not kept.exists():
         run_vhf("as it is")
     undisturbed, seen = np.load(kept), change.seen(base)
-    row["dice"] = {n: dice((back == c) & seen, (undisturbed == c) & seen) for c, n in NAMES.items()}
+    row["dice"] = {n: dice(mask & seen, undisturbed[n] & seen) for n, mask in masks.items()}
     return row
 
 

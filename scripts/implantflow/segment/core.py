@@ -50,6 +50,8 @@ from implantflow.volumes import Volume
 SURFACED = ("sacrum", "hip_left", "hip_right", "l5")
 #: Voxels brighter than this (HU) after light smoothing take part in the cuts, even below the threshold.
 CUT_FLOOR_HU = 150.0
+#: Voxels coarser than this (mm) mix thin cortex with what lies beside it: the floor falls by so many HU per mm.
+FINE_VOXEL_MM, FLOOR_FALL_HU, LEAST_FLOOR_HU = 1.5, 40.0, 90.0
 #: Spine kept above the S1 endplate, and soft tissue below an atlas sacrum, in the crop that is cut (mm).
 ABOVE_MM, BELOW_MM, MARGIN_MM = 65.0, 50.0, 12.0
 #: Starting poses that are refined.
@@ -252,7 +254,8 @@ def _scene(view: Volume, prior: ShapePrior, fit: Fit, settings: SegmentConfig) -
     prices = Prices(
         light, gaussian(hu, sheet_mm), sheet_mm, hu.spacing_mm[::-1].copy(), settings.valley_scale_hu
     )
-    bone = (hu.array >= settings.threshold_hu) | (light > CUT_FLOOR_HU)
+    floor = max(LEAST_FLOOR_HU, CUT_FLOOR_HU - FLOOR_FALL_HU * max(0.0, voxel - FINE_VOXEL_MM))
+    bone = (hu.array >= settings.threshold_hu) | (light > floor)
     return Scene(hu, bone, distances(prior, vertices, hu), prices, endplate, vertices, prior), box
 
 

@@ -94,7 +94,7 @@ def _squared_to_rim(mask: Any, spacing: Any, reach: Any) -> Any:
                     or (i > 0 and not mask[k, j, i - 1])
                     or (i < n2 - 1 and not mask[k, j, i + 1])
                 ):
-                    for back in range(i, max(last, i - reach[2] - 1), -1):
+                    for back in range(i, max(last, i - reach[2] - 1, -1), -1):
                         d = (i - back) * spacing[2]
                         rows[k, j, back] = min(rows[k, j, back], d * d)
                     last = i
