@@ -56,7 +56,9 @@ def test_filters_equal_the_textbook_ones() -> None:
     rng = np.random.default_rng(4)
     affine = np.diag([0.7, 0.9, 2.0, 1.0])
     volume = Volume(rng.normal(0, 100, (9, 14, 17)).astype(np.float32), affine)
-    wanted = ndimage.gaussian_filter(volume.array, 0.9 / volume.spacing_mm[::-1], mode="nearest", truncate=3.5)
+    wanted = ndimage.gaussian_filter(
+        volume.array, 0.9 / volume.spacing_mm[::-1], mode="nearest", truncate=3.5
+    )
     assert np.abs(gaussian(volume, 0.9) - wanted).max() < 2.0
     mask = ndimage.gaussian_filter(rng.normal(size=(9, 14, 17)), 2.0) > 0
     rim = mask & ~ndimage.binary_erosion(mask, border_value=1)

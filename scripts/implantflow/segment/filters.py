@@ -65,14 +65,16 @@ def signed_depth(mask: NDArray[np.bool_], like: Volume) -> NDArray[np.float32]:
     """Distance (mm) of voxel centres to the faces between a mask and the rest, positive inside.
 
     Measured to the mask's outermost voxel centres and shifted by half a voxel, so exact to half a voxel; beyond
-    DEPTH_MM, or 2.5 voxels if that is more, it stays at that value.
+    DEPTH_MM, or 2.5 voxels if that is more, it stays at that value or more.
     """
     spacing = like.spacing_mm[::-1]
     cap = max(DEPTH_MM, 2.5 * float(spacing.max()))
     reach = np.ceil(cap / spacing).astype(np.int64)
     squared = _squared_to_rim(np.ascontiguousarray(mask).view(np.uint8), spacing.astype(np.float32), reach)
-    away = np.minimum(np.sqrt(squared), np.float32(cap))
-    return np.where(mask, away, -away) + np.float32(0.5 * spacing.mean())
+    half = np.float32(0.5 * spacing.mean())
+    away = np.sqrt(squared)
+    away = np.where(away < cap, away, np.float32(cap) + half)
+    return np.where(mask, away, -away) + half
 
 
 @parallel

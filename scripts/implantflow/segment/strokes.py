@@ -22,7 +22,7 @@ from implantflow.segment.labels import LABELS, OTHER
 from implantflow.volumes import Volume
 
 #: Up to here (mm) from a stroke the image alone decides, and an erased voxel this far from any label is meant.
-FREE_MM, ERASED_MM = 8.0, 2.0
+FREE_MM, ERASED_MM = 7.0, 2.0
 #: A difference smaller than this (mm3) in an edited map is the rim of a bone, not an edit.
 MIN_EDIT_MM3 = 20.0
 
