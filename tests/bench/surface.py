@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.bench.measure import Cost, installed, ours, run
+from tests.bench.measure import installed, ours, run
 
 OUT = Path("results/bench")
 MEMBER = 2
@@ -55,7 +55,7 @@ def main() -> list[dict[str, Any]]:
     for row in rows:
         print(
             f"surface {row['name']:<12}{row['cpu_s']:>7.1f} CPU-s{row['wall_s']:>7.1f} s{row['peak_mb']:>7.0f} MB  "
-            f"closed {row['closed']}  truth to mesh: mean {row['mean_mm']:.2f}, 95 % {row['p95_mm']:.2f} mm  {row['note']}"
+            f"closed {row['closed']}  off: mean {row['mean_mm']:.2f}, 95 % {row['p95_mm']:.2f} mm  {row['note']}"
         )
     return rows
 

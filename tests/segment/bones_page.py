@@ -119,7 +119,7 @@ def _phantom(rows: dict[str, Row]) -> str:
         "SIMULATED, tumour present; template posed by the landmarks of the case config (1-3 mm off).\n",
         "| bone | Dice | surface mean, mm | 95 %, mm |",
         "|---|---|---|---|",
-        *(f"| {n} | {r['dice'][n]:.3f} | {s[n][0]:.3f} | {s[n][1]:.3f} |" for n in s),
+        *(f"| {n} | {r['dice'][n.split()[0]]:.3f} | {s[n][0]:.3f} | {s[n][1]:.3f} |" for n in s),
         "",
         f"Mid-plane of the segmented sacrum: {m['deg']:.2f} degrees and {m['mm']:.2f} mm off the truth, residual "
         f"{m['residual_mm']:.2f} mm. {r['cpu_s']:.0f} CPU-s.",

@@ -106,14 +106,14 @@ def labels_checklist(context: Context) -> Figure | None:
     for number, item in enumerate(asked, start=1):
         x, y, z = (float(v) for v in item["place_lps_mm"])
         orientation = "sagittal" if item["id"] in ("level_count", "caudal_end") else "axial"
-        plane = Slice(orientation, (x, y, z), 0.3, 240, 220)
+        plane = Slice(orientation, (x, y, z), 0.25, 320, 260)
         image = base.scan_panel(ct, plane, *base.BONE_WINDOW_HU)
         for name, mesh in bones.items():
             image = base.outline(image, plane, mesh, BONES[name], 1.6)
         dressed = base.dressed(image, plane)
         words = f"{number} {item['id'].replace('_', ' ')}"
         tiles.append(canvas.text(dressed, (dressed.shape[1] - 6, 5), words, size=13, anchor="ra"))
-    rows = [canvas.row(tiles[n : n + 4]) for n in range(0, len(tiles), 4)]
+    rows = [canvas.row(tiles[n : n + 3]) for n in range(0, len(tiles), 3)]
     questions = " ".join(f"{number}: {item['question']}" for number, item in enumerate(asked, start=1))
     return base.finish(
         context,
