@@ -135,7 +135,7 @@ def segment_volume(
         "checklist": checklist(parts.hu, solids, found, plate),
         "corrections": parts.corrections,
         **parts.report,
-        "error_budget": error_budget(view, solids, parts.fit_residual_mm),
+        "error_budget": error_budget(view, solids, parts.fit_residual_mm, settings.smoothing_limit_mm),
     }
     progress("labels and surfaces done", done=1.0)
     labels, certain = (Volume(restore(a, order, flips), volume.affine_lps) for a in (full, sure))

@@ -71,6 +71,7 @@ class BoneSolid:
     mean_move_mm : mean distance by which smoothing moved the vertices.
     level_median_hu : median level of the surface.
     threshold_shift_mm : how far outside this surface the threshold surface lies on average.
+    edge_sigma_mm : blur of its sharp edges; mm_per_100_hu : what a wrong level would cost.
     """
 
     inside: BoolArray
@@ -81,6 +82,8 @@ class BoneSolid:
     mean_move_mm: float
     level_median_hu: float
     threshold_shift_mm: float
+    edge_sigma_mm: float
+    mm_per_100_hu: float
 
 
 def close_gaps(mask: BoolArray, like: Volume, radius_mm: float) -> BoolArray:
@@ -204,6 +207,8 @@ def solid_of_bone(
         mean_move_mm=moved,
         level_median_hu=float(np.median(level)),
         threshold_shift_mm=excess * hu.voxel_volume_mm3 / area_mm2(smooth, faces),
+        edge_sigma_mm=bone.profiles.edge_sigma_mm(),
+        mm_per_100_hu=bone.profiles.mm_per_100_hu(),
     )
 
 
