@@ -9,7 +9,10 @@ import numpy as np
 from implantflow.config.segment import SegmentConfig
 from implantflow.errors import QualityGateError
 from implantflow.segment.fit import Fit
-from implantflow.segment.prior import ShapePrior
+from implantflow.segment.prior import ShapePrior, similarity
+
+#: Size of a fitted pelvis against the prior's mean; adults differ by a tenth, a wrong voxel size by more.
+SIZES = (0.8, 1.25)
 
 PRIOR_NOTES = {
     "atlas": "Statistical shape model of both hips and S1-S3. It has no L5 and nothing below S3: L5 was told "
@@ -25,7 +28,9 @@ def check_fit(prior: ShapePrior, fit: Fit, settings: SegmentConfig) -> dict[str,
     inside, matched = int(fit.inside.sum()), int(fit.matched.sum())
     residual = np.abs(fit.residual_mm[fit.matched])
     share = matched / max(inside, 1)
+    size = similarity(prior.mean[fit.inside], fit.vertices_lps_mm[fit.inside])[0] if inside > 2 else 0.0
     figures = {
+        "size_to_prior": size,
         "cost_mm": fit.cost_mm,
         "inside_fraction": inside / len(fit.inside),
         "matched_fraction": share,
@@ -46,6 +51,8 @@ def check_fit(prior: ShapePrior, fit: Fit, settings: SegmentConfig) -> dict[str,
         problems.append(f"only {100 * share:.0f} % of its vertices met a bone edge within 3 mm")
     if fit.explained < settings.min_explained_fraction:
         problems.append(f"only {100 * fit.explained:.0f} % of the bone at its height lies within 4 mm of it")
+    if not SIZES[0] <= size <= SIZES[1]:
+        problems.append(f"it is {size:.2f} times the size of an adult's: a child, or a wrong voxel size")
     if problems:
         raise QualityGateError(
             "the shape prior does not fit this scan: " + "; ".join(problems),
