@@ -10,8 +10,8 @@ HEAD = """\
 # Bones and mid-plane against truth
 
 Made by `python tests/segment/validate_bones.py` (needs the real data; each case is kept and not done twice). The same
-defaults everywhere; CPU-seconds are user + system on one thread with kernels compiled, prior, labels and surfaces
-included. A case without a row was not run in the version this page was made from.
+defaults everywhere; CPU-seconds are user + system on a busy machine, prior, labels and surfaces included; only the
+atlas rows leave out the compiling of kernels. A case without a row was not run in the version this page was made from.
 """
 
 
