@@ -17,6 +17,11 @@ def landmarks_file(wildcards):
     return [path] if path else []
 
 
+def edited_labels(wildcards):
+    path = CASES[wildcards.case].segment.edited_labels
+    return [path] if path else []
+
+
 rule segment_bones:
     """Threshold, then sacrum, both hip bones and L5 apart, one watertight surface each."""
     input:
@@ -26,8 +31,10 @@ rule segment_bones:
         ingest="results/{case}/ingest/ingest.json",
         prior=shape_prior,
         landmarks=landmarks_file,
+        edited=edited_labels,
     output:
         labels="results/{case}/segment/labels.nii.gz",
+        confidence="results/{case}/segment/confidence.nii.gz",
         sacrum="results/{case}/segment/sacrum.stl",
         hip_left="results/{case}/segment/hip_left.stl",
         hip_right="results/{case}/segment/hip_right.stl",

@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument(
         "--landmarks", type=Path, default=None, help="JSON: name -> LPS mm, or 3D Slicer markups"
     )
+    segment.add_argument("--labels", type=Path, default=None, help="label map to surface instead of cutting")
     segment.set_defaults(run=_segment)
 
     slice_ = commands.add_parser("slice", help="watertight STL in mm -> build.cli and checks.json")
@@ -157,7 +158,12 @@ def _segment(options: argparse.Namespace) -> int:
     from implantflow.segment.command import segment_file
 
     for path in segment_file(
-        options.volume, options.out, options.threshold, atlas=options.atlas, landmarks=options.landmarks
+        options.volume,
+        options.out,
+        options.threshold,
+        atlas=options.atlas,
+        landmarks=options.landmarks,
+        labels=options.labels,
     ):
         print(path)
     return 0

@@ -10,7 +10,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import ingest_torture, inputs, slicing
+from tests.bench import ingest_torture, inputs, slicing, surface
 from tests.bench.measure import Cost, installed, ours, peer, run, warm
 
 OUT = Path("results/bench")
@@ -91,6 +91,7 @@ def main() -> None:
         )
     ingest_torture.main()
     slicing.main()
+    surface.main()
 
 
 if __name__ == "__main__":

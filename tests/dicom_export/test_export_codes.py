@@ -15,7 +15,7 @@ from implantflow.dicom.export.context import Case, Source
 from implantflow.dicom.export.registration import Moved, write_registration
 from implantflow.dicom.export.segmentation import AUTOMATIC, Segment, write_segmentation
 from implantflow.errors import GeometryError, ProvenanceError
-from implantflow.segment.regions import LABELS
+from implantflow.segment.labels import LABELS
 from implantflow.volumes import Volume
 
 CASE = Case("small", date(2026, 6, 8), False, ())

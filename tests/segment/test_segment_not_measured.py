@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from implantflow.errors import GeometryError
-from implantflow.segment.regions import LABELS
+from implantflow.segment.labels import LABELS
 from implantflow.segment.stage import not_measured
 from implantflow.volumes import Volume
 

@@ -19,8 +19,8 @@ from implantflow.phantom.simulate import make_scene
 from implantflow.phantom.template import template_arrays
 from implantflow.phantom.truth import write_truth
 from implantflow.segment.core import SURFACED, segment_volume
+from implantflow.segment.labels import LABELS
 from implantflow.segment.prior import read_template
-from implantflow.segment.regions import LABELS
 from implantflow.segment.stage import segment_bones
 from implantflow.volumes import Volume, read_volume, write_volume
 
@@ -58,6 +58,7 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Phantom:
     landmarks = read_json(folder / "truth" / "truth.json")["landmarks_lps_mm"]
     outputs = {n: folder / f"{n}.stl" for n in SURFACED}
     outputs |= {"labels": folder / "labels.nii.gz", "segment": folder / "segment.json"}
+    outputs["confidence"] = folder / "confidence.nii.gz"
     inputs = {
         "volume": folder / "ct.nii.gz",
         "manifest": folder / "manifest.json",

@@ -11,8 +11,10 @@ from pydantic import ValidationError
 
 from implantflow.artifacts import write_npz
 from implantflow.config.segment import PriorConfig, SegmentConfig
-from implantflow.errors import ConfigError, GeometryError, InputError
+from implantflow.errors import ConfigError, GeometryError, InputError, QualityGateError
 from implantflow.segment.command import segment_file
+from implantflow.segment.fit import Fit
+from implantflow.segment.judge import check_fit
 from implantflow.segment.landmarks import from_config, read_points
 from implantflow.segment.mesh import is_closed, volume_mm3
 from implantflow.segment.pose import check_landmark_sides, landmark_pose
@@ -118,6 +120,20 @@ def test_landmarks_pose_the_template_and_slips_are_named(tmp_path: Path) -> None
     with pytest.raises(GeometryError, match="do not form a pelvis"):
         landmark_pose(prior, {**given, "apex": given["apex"] + [0, 0, 250.0]}, 6)
     check_landmark_sides({"promontory": np.zeros(3)})
+
+
+def test_a_fit_of_another_size_is_refused_and_one_that_is_right_is_not(tmp_path: Path) -> None:
+    prior = template(tmp_path / "template.npz")
+    settings = SegmentConfig(threshold_hu=226.0, prior=PriorConfig(kind="atlas", path="a"))
+    every = np.ones(len(prior.mean), bool)
+
+    def fit(scale: float) -> Fit:
+        return Fit(scale * prior.mean, every, every, np.zeros(len(every)), 0.9, 1.0, 0)
+
+    assert check_fit(prior, fit(1.1), settings)["size_to_prior"] == pytest.approx(1.1)
+    for scale in (0.6, 1.6):
+        with pytest.raises(QualityGateError, match="times the size"):
+            check_fit(prior, fit(scale), settings)
 
 
 def test_slicer_markups_are_read_in_both_systems(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from implantflow.config.segment import PriorConfig, SegmentConfig
 from implantflow.errors import InputError, QualityGateError
 from implantflow.segment.core import Segmentation, segment_volume
+from implantflow.segment.labels import LABELS
 from implantflow.segment.prior import ShapePrior, read_atlas
-from implantflow.segment.regions import LABELS
 from implantflow.volumes import Volume, from_sitk
 
 pytestmark = pytest.mark.slow

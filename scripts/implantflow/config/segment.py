@@ -55,6 +55,23 @@ class PriorConfig(Section):
         return self
 
 
+class Stroke(Section):
+    """A person's correction: a line through voxels that belong to one bone."""
+
+    bone: Literal[
+        "sacrum", "hip_left", "hip_right", "l5", "l4_and_above", "femora", "coccyx", "other_bone"
+    ] = Field(
+        description="The bone these voxels belong to; 'other_bone' takes an osteophyte, calcification or contrast "
+        "away from all of them."
+    )
+    points_lps_mm: list[Point] = Field(
+        min_length=1,
+        description="Points of the line in patient LPS mm (x to the patient's left, y to the back, z to the head).",
+    )
+    radius_mm: float = Field(default=1.5, gt=0.0, le=6.0, description="Half thickness of the line (mm).")
+    reason: str = Field(min_length=3, description="Why, for the record.")
+
+
 class SegmentConfig(Section):
     """Threshold, prior, fit, cut and surface of the bones."""
 
@@ -66,6 +83,16 @@ class SegmentConfig(Section):
         "muscle join the bone, above 500 HU the cortex of an osteopenic sacrum is lost.",
     )
     prior: PriorConfig = Field(description="The shape prior and how it is posed.")
+    corrections: list[Stroke] = Field(
+        default=[],
+        description="Corrections after a look at the labels: each fixes the voxels it covers, and the cut is solved "
+        "again around it. The JSON shows what changed.",
+    )
+    edited_labels: str | None = Field(
+        default=None,
+        description="Label map (codes of segment.json) edited in another program on labels that this stage made; "
+        "where it says otherwise it counts as strokes. Relative paths start at the repository.",
+    )
     modality_opt_in: Literal["ct_only", "mr_without_cortex"] = Field(
         default="ct_only",
         description="'mr_without_cortex' lets a threshold run on MR, where cortical bone is black and the "

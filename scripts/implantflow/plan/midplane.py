@@ -20,6 +20,8 @@ from implantflow.solids.distance import Surface
 from implantflow.solids.mesh import Solid
 from implantflow.solids.shapes import frame_of
 
+#: Farther than this (mm) from its mirror image a place counts as asymmetric.
+ASYMMETRIC_MM = 3.0
 _TRIMMED = 0.9
 _SCALE_FIRST_MM, _SCALE_LAST_MM, _SCALE_STEP = 10.0, 2.0, 0.85
 _COARSE, _FINE = 1200, 5000
@@ -39,12 +41,19 @@ class MidPlane:
         Weighted root mean square distance of the mirrored points to the surface.
     agreement_mm, agreement_deg : float
         Largest difference between the results of the different starts (at the centre of the bone).
+    asymmetry_p50_mm, asymmetry_p95_mm : float
+        How far the mirrored bone lies from the bone: the patient's own asymmetry, tumour included.
+    asymmetric_pct : float
+        Share of the surface that is more than ASYMMETRIC_MM off its mirror image.
     """
 
     plane: Plane
     residual_rms_mm: float
     agreement_mm: float
     agreement_deg: float
+    asymmetry_p50_mm: float
+    asymmetry_p95_mm: float
+    asymmetric_pct: float
 
 
 def find_midplane(sacrum: Solid) -> MidPlane:
@@ -62,7 +71,8 @@ def find_midplane(sacrum: Solid) -> MidPlane:
     nearest = min(found, key=lambda item: round(item[1], 6))
     apart = [_difference(nearest[0], other[0], coarse.mean(axis=0)) for other in found]
     agreement_mm, agreement_deg = max(a[0] for a in apart), max(a[1] for a in apart)
-    best = _refine(_even_sample(sacrum, _FINE), surface, normals, nearest[0], _SCALE_LAST_MM)
+    fine = _even_sample(sacrum, _FINE)
+    best = _refine(fine, surface, normals, nearest[0], _SCALE_LAST_MM)
     if agreement_mm > 1.0 or agreement_deg > 1.0:
         raise GeometryError(
             f"the mid-plane is not determined: starts differ by {agreement_mm:.2f} mm, {agreement_deg:.2f} deg",
@@ -75,7 +85,11 @@ def find_midplane(sacrum: Solid) -> MidPlane:
             where="sacrum",
             fix="check that the label is the sacrum and the scan's orientation is right",
         )
-    return MidPlane(best[0], best[1], agreement_mm, agreement_deg)
+    mirrored = transform_points(best[0].mirror_matrix(), fine)
+    off = surface.nearest(mirrored, 30.0, signed=False).distance_mm
+    p50, p95 = (float(q) for q in np.quantile(off, [0.5, 0.95]))
+    share = 100.0 * float((off > ASYMMETRIC_MM).mean())
+    return MidPlane(best[0], best[1], agreement_mm, agreement_deg, p50, p95, share)
 
 
 def _even_sample(sacrum: Solid, count: int) -> FloatArray:

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from implantflow.errors import GeometryError
 from implantflow.segment.edges import bounding_box
+from implantflow.segment.filters import fill_cavities
 from implantflow.segment.grid import Box
+from implantflow.segment.labels import LABELS
 from implantflow.segment.mesh import is_closed, shell_count, volume_mm3
-from implantflow.segment.regions import LABELS
-from implantflow.segment.surface import BoneSolid, fill_cavities, fill_cut_faces
+from implantflow.segment.surface import BoneSolid, fill_cut_faces
 from implantflow.volumes import Volume
 
 #: Vertical distance (mm) above the centre of the S1 endplate that a scan must reach to show a whole vertebra:
@@ -158,17 +159,29 @@ def coverage(
     return found
 
 
-def error_budget(view: Volume, solids: dict[str, Placed], fit_residual_mm: float | None) -> dict[str, Any]:
+def error_budget(
+    view: Volume, solids: dict[str, Placed], fit_residual_mm: float | None, smoothing_limit_mm: float
+) -> dict[str, Any]:
     """Where the surface may be off (mm): known, measured on this scan, or stated as a limit."""
-    moves = [p.solid.mean_move_mm for p in solids.values()]
-    shifts = [p.solid.threshold_shift_mm for p in solids.values()]
+    parts = [p.solid for p in solids.values()]
+
+    def mean(name: str) -> float:
+        return float(np.mean([getattr(part, name) for part in parts]))
+
+    smoothing = mean("mean_move_mm")
     return {
         "voxel_mm": view.spacing_mm,
+        "point_spread_sigma_mm": mean("edge_sigma_mm"),
         "half_maximum_mean_mm": HALF_MAXIMUM_ERROR_MM,
-        "smoothing_mean_mm": float(np.mean(moves)),
-        "fixed_threshold_would_move_surface_out_mm": float(np.mean(shifts)),
+        "level_wrong_by_100_hu_mm": mean("mm_per_100_hu"),
+        "fixed_threshold_would_move_surface_out_mm": mean("threshold_shift_mm"),
+        "smoothing_mean_mm": smoothing,
+        "smoothing_max_mm": smoothing_limit_mm,
+        "remeshing_max_mm": 0.0,
+        "surface_mean_mm": float(np.hypot(HALF_MAXIMUM_ERROR_MM, smoothing)),
         "prior_fit_mean_mm": fit_residual_mm,
-        "note": "half_maximum from the project's simulation of a blurred cortex; smoothing and threshold shift "
-        "measured on these surfaces; the prior's error counts only where it filled bone in, and to the side "
-        "of a joint that the image does not show",
+        "note": "half_maximum from the project's simulation of a blurred cortex; point spread, smoothing and shifts "
+        "measured on these surfaces, whose triangles are those of the voxel grid (not remeshed); surface_mean: half "
+        "maximum and smoothing together, where the image shows the cortex. The prior's error counts only where it "
+        "filled bone in, and to the side of a joint that the image does not show",
     }

@@ -22,6 +22,7 @@ def segment_file(
     *,
     atlas: Path | None = None,
     landmarks: Path | None = None,
+    labels: Path | None = None,
     template: Path = TEMPLATE,
 ) -> list[Path]:
     """Segment one CT file with the stage's own defaults.
@@ -32,7 +33,8 @@ def segment_file(
     out : folder for ``labels.nii.gz``, ``<bone>.stl`` and ``segment.json``.
     threshold_hu : voxels at or above count as bone.
     atlas : folder of the pelvis atlas; or
-    landmarks : JSON (name -> LPS mm, or 3D Slicer markups) that poses ``template``.
+    landmarks : JSON (name -> LPS mm, or 3D Slicer markups) that poses ``template``; or
+    labels : label map of another program, only checked and surfaced.
 
     Returns
     -------
@@ -43,16 +45,20 @@ def segment_file(
     ConfigError, InputError
         A threshold outside 100 to 500 HU, neither or both priors, missing files, or any refusal of the stage.
     """
-    if (atlas is None) == (landmarks is None):
+    if [atlas, landmarks, labels].count(None) != 2:
         raise InputError(
-            "give either --atlas or --landmarks: one prior, posed in one way",
+            "give either --atlas or --landmarks or --labels: one prior, posed in one way",
             where="command line",
-            fix="--atlas FOLDER searches the pose by itself; --landmarks FILE poses the project's template",
+            fix="--atlas FOLDER searches the pose by itself; --landmarks FILE poses the project's template; "
+            "--labels FILE surfaces bones labelled elsewhere",
         )
-    if atlas is not None:
+    points = None
+    if labels is not None:
+        prior_config = PriorConfig(kind="label_map", path=str(labels))
+        files = [labels]
+    elif atlas is not None:
         prior_config = PriorConfig(kind="atlas", path=str(atlas))
         files = sorted(atlas.rglob("*.vtk"))
-        points = None
     else:
         if not template.exists():
             raise InputError(
@@ -69,7 +75,8 @@ def segment_file(
     result = segment_volume(image, read_prior(prior_config.kind, files), settings, points)
     out.mkdir(parents=True, exist_ok=True)
     outputs = {name: out / f"{name}.stl" for name in SURFACED}
-    outputs |= {"labels": out / "labels.nii.gz", "segment": out / "segment.json"}
+    outputs |= {"labels": out / "labels.nii.gz", "confidence": out / "confidence.nii.gz"}
+    outputs |= {"segment": out / "segment.json"}
     write_results(result, outputs)
     return list(outputs.values())
 

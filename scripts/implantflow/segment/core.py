@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.config.segment import SegmentConfig
-from implantflow.errors import GeometryError, QualityGateError
-from implantflow.geometry import FloatArray
+from implantflow.errors import ConfigError, GeometryError
+from implantflow.geometry import FloatArray, Plane
 from implantflow.jobs import progress
 from implantflow.segment.anatomy import endplate_vertices, plane_through
 from implantflow.segment.assemble import (
@@ -21,15 +21,28 @@ from implantflow.segment.assemble import (
     error_budget,
     label_table,
 )
-from implantflow.segment.cut import Prices
+from implantflow.segment.cut import BoolArray, Prices
 from implantflow.segment.edges import bounding_box, find_edges
+from implantflow.segment.evidence import (
+    CLASSES,
+    bridges,
+    changes,
+    checklist,
+    confidence,
+    hidden_border,
+    shares,
+)
+from implantflow.segment.filters import gaussian
 from implantflow.segment.fit import Fit, fit_prior
 from implantflow.segment.grid import Box, box_around, canonical, crop, isotropic_lps, restore
+from implantflow.segment.judge import PRIOR_NOTES, check_fit
 from implantflow.segment.labelmap import LabelMap, as_report
-from implantflow.segment.level import full_contrast, gaussian
+from implantflow.segment.labels import LABELS
+from implantflow.segment.level import full_contrast
 from implantflow.segment.pose import landmark_pose, search_poses
 from implantflow.segment.prior import ShapePrior
-from implantflow.segment.regions import LABELS, Scene, distances, split_bones
+from implantflow.segment.regions import Regions, Scene, distances, split_bones
+from implantflow.segment.strokes import both, edits, paint
 from implantflow.segment.surface import Candidate, candidate, solid_of_bone
 from implantflow.volumes import Volume
 
@@ -37,6 +50,8 @@ from implantflow.volumes import Volume
 SURFACED = ("sacrum", "hip_left", "hip_right", "l5")
 #: Voxels brighter than this (HU) after light smoothing take part in the cuts, even below the threshold.
 CUT_FLOOR_HU = 150.0
+#: Voxels coarser than this (mm) mix thin cortex with what lies beside it: the floor falls by so many HU per mm.
+FINE_VOXEL_MM, FLOOR_FALL_HU, LEAST_FLOOR_HU = 1.5, 40.0, 90.0
 #: Spine kept above the S1 endplate, and soft tissue below an atlas sacrum, in the crop that is cut (mm).
 ABOVE_MM, BELOW_MM, MARGIN_MM = 65.0, 50.0, 12.0
 #: Starting poses that are refined.
@@ -50,11 +65,13 @@ class Segmentation:
     Attributes
     ----------
     labels : Volume of uint8 on the grid of the CT.
+    confidence : Volume of uint8, codes of ``evidence.CLASSES``, same grid.
     solids : per bone, its closed surface.
     report : what ``segment.json`` holds.
     """
 
     labels: Volume
+    confidence: Volume
     solids: dict[str, Placed]
     report: dict[str, Any]
 
@@ -64,6 +81,7 @@ def segment_volume(
     prior: ShapePrior | LabelMap,
     settings: SegmentConfig,
     landmarks: dict[str, FloatArray] | None = None,
+    edited: LabelMap | None = None,
 ) -> Segmentation:
     """Threshold a CT, tell its bones apart with a shape prior, and surface them.
 
@@ -73,6 +91,7 @@ def segment_volume(
     prior : from :mod:`implantflow.segment.prior`, or an imported label map.
     settings : thresholds and limits.
     landmarks : patient LPS mm by name; poses the prior. Without them the pose is searched.
+    edited : labels of this stage as a person edited them; counts as strokes.
 
     Raises
     ------
@@ -82,27 +101,45 @@ def segment_volume(
     view, order, flips = canonical(volume)
     threshold_mm3 = float((view.array >= settings.threshold_hu).sum()) * view.voxel_volume_mm3
     if isinstance(prior, LabelMap):
+        if settings.corrections or edited is not None:
+            raise ConfigError(
+                "corrections have nothing to cut again when the labels are imported",
+                where="segment.corrections",
+                fix="edit the imported label map, or use prior.kind atlas or template",
+            )
         hu, region, box, resampled = prior.region_on(view)
         bright = hu.array >= settings.threshold_hu
         parts = _Parts(hu, bright, region, box, {}, None, None, {"prior": as_report(prior.name, resampled)})
     else:
-        parts = _cut_with_prior(view, prior, settings, landmarks)
+        parts = _cut_with_prior(view, prior, settings, landmarks, edited)
     progress("surfaces at the local half-maximum", done=0.6)
     solids, full_hu = _surfaces(parts, settings)
     check_sides(solids)
     full = assemble_labels(view, parts.region, parts.box, solids, settings.threshold_hu)
+    area = hidden_border(parts.hu, parts.region, settings.threshold_hu)
+    found = bridges(parts.hu, parts.region, area)
+    disputed = parts.disputed if parts.disputed is not None else np.zeros(parts.region.shape, bool)
+    sure = confidence(full, (parts.hu, parts.box), area, disputed, solids)
+    plate = None if parts.endplate is None else np.asarray(parts.endplate.point)
     report = {
         "threshold_hu": settings.threshold_hu,
         "threshold_volume_mm3": threshold_mm3,
         "cortex_contrast_hu": full_hu,
         "disputed_pct": parts.disputed_pct,
         "labels": label_table(full, solids, view.voxel_volume_mm3),
-        "coverage": coverage(Volume(full, view.affine_lps), parts.endplate_z_mm, parts.inside_fraction),
+        "coverage": coverage(
+            Volume(full, view.affine_lps), None if plate is None else float(plate[2]), parts.inside_fraction
+        ),
+        "confidence": {"classes": CLASSES, "share_pct": shares(sure)},
+        "bridges": found,
+        "checklist": checklist(parts.hu, solids, found, plate),
+        "corrections": parts.corrections,
         **parts.report,
-        "error_budget": error_budget(view, solids, parts.fit_residual_mm),
+        "error_budget": error_budget(view, solids, parts.fit_residual_mm, settings.smoothing_limit_mm),
     }
     progress("labels and surfaces done", done=1.0)
-    return Segmentation(Volume(restore(full, order, flips), volume.affine_lps), solids, report)
+    labels, certain = (Volume(restore(a, order, flips), volume.affine_lps) for a in (full, sure))
+    return Segmentation(labels, certain, solids, report)
 
 
 @dataclass(frozen=True)
@@ -115,14 +152,20 @@ class _Parts:
     box: Box
     distance: dict[str, NDArray[np.float32]]
     disputed_pct: float | None
-    endplate_z_mm: float | None
+    endplate: Plane | None
     report: dict[str, Any]
+    disputed: BoolArray | None = None
+    corrections: dict[str, Any] | None = None
     inside_fraction: dict[str, float] | None = None
     fit_residual_mm: float | None = None
 
 
 def _cut_with_prior(
-    view: Volume, prior: ShapePrior, settings: SegmentConfig, landmarks: dict[str, FloatArray] | None
+    view: Volume,
+    prior: ShapePrior,
+    settings: SegmentConfig,
+    landmarks: dict[str, FloatArray] | None,
+    edited: LabelMap | None,
 ) -> _Parts:
     progress("fit of the shape prior", done=0.05)
     spacing = max(1.0, 0.4 * float(view.spacing_mm.max()))
@@ -138,10 +181,10 @@ def _cut_with_prior(
     else:
         poses = search_poses(prior, edges, settings.min_inside_fraction, STARTS)
     fit = fit_prior(prior, edges, fine, poses)
-    figures = _check_fit(prior, fit, settings)
+    figures = check_fit(prior, fit, settings)
     progress("cuts in the disputed band", done=0.35)
     scene, box = _scene(view, prior, fit, settings)
-    regions = split_bones(scene, settings.band_mm)
+    regions, corrections = _split(scene, settings, edited)
     named = (regions.region > 0) & (regions.region <= LABELS["l5"]) & scene.bone
     disputed = 100.0 * float((regions.disputed & named).sum()) / max(int(named.sum()), 1)
     report = {
@@ -151,7 +194,7 @@ def _cut_with_prior(
             "covers_sacral_apex": prior.covers_apex,
             "posed_by": "landmarks" if landmarks is not None else "search without clicks",
             "landmark_residual_mm": residuals,
-            "note": _PRIOR_NOTES[prior.kind],
+            "note": PRIOR_NOTES[prior.kind],
         },
         "fit": figures,
         "s1_endplate": scene.endplate.as_json(),
@@ -167,55 +210,33 @@ def _cut_with_prior(
         box,
         scene.distance,
         disputed,
-        scene.endplate.point[2],
+        scene.endplate,
         report,
+        regions.disputed,
+        corrections,
         inside,
         figures["residual_mean_mm"],
     )
 
 
-_PRIOR_NOTES = {
-    "atlas": "Statistical shape model of both hips and S1-S3. It has no L5 and nothing below S3: L5 was told "
-    "from L4 at the disc found between them, and the coccyx is part of the sacrum. Not for clinical use "
-    "(licence of the atlas).",
-    "template": "One shape made by the project, bent to the patient; the patient's own bone decides the "
-    "surface wherever the image shows it.",
-}
-
-
-def _check_fit(prior: ShapePrior, fit: Fit, settings: SegmentConfig) -> dict[str, Any]:
-    """Figures of the fit; QualityGateError when it missed the bone."""
-    inside, matched = int(fit.inside.sum()), int(fit.matched.sum())
-    residual = np.abs(fit.residual_mm[fit.matched])
-    share = matched / max(inside, 1)
-    figures = {
-        "cost_mm": fit.cost_mm,
-        "inside_fraction": inside / len(fit.inside),
-        "matched_fraction": share,
-        "explained_fraction": fit.explained,
-        "residual_mean_mm": float(residual.mean()) if matched else None,
-        "residual_p95_mm": float(np.quantile(residual, 0.95)) if matched else None,
-        "start": fit.start,
-        "bones": {
-            name: {"matched_fraction": float(fit.matched[(prior.bone == n) & fit.inside].mean())}
-            for n, name in enumerate(prior.names)
-            if (fit.inside & (prior.bone == n)).any()
-        },
+def _split(
+    scene: Scene, settings: SegmentConfig, edited: LabelMap | None
+) -> tuple[Regions, dict[str, Any] | None]:
+    """The cuts, once more around what a person corrected; and what that changed."""
+    regions = split_bones(scene, settings.band_mm)
+    if not settings.corrections and edited is None:
+        return regions, None
+    said = paint(settings.corrections, scene.hu)
+    if edited is not None:
+        said = both(said, edits(edited.on(scene.hu)[0], regions.region, scene.hu))
+    again = split_bones(scene, settings.band_mm, said)
+    voxel_mm3 = scene.hu.voxel_volume_mm3
+    return again, {
+        "strokes": len(settings.corrections),
+        "edited_labels": edited.name if edited is not None else None,
+        "marked_mm3": float((said.codes > 0).sum()) * voxel_mm3,
+        "changed": changes(regions.region, again.region, voxel_mm3),
     }
-    problems = []
-    if inside < settings.min_inside_fraction * len(fit.inside):
-        problems.append(f"only {100 * inside / len(fit.inside):.0f} % of the prior lies inside the scan")
-    if share < settings.min_matched_fraction:
-        problems.append(f"only {100 * share:.0f} % of its vertices met a bone edge within 3 mm")
-    if fit.explained < settings.min_explained_fraction:
-        problems.append(f"only {100 * fit.explained:.0f} % of the bone at its height lies within 4 mm of it")
-    if problems:
-        raise QualityGateError(
-            "the shape prior does not fit this scan: " + "; ".join(problems),
-            where="segment",
-            fix="check orientation and coverage (L5 to acetabula), give landmarks, or import a label map",
-        )
-    return figures
 
 
 def _scene(view: Volume, prior: ShapePrior, fit: Fit, settings: SegmentConfig) -> tuple[Scene, Box]:
@@ -233,7 +254,8 @@ def _scene(view: Volume, prior: ShapePrior, fit: Fit, settings: SegmentConfig) -
     prices = Prices(
         light, gaussian(hu, sheet_mm), sheet_mm, hu.spacing_mm[::-1].copy(), settings.valley_scale_hu
     )
-    bone = (hu.array >= settings.threshold_hu) | (light > CUT_FLOOR_HU)
+    floor = max(LEAST_FLOOR_HU, CUT_FLOOR_HU - FLOOR_FALL_HU * max(0.0, voxel - FINE_VOXEL_MM))
+    bone = (hu.array >= settings.threshold_hu) | (light > floor)
     return Scene(hu, bone, distances(prior, vertices, hu), prices, endplate, vertices, prior), box
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from implantflow.errors import InputError
 from implantflow.geometry import FloatArray
+from implantflow.segment.filters import fill_cavities
 from implantflow.segment.grid import Box, crop
 from implantflow.volumes import Volume
 
@@ -84,8 +85,7 @@ def find_edges(image: Volume, threshold_hu: float) -> Edges:
     padded = np.pad(body, rounds)
     closed = ndimage.binary_closing(padded, iterations=rounds)[rounds:-rounds, rounds:-rounds, rounds:-rounds]
     closed |= body
-    for plane in closed:
-        ndimage.binary_fill_holes(plane, output=plane)
+    closed = fill_cavities(closed, planes=True)
     edge = closed & ~ndimage.binary_erosion(closed, border_value=1)
     near = ndimage.distance_transform_edt(~edge, sampling=spacing).astype(np.float32)
     voxels = np.argwhere(edge)

@@ -103,7 +103,8 @@ def _icp(
     stride = max(1, len(vertices) // 4000)
     for n_modes in rounds:
         normals = vertex_normals(vertices, faces)
-        chosen = np.arange(0, len(vertices), stride)
+        # A similarity has seven unknowns: a quarter of the vertices fixes it as well.
+        chosen = np.arange(0, len(vertices), stride if n_modes else 4 * stride)
         chosen = chosen[edges.image.contains_lps(vertices[chosen])]
         distance, edge = search(vertices[chosen], normals[chosen])
         ok = (distance < 15.0) & (distance <= np.quantile(distance, 0.85))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray
-from implantflow.volumes import Volume, to_sitk
+from implantflow.volumes import Volume
 
 #: Cosine of the largest angle between a voxel axis and its patient axis that is taken as known orientation.
 MIN_AXIS_COSINE = 0.7
@@ -110,29 +110,16 @@ def isotropic_lps(volume: Volume, spacing_mm: float, sigma_mm: float) -> Volume:
     -------
     Volume of float32; -1024 HU outside the scan.
     """
-    import SimpleITK as sitk
+    from implantflow.segment.filters import gaussian, resampled
 
-    image = sitk.Cast(to_sitk(volume), sitk.sitkFloat32)
-    if sigma_mm > 0:
-        image = sitk.SmoothingRecursiveGaussian(image, sigma_mm)
+    smooth = volume.like(gaussian(volume, sigma_mm)) if sigma_mm > 0 else volume
     size = np.array(volume.array.shape[::-1])
     corners = np.array(
         [[i, j, k] for i in (0, size[0] - 1) for j in (0, size[1] - 1) for k in (0, size[2] - 1)]
     )
     lps = volume.index_to_lps(corners)
     low, high = lps.min(axis=0), lps.max(axis=0)
-    counts = [int(n) for n in np.floor((high - low) / spacing_mm + 1e-6).astype(int) + 1]
-    out = sitk.Resample(
-        image,
-        counts,
-        sitk.Transform(),
-        sitk.sitkLinear,
-        [float(v) for v in low],
-        [spacing_mm] * 3,
-        np.eye(3).ravel().tolist(),
-        -1024.0,
-        sitk.sitkFloat32,
-    )
+    counts = tuple(int(n) for n in np.floor((high - low) / spacing_mm + 1e-6).astype(int)[::-1] + 1)
     affine = np.diag([spacing_mm] * 3 + [1.0])
     affine[:3, 3] = low
-    return Volume(sitk.GetArrayFromImage(out), affine)
+    return resampled(smooth, counts, affine, -1024.0)

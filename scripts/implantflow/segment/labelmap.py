@@ -13,7 +13,7 @@ from implantflow.errors import GeometryError, InputError
 from implantflow.foreign.read import Foreign, labels_on, read_foreign
 from implantflow.segment.edges import bounding_box
 from implantflow.segment.grid import Box, crop
-from implantflow.segment.regions import LABELS
+from implantflow.segment.labels import LABELS
 from implantflow.volumes import Volume
 
 #: Smallest share of the labelled voxels that must be bright, so that the map belongs to this scan.
@@ -43,12 +43,16 @@ class LabelMap:
         GeometryError
             The map lies outside the scan, or its voxels are not bone there.
         """
-        array, how = labels_on(self.foreign, view, resample=True)
+        array, resampled = self.on(view)
         box = bounding_box(array > 0, 8)
         part = crop(view, box)
         hu = Volume(np.ascontiguousarray(part.array), part.affine_lps)
-        region = np.ascontiguousarray(array[box.slices]).astype(np.uint8)
-        bright = float((hu.array[region > 0] > 100.0).mean())
+        return hu, np.ascontiguousarray(array[box.slices]), box, resampled
+
+    def on(self, hu: Volume) -> tuple[NDArray[np.uint8], bool]:
+        """Labels (K, J, I) on the grid of ``hu``, and whether the grids differed; GeometryError as above."""
+        array, how = labels_on(self.foreign, hu, resample=True)
+        bright = float((hu.array[array > 0] > 100.0).mean())
         if bright < MIN_BRIGHT_FRACTION:
             raise GeometryError(
                 f"only {100 * bright:.0f} % of the labelled voxels are brighter than 100 HU: the label map does "
@@ -56,7 +60,7 @@ class LabelMap:
                 where=self.name,
                 fix="export the labels in the space of the planning CT, in LPS or RAS as its file says",
             )
-        return hu, region, box, how.startswith("resampled")
+        return np.asarray(array, dtype=np.uint8), how.startswith("resampled")
 
 
 def read_label_map(path: Path) -> LabelMap:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.segment.cut import BoolArray
-from implantflow.volumes import Volume, from_sitk, to_sitk
+from implantflow.segment.filters import gaussian
+from implantflow.volumes import Volume
 
 STEP_MM = 0.25
 #: The profile runs from here to here (mm) along the outward normal of the threshold surface.
@@ -33,6 +34,8 @@ FULL_QUANTILE = 0.97
 #: half of it where the peak has less than the second share of full contrast: there a sheet may as well be thick
 #: and of low density (an osteopenic sacrum) as thin, and half of what is seen is the cautious reading.
 MAX_HEIGHT, THIN_FRACTION, THICK_FRACTION = 0.75, 0.25, 0.45
+#: Edges at least this sharp (share of all) show the blur of the scan; the others are oblique or thin.
+SHARP_QUANTILE = 0.25
 #: Levels are averaged with a Gaussian of this width (mm) over the surface, on cells of this size (mm).
 SPREAD_MM, CELL_MM = 2.0, 2.0
 
@@ -45,21 +48,22 @@ class Profiles:
     ----------
     voxels : (N, 3) int k, j, i on the surface where a cortex was met.
     outside_hu, contrast_hu : (N,) HU beyond the edge, and of the peak above it.
+    slope_hu_per_mm : (N,) steepest fall of HU outward.
     """
 
     voxels: NDArray[np.int64]
     outside_hu: NDArray[np.float64]
     contrast_hu: NDArray[np.float64]
+    slope_hu_per_mm: NDArray[np.float64]
 
+    def edge_sigma_mm(self) -> float:
+        """Width (standard deviation, mm) of the blur that turns a step into the steepest fall of sharp edges."""
+        sigma = self.contrast_hu / (self.slope_hu_per_mm * np.sqrt(2.0 * np.pi))
+        return float(np.quantile(sigma, SHARP_QUANTILE)) if len(sigma) else float("nan")
 
-def gaussian(volume: Volume, sigma_mm: float) -> NDArray[np.float32]:
-    """(K, J, I) float32 smoothed by a Gaussian of ``sigma_mm``."""
-    import SimpleITK as sitk
-
-    image = sitk.Cast(to_sitk(volume), sitk.sitkFloat32)
-    if min(image.GetSize()) < 4:
-        return np.asarray(volume.array, dtype=np.float32)
-    return np.asarray(from_sitk(sitk.SmoothingRecursiveGaussian(image, sigma_mm)).array)
+    def mm_per_100_hu(self) -> float:
+        """How far (mm) the surface moves when its level is wrong by 100 HU."""
+        return float(np.median(100.0 / self.slope_hu_per_mm)) if len(self.slope_hu_per_mm) else float("nan")
 
 
 def surface_voxels(solid: BoolArray) -> NDArray[np.int64]:
@@ -96,12 +100,14 @@ def cortex_profiles(hu: Volume, solid: BoolArray) -> Profiles:
     along = np.arange(calm.shape[1])[None]
     drop = calm[:, :-1] - calm[:, 1:]
     near = (along[:, :-1] >= top[:, None]) & (along[:, :-1] <= top[:, None] + int(DROP_MM / STEP_MM))
-    edge = np.where(near, drop, -np.inf).argmax(axis=1)[:, None]
+    steep = np.where(near, drop, -np.inf)
+    edge = steep.argmax(axis=1)[:, None]
+    slope = steep.max(axis=1).astype(np.float64) / STEP_MM
     beyond = (along > edge) & (along <= edge + int(OUTSIDE_MM / STEP_MM))
     outside = np.where(beyond, calm, np.inf).min(axis=1).astype(np.float64)
     contrast = calm[rows, top].astype(np.float64) - outside
-    valid = np.isfinite(contrast) & (contrast > MIN_CONTRAST_HU) & (outside > -500.0)
-    return Profiles(voxels[valid], outside[valid], contrast[valid])
+    valid = np.isfinite(contrast) & (contrast > MIN_CONTRAST_HU) & (outside > -500.0) & (slope > 1.0)
+    return Profiles(voxels[valid], outside[valid], contrast[valid], slope[valid])
 
 
 def full_contrast(profiles: list[Profiles]) -> float:

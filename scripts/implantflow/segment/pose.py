@@ -45,7 +45,7 @@ def search_poses(prior: ShapePrior, edges: Edges, min_inside: float, keep: int) 
     """The ``keep`` best distinct starting poses out of some 50,000, without any click.
 
     Every pose of the mean shape (3 scales, 5 pitches, 3 yaws, a 12 mm lattice of shifts) is scored by the
-    mean capped distance of 900 vertices to the nearest outer bone edge.
+    mean capped distance of 600 vertices to the nearest outer bone edge.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def search_poses(prior: ShapePrior, edges: Edges, min_inside: float, keep: int) 
     from implantflow.segment.kernels import pose_costs
 
     image = edges.image
-    subset = prior.mean[:: max(1, len(prior.mean) // 900)]
+    subset = prior.mean[:: max(1, len(prior.mean) // 600)]
     turns = list(itertools.product(SCALES, PITCHES_DEG, YAWS_DEG))
     shapes = np.stack([s * subset @ _rotation(p, y).T for s, p, y in turns])
     low = edges.points_lps_mm.min(axis=0)

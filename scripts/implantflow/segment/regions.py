@@ -10,9 +10,21 @@ from numpy.typing import NDArray
 from implantflow.geometry import FloatArray, Plane
 from implantflow.segment.anatomy import Disc, disc_above, endplate_vertices
 from implantflow.segment.cut import BoolArray, Prices, two_way_cut
+from implantflow.segment.filters import resampled
+from implantflow.segment.labels import (
+    COCCYX,
+    FEMORA,
+    HIP_LEFT,
+    HIP_RIGHT,
+    L4_AND_ABOVE,
+    L5,
+    OTHER,
+    SACRUM,
+)
 from implantflow.segment.mesh import signed_distance
 from implantflow.segment.prior import ShapePrior
-from implantflow.volumes import Volume, from_sitk, to_sitk
+from implantflow.segment.strokes import Said
+from implantflow.volumes import Volume
 
 #: Distances to the fitted bones are exact up to here (mm).
 FAR_MM = 16.0
@@ -29,18 +41,6 @@ DEEP_MM = 4.0
 #: Half width of the lumbar spine over its transverse processes, and how far lordosis may carry it in front of
 #: the centre of the S1 endplate (mm).
 SPINE_HALF_WIDTH_MM, SPINE_FRONT_MM = 65.0, 60.0
-
-SACRUM, HIP_LEFT, HIP_RIGHT, L5, L4_AND_ABOVE, FEMORA, COCCYX, OTHER = 1, 2, 3, 4, 5, 6, 7, 9
-LABELS = {
-    "sacrum": SACRUM,
-    "hip_left": HIP_LEFT,
-    "hip_right": HIP_RIGHT,
-    "l5": L5,
-    "l4_and_above": L4_AND_ABOVE,
-    "femora": FEMORA,
-    "coccyx": COCCYX,
-    "other_bone": OTHER,
-}
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,6 @@ class Scene:
 
 def distances(prior: ShapePrior, vertices: FloatArray, grid: Volume) -> dict[str, NDArray[np.float32]]:
     """Signed distances (mm) to every fitted bone at the voxels of ``grid``, clipped at FAR_MM."""
-    import SimpleITK as sitk
-
-    reference = to_sitk(Volume(np.empty(grid.array.shape, np.uint8), grid.affine_lps))
     size = np.array(grid.array.shape[::-1])
     corners = np.array([[i, j, k] for i in (0, size[0]) for j in (0, size[1]) for k in (0, size[2])]) - 0.5
     lps = grid.index_to_lps(corners)
@@ -97,15 +94,7 @@ def distances(prior: ShapePrior, vertices: FloatArray, grid: Volume) -> dict[str
     found = {}
     for n, name in enumerate(prior.names):
         field = signed_distance(vertices, prior.faces[n], coarse, FAR_MM)
-        image = sitk.Resample(
-            to_sitk(coarse.like(field)),
-            reference,
-            sitk.Transform(),
-            sitk.sitkLinear,
-            FAR_MM,
-            sitk.sitkFloat32,
-        )
-        found[name] = np.asarray(from_sitk(image).array)
+        found[name] = resampled(coarse.like(field), grid.array.shape, grid.affine_lps, FAR_MM).array
     return found
 
 
@@ -159,8 +148,9 @@ class Regions:
     l4_l5_disc: Disc | None
 
 
-def split_bones(scene: Scene, band_mm: float) -> Regions:
-    """Give every bone voxel of the scene to one bone."""
+def split_bones(scene: Scene, band_mm: float, said: Said | None = None) -> Regions:
+    """Give every bone voxel of the scene to one bone; where a person said which, to that one."""
+    said = said or Said(np.zeros(scene.bone.shape, np.uint8), np.zeros(scene.bone.shape, bool))
     d = scene.distance
     hips = np.minimum(d["hip_left"], d["hip_right"])
     others = np.minimum(hips, d["l5"]) if "l5" in d else hips
@@ -170,24 +160,26 @@ def split_bones(scene: Scene, band_mm: float) -> Regions:
     reach = (nearest < REACH_MM) | (lean >= 20.0)
     if "l5" not in d:
         reach |= (above > -15.0) & (d["sacrum"] < FAR_MM - 1.0)
-    domain = reach & (scene.bone | (nearest < 0))
+    domain = ((reach | said.near) & (scene.bone | (nearest < 0))) | (said.codes > 0)
+    lean = said.steer(lean, band_mm, (SACRUM, COCCYX), domain)
     sacrum = two_way_cut(domain, lean, band_mm, scene.prices)
     disputed = domain & (np.abs(lean) < band_mm)
     region = np.zeros(domain.shape, dtype=np.uint8)
     region[sacrum] = SACRUM
-    free = (scene.bone | (others < 0)) & ~sacrum
-    hip, contested = _cut_hips(scene, free, hips)
+    free = (scene.bone | (others < 0) | (said.codes > 0)) & ~sacrum
+    hip, contested = _cut_hips(scene, free, hips, said)
     disputed |= contested
     region[hip & (d["hip_left"] <= d["hip_right"])] = HIP_LEFT
     region[hip & (d["hip_left"] > d["hip_right"])] = HIP_RIGHT
     spine = free & ~hip & (above > -30.0) & _spinal_column(scene)
-    disc, contested = _cut_spine(scene, spine, above, region)
+    disc, contested = _cut_spine(scene, spine, above, region, said)
     disputed |= contested
     if scene.prior.covers_apex:
-        disputed |= _cut_coccyx(scene, region)
+        disputed |= _cut_coccyx(scene, region, said)
     rest = (region == 0) & scene.bone
     region[rest] = OTHER
     _name_femora(scene, region)
+    region[said.codes > 0] = said.codes[said.codes > 0]
     return Regions(region, disputed, disc)
 
 
@@ -201,7 +193,9 @@ def _large_bodies(mask: BoolArray, voxels: float) -> BoolArray:
     return np.asarray(keep[labels])
 
 
-def _cut_hips(scene: Scene, free: BoolArray, hips: NDArray[np.float32]) -> tuple[BoolArray, BoolArray]:
+def _cut_hips(
+    scene: Scene, free: BoolArray, hips: NDArray[np.float32], said: Said
+) -> tuple[BoolArray, BoolArray]:
     """Part of ``free`` that is hip: cut off femora, L5 and hands, keep what the prior merely missed."""
     foreign = free & (hips > FOREIGN_MM / 2)
     foreign = _large_bodies(foreign, FOREIGN_MM3 / scene.hu.voxel_volume_mm3) & (hips > FOREIGN_MM)
@@ -209,10 +203,11 @@ def _cut_hips(scene: Scene, free: BoolArray, hips: NDArray[np.float32]) -> tuple
     lean = np.zeros(free.shape, dtype=np.float32)
     lean[free & (hips < -DEEP_MM)] = 2.0
     lean[foreign] = -2.0
-    domain = free & (hips < FAR_MM)
+    domain = free & ((hips < FAR_MM) | said.near)
+    lean = said.steer(lean, 1.0, (HIP_LEFT, HIP_RIGHT), domain)
     near = two_way_cut(domain, lean, 1.0, scene.prices)
     hip = near & _touching(near, free & (hips < 0))
-    return hip, domain & (lean == 0) & (hips > 0)
+    return hip, domain & (np.abs(lean) < 1.0) & (hips > 0)
 
 
 def _below_the_prior(scene: Scene, hips: NDArray[np.float32]) -> BoolArray:
@@ -245,7 +240,7 @@ def _spinal_column(scene: Scene) -> BoolArray:
 
 
 def _cut_spine(
-    scene: Scene, spine: BoolArray, above: NDArray[np.float32], region: NDArray[np.uint8]
+    scene: Scene, spine: BoolArray, above: NDArray[np.float32], region: NDArray[np.uint8], said: Said
 ) -> tuple[Disc | None, BoolArray]:
     """Write L5 and L4_AND_ABOVE into ``region``; returns the disc used and the disputed voxels."""
     lean = np.zeros(spine.shape, dtype=np.float32)
@@ -269,15 +264,16 @@ def _cut_spine(
         )
         lean[spine & core & (upper < -4.0) & (above > 4.0)] = 2.0
         lean[spine & ((core & (upper > 3.0)) | (upper > 22.0))] = -2.0
+    lean = said.steer(lean, 1.0, (L5,), spine)
     low = two_way_cut(spine, lean, 1.0, scene.prices)
     low &= _touching(low, lean > 1.0)
     high = spine & ~low & _touching(spine & ~low, lean < -1.0)
     region[low] = L5
     region[high] = L4_AND_ABOVE
-    return disc, spine & (lean == 0)
+    return disc, spine & (np.abs(lean) < 1.0)
 
 
-def _cut_coccyx(scene: Scene, region: NDArray[np.uint8]) -> BoolArray:
+def _cut_coccyx(scene: Scene, region: NDArray[np.uint8], said: Said) -> BoolArray:
     """Take the coccyx off the sacrum (and off loose bone below it) where the prior shows the apex."""
     d = scene.distance["sacrum"]
     own = scene.vertices_lps_mm[scene.prior.bone == scene.prior.index("sacrum")]
@@ -290,11 +286,12 @@ def _cut_coccyx(scene: Scene, region: NDArray[np.uint8]) -> BoolArray:
     lean = np.zeros(domain.shape, dtype=np.float32)
     lean[domain & ((d < -1.0) | ~below)] = 2.0
     lean[domain & below & near & (d > 5.0)] = -2.0
+    lean = said.steer(lean, 1.0, (SACRUM,), domain)
     sacrum = two_way_cut(domain, lean, 1.0, scene.prices)
     coccyx = domain & ~sacrum & near
     region[domain & sacrum] = SACRUM
     region[coccyx] = COCCYX
-    return np.asarray(domain & (lean == 0))
+    return np.asarray(domain & (np.abs(lean) < 1.0))
 
 
 def _name_femora(scene: Scene, region: NDArray[np.uint8]) -> None:

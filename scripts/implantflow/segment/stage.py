@@ -12,9 +12,9 @@ from implantflow.geometry import FloatArray
 from implantflow.jobs import Job
 from implantflow.segment.core import SURFACED, Segmentation, segment_volume
 from implantflow.segment.labelmap import LabelMap, read_label_map
+from implantflow.segment.labels import LABELS
 from implantflow.segment.landmarks import from_config, read_points
 from implantflow.segment.prior import ShapePrior, read_atlas, read_template
-from implantflow.segment.regions import LABELS
 from implantflow.volumes import Volume, read_volume, write_volume
 
 #: Range of a CT in HU: air at least this dark and cortex at least this bright must be in it.
@@ -25,8 +25,8 @@ def segment_bones(job: Job) -> None:
     """Stage ``segment``.
 
     Inputs: ``volume`` (planning CT), ``manifest``, ``invented`` (mask of ingest), ``prior`` (template npz, atlas
-    files, or label map), optional ``landmarks`` (3D Slicer markups). Outputs: ``labels``, one STL per bone,
-    ``segment``.
+    files, or label map), optional ``landmarks`` (3D Slicer markups) and ``edited`` (label map). Outputs: ``labels``,
+    ``confidence``, one STL per bone, ``segment``.
     """
     settings = SegmentConfig.model_validate(job.settings["segment"])
     manifest = read_json(job.input("manifest"))
@@ -34,7 +34,9 @@ def segment_bones(job: Job) -> None:
     check_modality(str(manifest.get("modality", "unknown")), volume, settings)
     prior = read_prior(settings.prior.kind, job.input_list("prior"))
     landmarks = find_landmarks(settings, job.optional_input("landmarks"))
-    result = segment_volume(volume, prior, settings, landmarks)
+    edited = job.optional_input("edited")
+    corrected = None if edited is None else read_label_map(edited)
+    result = segment_volume(volume, prior, settings, landmarks, corrected)
     if manifest.get("resampled"):
         result.report.update(not_measured(result.labels, read_volume(job.input("invented"))))
     write_results(result, {name: Path(path) for name, path in job.outputs.items()})
@@ -127,8 +129,9 @@ def check_modality(modality: str, volume: Volume, settings: SegmentConfig) -> No
 
 
 def write_results(result: Segmentation, outputs: dict[str, Path]) -> None:
-    """Write labels, surfaces and figures to the paths named ``labels``, ``segment`` and by bone."""
+    """Write everything to the paths named ``labels``, ``confidence``, ``segment`` and by bone."""
     write_volume(outputs["labels"], result.labels)
+    write_volume(outputs["confidence"], result.confidence)
     for name in SURFACED:
         solid = result.solids[name].solid
         write_stl(outputs[name], solid.vertices_lps_mm, solid.faces, f"implantflow {name} patient_lps mm")

@@ -12,9 +12,10 @@ from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray
 from implantflow.segment.cut import BoolArray
 from implantflow.segment.edges import largest_component
+from implantflow.segment.filters import fill_cavities, signed_depth
 from implantflow.segment.level import Profiles, cortex_profiles, level_at
 from implantflow.segment.mesh import IntArray, area_mm2, is_closed, largest_body, vertex_normals, volume_mm3
-from implantflow.volumes import Volume, from_sitk, to_sitk
+from implantflow.volumes import Volume
 
 #: Farther than this (mm) from any bone seen, the prior's surface stands in for the missing cortex.
 UNSEEN_MM = 3.0
@@ -70,6 +71,7 @@ class BoneSolid:
     mean_move_mm : mean distance by which smoothing moved the vertices.
     level_median_hu : median level of the surface.
     threshold_shift_mm : how far outside this surface the threshold surface lies on average.
+    edge_sigma_mm : blur of its sharp edges; mm_per_100_hu : what a wrong level would cost.
     """
 
     inside: BoolArray
@@ -80,18 +82,8 @@ class BoneSolid:
     mean_move_mm: float
     level_median_hu: float
     threshold_shift_mm: float
-
-
-def signed_depth(mask: BoolArray, like: Volume) -> NDArray[np.float32]:
-    """Distance (mm) of voxel centres to the faces between a mask and the rest, positive inside.
-
-    Measured to the mask's outermost voxel centres and shifted by half a voxel, so exact to half a voxel.
-    """
-    import SimpleITK as sitk
-
-    image = to_sitk(like.like(mask.astype(np.uint8)))
-    depth = sitk.Cast(sitk.SignedMaurerDistanceMap(image, True, False, True), sitk.sitkFloat32)
-    return np.asarray(from_sitk(depth).array + np.float32(0.5 * like.spacing_mm.mean()))
+    edge_sigma_mm: float
+    mm_per_100_hu: float
 
 
 def close_gaps(mask: BoolArray, like: Volume, radius_mm: float) -> BoolArray:
@@ -114,13 +106,6 @@ def fill_cut_faces(mask: BoolArray) -> BoolArray:
             if plane.any():
                 plane |= np.expand_dims(ndimage.binary_fill_holes(plane.squeeze(axis)), axis)
     return out
-
-
-def fill_cavities(mask: BoolArray) -> BoolArray:
-    """Fill voids that do not reach the border of the array."""
-    from scipy import ndimage
-
-    return np.asarray(ndimage.binary_fill_holes(mask))
 
 
 def candidate(
@@ -222,6 +207,8 @@ def solid_of_bone(
         mean_move_mm=moved,
         level_median_hu=float(np.median(level)),
         threshold_shift_mm=excess * hu.voxel_volume_mm3 / area_mm2(smooth, faces),
+        edge_sigma_mm=bone.profiles.edge_sigma_mm(),
+        mm_per_100_hu=bone.profiles.mm_per_100_hu(),
     )
 
 

@@ -96,6 +96,36 @@ def joint_closeups(context: Context) -> Figure | None:
     )
 
 
+def labels_checklist(context: Context) -> Figure | None:
+    """Every place that a person confirms at the labels gate, close up, numbered as in the caption."""
+    ct, bones = context.ct, context.bones
+    asked = [i for i in context.summary.get("segment", {}).get("checklist", []) if i.get("place_lps_mm")]
+    if ct is None or not bones or not asked:
+        return None
+    tiles = []
+    for number, item in enumerate(asked, start=1):
+        x, y, z = (float(v) for v in item["place_lps_mm"])
+        orientation = "sagittal" if item["id"] in ("level_count", "caudal_end") else "axial"
+        plane = Slice(orientation, (x, y, z), 0.25, 320, 260)
+        image = base.scan_panel(ct, plane, *base.BONE_WINDOW_HU)
+        for name, mesh in bones.items():
+            image = base.outline(image, plane, mesh, BONES[name], 1.6)
+        dressed = base.dressed(image, plane)
+        words = f"{number} {item['id'].replace('_', ' ')}"
+        tiles.append(canvas.text(dressed, (dressed.shape[1] - 6, 5), words, size=13, anchor="ra"))
+    rows = [canvas.row(tiles[n : n + 3]) for n in range(0, len(tiles), 3)]
+    questions = " ".join(f"{number}: {item['question']}" for number, item in enumerate(asked, start=1))
+    return base.finish(
+        context,
+        "labels-checklist",
+        "Places to confirm at the labels gate",
+        f"Each picture is centred on its place. {questions} A stroke in segment.corrections mends a label.",
+        "Close-up CT slices with bone outlines at both sacro-iliac joints, both facets, bridges and the ends.",
+        base.legend_of(canvas.column(rows), [(_NAMES[name], BONES[name]) for name in bones]),
+        photo=True,
+    )
+
+
 def _joint_centre(sacrum: Mesh, hip: Mesh) -> tuple[float, float, float] | None:
     """Middle of the hip's vertices within 4 mm of the sacrum; None when the bones do not meet."""
     from scipy.spatial import cKDTree

@@ -29,7 +29,12 @@ Drawer = Callable[[Context], Figure | list[Figure] | None]
 
 #: Functions that draw each stage's pictures, in the order of the page.
 DRAWERS: dict[str, tuple[Drawer, ...]] = {
-    "segment": (anatomy.segmentation_planes, anatomy.joint_closeups, anatomy.bones_3d),
+    "segment": (
+        anatomy.segmentation_planes,
+        anatomy.joint_closeups,
+        anatomy.labels_checklist,
+        anatomy.bones_3d,
+    ),
     "tumour": (anatomy.tumour_over_time, registration.registration_checkerboard),
     "plan": (
         planning.plan_3d,

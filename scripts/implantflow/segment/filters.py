@@ -1,0 +1,174 @@
+"""Image filters that see only a few millimetres: smoothing, distance to a mask's rim, copies on other grids.
+
+Short reach is what makes them cheap: nothing here looks farther than it is asked to. Parallel loops write disjoint
+results only, so that threads cannot change a bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.compiled import inner, parallel
+from implantflow.volumes import Volume
+
+prange: Any = numba.prange
+
+#: Taps of a Gaussian end here (standard deviations); a narrower one than this share of a voxel changes nothing.
+TRUNCATE, NARROW = 3.5, 0.15
+#: Least distance (mm) up to which :func:`signed_depth` is exact.
+DEPTH_MM = 8.0
+
+
+def gaussian(volume: Volume, sigma_mm: float) -> NDArray[np.float32]:
+    """(K, J, I) float32 smoothed by a Gaussian of ``sigma_mm``; the border value goes on beyond the border."""
+    out = np.ascontiguousarray(volume.array, dtype=np.float32)
+    for axis, spacing in enumerate(volume.spacing_mm[::-1]):
+        sigma = sigma_mm / float(spacing)
+        if sigma > NARROW:
+            reach = int(np.ceil(TRUNCATE * sigma))
+            taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+            out = _smooth_axis(out, (taps / taps.sum()).astype(np.float32), axis)
+    return out
+
+
+@inner
+def _source_row(array: Any, k: int, j: int, shift_k: int, shift_j: int) -> Any:
+    """The row next to (k, j), the border's own where there is none."""
+    return array[min(max(k + shift_k, 0), array.shape[0] - 1), min(max(j + shift_j, 0), array.shape[1] - 1)]
+
+
+@parallel
+def _smooth_axis(array: Any, taps: Any, axis: int) -> Any:
+    n0, n1, n2 = array.shape
+    out = np.zeros((n0, n1, n2), dtype=np.float32)
+    reach = len(taps) // 2
+    along_k, along_j = int(axis == 0), int(axis == 1)
+    for k in prange(n0):
+        for j in range(n1):
+            for t in range(len(taps)):
+                shift = t - reach
+                row = _source_row(array, k, j, shift * along_k, shift * along_j)
+                if axis == 2:
+                    for i in range(n2):
+                        out[k, j, i] += taps[t] * row[min(max(i + shift, 0), n2 - 1)]
+                else:
+                    for i in range(n2):
+                        out[k, j, i] += taps[t] * row[i]
+    return out
+
+
+def signed_depth(mask: NDArray[np.bool_], like: Volume) -> NDArray[np.float32]:
+    """Distance (mm) of voxel centres to the faces between a mask and the rest, positive inside.
+
+    Measured to the mask's outermost voxel centres and shifted by half a voxel, so exact to half a voxel; beyond
+    DEPTH_MM, or 2.5 voxels if that is more, it stays at that value or more.
+    """
+    spacing = like.spacing_mm[::-1]
+    cap = max(DEPTH_MM, 2.5 * float(spacing.max()))
+    reach = np.ceil(cap / spacing).astype(np.int64)
+    squared = _squared_to_rim(np.ascontiguousarray(mask).view(np.uint8), spacing.astype(np.float32), reach)
+    half = np.float32(0.5 * spacing.mean())
+    away = np.sqrt(squared)
+    away = np.where(away < cap, away, np.float32(cap) + half)
+    return np.where(mask, away, -away) + half
+
+
+@parallel
+def _squared_to_rim(mask: Any, spacing: Any, reach: Any) -> Any:
+    """Squared distance to the nearest voxel of the mask that has a face outside it, exact within ``reach`` voxels."""
+    n0, n1, n2 = mask.shape
+    far = np.float32(1e9)
+    rows = np.full((n0, n1, n2), far, dtype=np.float32)
+    some = np.zeros((n0, n1), dtype=np.uint8)
+    for k in prange(n0):
+        for j in range(n1):
+            last = -10000000
+            for i in range(n2):
+                if mask[k, j, i] and (
+                    (k > 0 and not mask[k - 1, j, i])
+                    or (k < n0 - 1 and not mask[k + 1, j, i])
+                    or (j > 0 and not mask[k, j - 1, i])
+                    or (j < n1 - 1 and not mask[k, j + 1, i])
+                    or (i > 0 and not mask[k, j, i - 1])
+                    or (i < n2 - 1 and not mask[k, j, i + 1])
+                ):
+                    for back in range(i, max(last, i - reach[2] - 1, -1), -1):
+                        d = (i - back) * spacing[2]
+                        rows[k, j, back] = min(rows[k, j, back], d * d)
+                    last = i
+                    some[k, j] = 1
+                elif i - last <= reach[2]:
+                    d = (i - last) * spacing[2]
+                    rows[k, j, i] = d * d
+    planes = np.full((n0, n1, n2), far, dtype=np.float32)
+    filled = np.zeros((n0, n1), dtype=np.uint8)
+    for k in prange(n0):
+        for j in range(n1):
+            for jj in range(max(j - reach[1], 0), min(j + reach[1] + 1, n1)):
+                if some[k, jj]:
+                    filled[k, j] = 1
+                    c = ((jj - j) * spacing[1]) ** 2
+                    for i in range(n2):
+                        planes[k, j, i] = min(planes[k, j, i], rows[k, jj, i] + c)
+    out = np.full((n0, n1, n2), far, dtype=np.float32)
+    for k in prange(n0):
+        for kk in range(max(k - reach[0], 0), min(k + reach[0] + 1, n0)):
+            c = ((kk - k) * spacing[0]) ** 2
+            for j in range(n1):
+                if filled[kk, j]:
+                    for i in range(n2):
+                        out[k, j, i] = min(out[k, j, i], planes[kk, j, i] + c)
+    return out
+
+
+def resampled(volume: Volume, shape: tuple[int, ...], affine_lps: NDArray[Any], fill: float) -> Volume:
+    """Trilinear copy (float32) of ``volume`` on another grid; ``fill`` more than half a voxel outside it."""
+    step = np.linalg.inv(volume.affine_lps) @ affine_lps
+    array = np.ascontiguousarray(volume.array, dtype=np.float32)
+    return Volume(_resample(array, step[:3].copy(), np.array(shape), np.float32(fill)), affine_lps)
+
+
+@parallel
+def _resample(array: Any, step: Any, shape: Any, fill: Any) -> Any:
+    n0, n1, n2 = array.shape
+    out = np.empty((shape[0], shape[1], shape[2]), dtype=np.float32)
+    for k in prange(shape[0]):
+        for j in range(shape[1]):
+            for i in range(shape[2]):
+                x = step[0, 0] * i + step[0, 1] * j + step[0, 2] * k + step[0, 3]
+                y = step[1, 0] * i + step[1, 1] * j + step[1, 2] * k + step[1, 3]
+                z = step[2, 0] * i + step[2, 1] * j + step[2, 2] * k + step[2, 3]
+                if x < -0.5 or y < -0.5 or z < -0.5 or x > n2 - 0.5 or y > n1 - 0.5 or z > n0 - 0.5:
+                    out[k, j, i] = fill
+                    continue
+                x, y, z = min(max(x, 0.0), n2 - 1.0), min(max(y, 0.0), n1 - 1.0), min(max(z, 0.0), n0 - 1.0)
+                a, b, c = int(x), int(y), int(z)
+                a1, b1, c1 = min(a + 1, n2 - 1), min(b + 1, n1 - 1), min(c + 1, n0 - 1)
+                u, v, w = np.float32(x - a), np.float32(y - b), np.float32(z - c)
+                one = np.float32(1.0)
+                p00 = array[c, b, a] * (one - u) + array[c, b, a1] * u
+                p01 = array[c, b1, a] * (one - u) + array[c, b1, a1] * u
+                p10 = array[c1, b, a] * (one - u) + array[c1, b, a1] * u
+                p11 = array[c1, b1, a] * (one - u) + array[c1, b1, a1] * u
+                out[k, j, i] = (p00 * (one - v) + p01 * v) * (one - w) + (p10 * (one - v) + p11 * v) * w
+    return out
+
+
+def fill_cavities(mask: NDArray[np.bool_], *, planes: bool = False) -> NDArray[np.bool_]:
+    """Fill voids that do not reach the border of the array, or with ``planes`` the border of their own plane k."""
+    from scipy import ndimage
+
+    cross = ndimage.generate_binary_structure(3, 1)
+    if planes:
+        cross[[0, 2]] = False
+    void, count = ndimage.label(~mask, cross)
+    closed = np.ones(count + 1, dtype=bool)
+    for axis in range(1 if planes else 0, 3):
+        for end in (0, -1):
+            closed[np.unique(np.take(void, end, axis=axis))] = False
+    closed[0] = True  # the mask itself
+    return np.asarray(closed[void])
