@@ -45,18 +45,35 @@ class Sensitivity:
     ----------
     energy_kev : effective energy that explains the lattice's HU.
     metal_share : share of metal of the region.
-    hu_per_share, low, high : best value and the range it may have.
+    bone_contrast_hu, contrast_range_hu : HU by which bone is brighter than what filled the pores, best value and the
+        range it may have.
     metal_hu : HU of solid alloy at that energy.
     bone_hu : HU of cortical bone at that energy.
+    read_share_max : places with more metal than this are not read.
     """
 
     energy_kev: float
     metal_share: float
-    hu_per_share: float
-    low: float
-    high: float
+    bone_contrast_hu: float
+    contrast_range_hu: tuple[float, float]
     metal_hu: float
     bone_hu: float
+    read_share_max: float = 1.0
+
+    @property
+    def hu_per_share(self) -> float:
+        """HU of the region's mean per share of its pores filled with bone."""
+        return (1.0 - self.metal_share) * self.bone_contrast_hu
+
+    @property
+    def low(self) -> float:
+        """Least value of :attr:`hu_per_share`."""
+        return (1.0 - self.metal_share) * self.contrast_range_hu[0]
+
+    @property
+    def high(self) -> float:
+        """Largest value of :attr:`hu_per_share`."""
+        return (1.0 - self.metal_share) * self.contrast_range_hu[1]
 
     def as_json(self) -> dict[str, Any]:
         """Keys for followup.json."""
@@ -65,14 +82,17 @@ class Sensitivity:
             "range_hu_per_0_10_bone": [self.low / 10.0, self.high / 10.0],
             "effective_energy_kev": self.energy_kev,
             "metal_share": self.metal_share,
+            "read_where_metal_share_below": self.read_share_max,
             "hu_per_0_01_metal": self.metal_hu / 100.0,
             "bone_means": "cortical bone of 1.92 g/cm3 (ICRU 44), as a share of the pore space",
-            "method": "energy at which the designed share of Ti-6Al-4V explains the lattice's HU at the baseline; "
-            "attenuation of bone at that energy (NIST tables)",
+            "method": "energy at which Ti-6Al-4V explains how the lattice's HU at the baseline rise with the designed "
+            "share of metal; attenuation of bone at that energy (NIST tables)",
         }
 
 
-def sensitivity(lattice_hu: float, metal_share: float, filler_hu: float, share_error: float) -> Sensitivity:
+def sensitivity(
+    lattice_hu: float, metal_share: float, filler_hu: float, share_error: float, read_share_max: float = 1.0
+) -> Sensitivity:
     """Sensitivity of a region with ``metal_share`` of metal that shows ``lattice_hu`` with ``filler_hu`` in its pores.
 
     Raises
@@ -91,18 +111,16 @@ def sensitivity(lattice_hu: float, metal_share: float, filler_hu: float, share_e
     for share in (metal_share - share_error, metal_share + share_error):
         other = _energy(lattice_hu, share, filler_hu)
         candidates += [] if other is None else [other]
-    pores = 1.0 - metal_share
-    values = [pores * (_bone(e) - filler_hu) for e in candidates]
+    values = [_bone(e) - filler_hu for e in candidates]
     values.append(_HARDENED * min(values))
-    best = pores * (_bone(energy) - filler_hu)
     return Sensitivity(
         energy,
         metal_share,
-        best,
-        min(values),
-        max(values),
+        _bone(energy) - filler_hu,
+        (min(values), max(values)),
         _hu(_TI6AL4V, _ALLOY_DENSITY, energy),
         _bone(energy),
+        read_share_max,
     )
 
 

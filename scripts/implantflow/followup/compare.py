@@ -218,15 +218,19 @@ def read_lattice(
 
     def make(chosen: NDArray[np.bool_]) -> dict[str, Any]:
         if not chosen.any():
-            return ingrowth.not_determinable("no porous metal at this depth: the wall is dense")
-        error = ingrowth.pose_error_hu(region, chosen, now, covariance, gauge.metal_hu)
+            return ingrowth.not_determinable("no porous metal at this depth far enough from dense metal")
+        read = chosen & (sampled.share <= gauge.read_share_max)
+        if not read.any():
+            return ingrowth.not_determinable("no place at this depth with little metal")
+        error = ingrowth.pose_error_hu(region.places[read], now, covariance, gauge.metal_hu)
         return ingrowth.change(region, sampled, chosen, doubts, gauge, error, drift)
 
     whole = make(np.ones(len(region.places), dtype=bool))
     return LatticeRead(
         {
             **whole,
-            "region": "the whole porous part, screws and cables left out; share of the pore space",
+            "region": "the porous part, but for 1 mm below the surface, 2 mm beside dense metal, screws and "
+            "cables; share of the pore space",
             "core": make(region.core),
             "bands": ingrowth.bands(region, faces, make),
             "sensitivity": gauge.as_json(),

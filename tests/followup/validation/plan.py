@@ -18,7 +18,7 @@ from implantflow.config.simulated_followup import FollowupScan
 
 CASES = ("demo", "vhf")
 #: A third implant, the phantom's with a lattice of 4 mm planned on a coarse CT: few states, for development only.
-EXTRA_CASE, EXTRA_STATES = "tiny", 5
+EXTRA_CASE, EXTRA_STATES = "tiny", 1
 #: Later states per anatomy, one more that repeats the baseline with nothing changed but how the patient lies.
 STATES = 10
 SEED = 20261126

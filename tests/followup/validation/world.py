@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.followup.validation.plan import PROTOCOLS, Protocol, State
 
 from implantflow.artifacts import plain, read_json
 from implantflow.config.simulated_followup import SimulatedFollowupConfig
@@ -20,7 +21,6 @@ from implantflow.phantom.followup.scan import Scanner, scan_protocols
 from implantflow.phantom.followup.spectrum import physics
 from implantflow.phantom.followup_scan import Operated, affine_of, operated
 from implantflow.volumes import Volume
-from tests.followup.validation.plan import PROTOCOLS, Protocol, State
 
 #: The simulator of this set. Fewer views than the demo's 720, but neighbouring views still lie no further apart than
 #: a detector cell where the implant is; a box grid of a third of a strut.
