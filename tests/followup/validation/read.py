@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.followup.validation import naive
 from tests.followup.validation.plan import State, months
 from tests.followup.validation.world import Case, read_scan
 
@@ -22,11 +23,12 @@ from implantflow.followup import ingrowth, scans
 from implantflow.followup.compare import Baseline, FacesRead, read_faces, read_lattice
 from implantflow.followup.design import Coverage, Depths
 from implantflow.followup.faces import Face
-from implantflow.followup.found import Found, Protocol
+from implantflow.followup.found import Protocol
 from implantflow.followup.hardware import near_hardware
 from implantflow.followup.inputs import Inputs
 from implantflow.followup.motion import Displacement, Place, displacement
-from implantflow.followup.scans import Located, locate, scan_of
+from implantflow.followup.profile import Scan
+from implantflow.followup.scans import Located, locate
 from implantflow.geometry import FloatArray, transform_points
 from implantflow.solids.distance import Surface
 from implantflow.solids.mesh import Solid
@@ -87,35 +89,36 @@ class Bench:
             made[protocol] = Coverage.of(self.inputs.field, float(np.cbrt(volume.voxel_volume_mm3)))
         return made[protocol]
 
-    def located(self, state: State, protocol: str) -> tuple[Found, Place, dict[str, Any]]:
-        """Poses in one scan; kept, because nothing but the modules that find them can change them."""
+    def located(self, state: State, protocol: str) -> tuple[Located, float]:
+        """Poses in one scan and the scan ready to be read, and the CPU-seconds it took.
+
+        Kept, because nothing but the modules that make it can change it.
+        """
         folder = self.state / state.key
         kept = folder / f"{protocol}_located_{_digest(_LOCATING)}.pkl"
         if kept.exists():
-            found, pelvis, implant, facts = pickle.loads(kept.read_bytes())
-            return found, Place.of(pelvis, implant, self.inputs.centroid_mm), facts
+            located, cpu = pickle.loads(kept.read_bytes())
+            return located, cpu
         volume, _ = read_scan(folder, protocol)
-        cpu = time.process_time()
-        got: Located = locate(
+        start = time.process_time()
+        located = locate(
             self.inputs, volume, self.coverage(protocol), self.settings(state), self.case.config["side"]
         )
-        facts = {
-            "cpu_s": time.process_time() - cpu,
-            "pelvis": plain(got.pelvis.as_json()),
-            "implant": plain(got.implant.as_json()),
-        }
-        kept.write_bytes(pickle.dumps((got.found, got.pelvis, got.implant, facts)))
-        return got.found, Place.of(got.pelvis, got.implant, self.inputs.centroid_mm), facts
+        cpu = time.process_time() - start
+        kept.write_bytes(pickle.dumps((located, cpu), protocol=5))
+        return located, cpu
+
+    def place(self, located: Located) -> Place:
+        """The implant in the pelvis."""
+        return Place.of(located.pelvis, located.implant, self.inputs.centroid_mm)
 
     def baseline(self, state: State, protocol: str) -> Baseline:
         """The baseline's scan by the same protocol."""
         base = State(state.case, "m0", "baseline", {**state.scan, "study_date": "2025-06-05"}, 0.1)
         made: dict[str, Baseline] = self.__dict__.setdefault("_baseline", {})
         if protocol not in made:
-            found, place, _ = self.located(base, protocol)
-            volume, _ = read_scan(self.state / base.key, protocol)
-            scan = scan_of(self.inputs, volume, found, self.coverage(protocol))
-            made[protocol] = Baseline("m0", 0.0, place, scan, [])
+            located, _ = self.located(base, protocol)
+            made[protocol] = Baseline("m0", 0.0, self.place(located), located.scan, [])
         return made[protocol]
 
 
@@ -129,17 +132,16 @@ def read(bench: Bench, state: State, protocol: str) -> dict[str, Any]:
     """What the analysis says about one scan, and what is true, by figure."""
     folder = bench.state / state.key
     baseline = bench.baseline(state, protocol)
-    found, place, facts = bench.located(state, protocol)
-    volume, manifest = read_scan(folder, protocol)
-    _, theirs = read_scan(bench.state / f"{state.case}_m0", protocol)
+    located, cpu_locate = bench.located(state, protocol)
+    place, scan = bench.place(located), located.scan
+    mine, theirs = (read_json(f / f"{protocol}.json") for f in (folder, bench.state / f"{state.case}_m0"))
     cpu = time.process_time()
     baseline = Baseline(
         baseline.name, baseline.months, baseline.place, baseline.scan,
-        Protocol.of(manifest).differences(Protocol.of(theirs)),
+        Protocol.of(mine).differences(Protocol.of(theirs)),
     )  # fmt: skip
     settings = bench.settings(state)
     since = displacement(place, baseline.place)
-    scan = scan_of(bench.inputs, volume, found, bench.coverage(protocol))
     faces = read_faces(bench.inputs, scan, baseline, settings, since)
     lattice = read_lattice(bench.inputs, scan, baseline, settings, place, faces.faces)
     cpu = time.process_time() - cpu
@@ -153,12 +155,12 @@ def read(bench: Bench, state: State, protocol: str) -> dict[str, Any]:
         "protocol": protocol,
         "months": months(state),
         "fill_changed": state.scan["pores"]["fill_hu"] != 25.0,
-        "cpu_s": {"locate": facts["cpu_s"], "rest": cpu},
+        "cpu_s": {"locate": cpu_locate, "rest": cpu},
         "motion": _motion(since, truth),
-        "pelvis": facts["pelvis"],
-        "implant": facts["implant"],
+        "pelvis": located.pelvis.as_json(),
+        "implant": located.implant.as_json(),
         "faces": _faces(state, faces, grids, settings, truth),
-        "lattice": _lattice(bench, lattice.figures, faces.faces, settings, grids),
+        "lattice": _lattice(bench, lattice.figures, faces.faces, settings, grids, scan, baseline.scan),
         "sensitivity": plain(lattice.figures.get("sensitivity")),
     }
 
@@ -231,6 +233,7 @@ def _faces(
                 "readable": reading.readable(settings.grade.limit_max_mm).tolist(),
                 "opposite": np.isfinite(host.gap_mm).tolist(),
                 "evidence": reading.evidence.tolist(),
+                "threshold_mm": naive.width(read_.profiles[face.name]).tolist(),
             },
         }
     return out
@@ -263,6 +266,8 @@ def _lattice(
     faces: list[Face],
     settings: FollowupJob,
     grids: dict[str, np.ndarray],
+    now: Scan,
+    base: Scan,
 ) -> list[dict[str, Any]]:
     """One entry per region of the lattice: what was read and what is true at the very same places."""
     if "bands" not in figures:
@@ -275,6 +280,8 @@ def _lattice(
         (rules.dense_margin_mm, rules.surface_margin_mm),
     )  # fmt: skip
     bone = pore_bone(region.places, grids)
+    sampled = ingrowth.Sampled.of(region, now, base)
+    assert sampled.base is not None
     entries = [("whole", figures, np.ones(len(bone), bool)), ("core", figures["core"], region.core)]
     for number, face in enumerate(faces):
         for band in figures["bands"][face.name]:
@@ -292,6 +299,12 @@ def _lattice(
             "error_hu": plain(entry.get("error_hu")),
             "true": float(bone[chosen].mean()) if chosen.any() else None,
             "places": int(chosen.sum()),
+            "mixed": naive.mixed(sampled.now[chosen], sampled.share[chosen]) if chosen.any() else None,
+            "difference": (
+                naive.difference(sampled.now[chosen], sampled.base[chosen], sampled.share[chosen])
+                if chosen.any()
+                else None
+            ),
         }
         for name, entry, chosen in entries
     ]

@@ -106,6 +106,10 @@ def bone(done: Readings) -> dict[str, Any]:
         "p95_error_same_contents": p95([abs(i["error"]) for i in same]),
         "p95_error_whole": p95([abs(i["error"]) for i in same if i["region"] == "whole"]),
         "bias_same_contents": float(np.mean([i["error"] for i in same])) if same else None,
+        "p95_error_mixed": p95([abs(i["mixed"] - i["true"]) for i in same if _has(i, "mixed")]),
+        "p95_error_difference": p95(
+            [abs(i["difference"] - i["true"]) for i in same if _has(i, "difference")]
+        ),
         "p95_error_other_contents": p95([abs(i["error"]) for i in items if i["fill_changed"]]),
         "coverage": clustered(items, share),
         "median_width": (
@@ -135,6 +139,7 @@ def patches(done: Readings) -> list[dict[str, Any]]:
                         "lucent": p["lucent"][n] == 1.0,
                         "bone_seen": p["bone_seen"][n] == 1.0,
                         "width_mm": p["width_mm"][n],
+                        "threshold_mm": p.get("threshold_mm", [float("nan")] * len(p["area"]))[n],
                     }
                 )
     return out
@@ -154,6 +159,8 @@ def lucency(done: Readings) -> dict[str, Any]:
     ]
     bridged = [f for f in faces if f["true_mm"] == 0]
     return {
+        "threshold_sensitivity": clustered([{**i, "hit": i["threshold_mm"] > 0} for i in gaps], share),
+        "threshold_specificity": clustered([{**i, "hit": i["threshold_mm"] == 0} for i in none], share),
         "patches_with_gap": len(gaps),
         "patches_bridged": len(none),
         "sensitivity": clustered(gaps, share),
@@ -236,7 +243,9 @@ def wrong(done: Readings) -> list[str]:
     said = []
     for item in face_items(done):
         where = f"{item['scan']} {item['face']}"
-        if item["grade"] in _FUSED and item["true_grade"] not in _FUSED:
+        # The printed limit belongs to the statement: a gap below it was never excluded.
+        missed = item["limit_mm"] is None or item["true_mm"] >= item["limit_mm"]
+        if item["grade"] in _FUSED and item["true_grade"] not in _FUSED and missed:
             said.append(
                 f"{where}: grade {item['grade']}, true {item['true_grade']} ({item['true_mm']:.1f} mm)"
             )
@@ -252,6 +261,10 @@ def wrong(done: Readings) -> list[str]:
 
 def _cluster(r: dict[str, Any]) -> str:
     return f"{r['case']}_{r['state']}"
+
+
+def _has(item: dict[str, Any], key: str) -> bool:
+    return item.get(key) is not None and bool(np.isfinite(item[key]))
 
 
 def _number(value: float | None) -> float:
