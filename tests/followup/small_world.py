@@ -291,6 +291,7 @@ class World:
             inputs["outcomes"] = outcomes
         months = {"m0": 0.0, "m12": 12.0}[name]
         timepoint = {"name": name, "series": f"ct_{name}", "months": months, "baseline": baseline}
+        timepoint["artefact_reduction"] = "none"
         names = {"registration": "registration.tfm", "implant_pose": "implant.tfm", "faces": "faces.csv"}
         names |= {"followup": "followup.json", "axial": "axial.png", "coronal": "coronal.png"}
         names |= {"face_map": "faces.png", "dicom": "dicom"}

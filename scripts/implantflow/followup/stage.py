@@ -44,7 +44,7 @@ def read_followup(job: Job) -> None:
     inputs = Inputs.of(job)
     earlier = _baseline_file(job, settings, inputs)
     volume = read_volume(job.input("ct"))
-    protocol = Protocol.of(read_json(job.input("manifest")))
+    protocol = Protocol.of(read_json(job.input("manifest")), settings.timepoint.artefact_reduction)
     coverage = Coverage.of(inputs.field, float(np.cbrt(volume.voxel_volume_mm3)))
     located = locate(inputs, volume, coverage, settings, str(job.settings["side"]))
     place = Place.of(located.pelvis, located.implant, inputs.centroid_mm)
@@ -73,6 +73,7 @@ def read_followup(job: Job) -> None:
             "name": settings.timepoint.name,
             "months": settings.timepoint.months,
             "baseline": settings.timepoint.baseline,
+            "artefact_reduction": settings.timepoint.artefact_reduction,
             "simulated": bool(job.settings["simulated"]),
             "purpose": job.settings["purpose"],
             **_motion(place, since, settings),
@@ -124,7 +125,7 @@ def _baseline(
     if data is None:
         return None
     found = Found.from_json(data["poses"])
-    theirs = Protocol.of(read_json(job.input("baseline_manifest")))
+    theirs = Protocol.of(read_json(job.input("baseline_manifest")), str(data["artefact_reduction"]))
     return Baseline(
         str(data["name"]),
         float(data["months"]),

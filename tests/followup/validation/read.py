@@ -78,6 +78,7 @@ class Bench:
     def settings(self, state: State) -> FollowupJob:
         """The case's own rules, for this time point."""
         point = {"name": state.name, "series": state.name, "months": months(state), "baseline": None}
+        point["artefact_reduction"] = "none"
         rules = {k: v for k, v in self.case.config["followup"].items() if k not in ("timepoints", "outcomes")}
         return FollowupJob.model_validate({**rules, "outcomes": None, "timepoint": point})
 
@@ -138,7 +139,7 @@ def read(bench: Bench, state: State, protocol: str) -> dict[str, Any]:
     cpu = time.process_time()
     baseline = Baseline(
         baseline.name, baseline.months, baseline.place, baseline.scan,
-        Protocol.of(mine).differences(Protocol.of(theirs)),
+        Protocol.of(mine, "none").differences(Protocol.of(theirs, "none")),
     )  # fmt: skip
     settings = bench.settings(state)
     since = displacement(place, baseline.place)
