@@ -69,6 +69,11 @@ def _table(halves: dict[str, Any]) -> str:
             "",
             lambda h: _share(h["motion"]["within_repeatability"]),
         ),
+        (
+            "motion found between two scans of the operation's day, largest, mm",
+            "",
+            lambda h: _n(h["motion"]["repeated_max_mm"], 2),
+        ),
         ("readings of bone (not determinable)", "400", lambda h: _counts(h["bone"])),
         (
             "bone share, error p95, contents as before",

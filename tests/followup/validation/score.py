@@ -35,7 +35,10 @@ def clustered(
     for _ in range(_DRAWS):
         chosen = [item for i in rng.integers(0, len(names), len(names)) for item in groups[names[i]]]
         drawn.append(of(chosen))
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    known = [value for value in drawn if np.isfinite(value)]
+    if not known:
+        return None
+    low, high = np.quantile(known, [0.025, 0.975])
     return of(items), float(low), float(high)
 
 
@@ -76,6 +79,7 @@ def motion(done: Readings) -> dict[str, Any]:
         "p95_deg": p95([r["motion"]["error_deg"] for r in done]),
         "max_deg": max((r["motion"]["error_deg"] for r in done), default=None),
         "within_repeatability": clustered(held, share),
+        "repeated_max_mm": max((r["motion"]["found_mm"] for r in done if r["months"] < 6), default=None),
     }
 
 
