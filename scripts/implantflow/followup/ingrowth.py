@@ -29,7 +29,9 @@ _BLOCK_MM = 10.0
 _CEILING_HU = 2950.0
 #: Places are read up to the share of metal that shows this many HU at the baseline: struts beside them, noise and
 #: bone that comes stay below the ceiling. At least this share of the core is read.
-_READ_HU, _READ_SHARE = 2000.0, 0.25
+_READ_HU, _READ_SHARE = 2200.0, 0.25
+#: With fewer places of the core at the ceiling its mean is not cut.
+_FEW_CLIPPED = 0.02
 _SURE = 1.96
 _MIN_PLACES = 100
 #: Nearer to the surface the point spread mixes in what lies outside; nearer to dense metal, its bloom. mm
@@ -224,10 +226,16 @@ def pose_error_hu(places: FloatArray, now: Scan, covariance: FloatArray, metal_h
 
 
 def gauge_of(sampled: Sampled, region: Region, doubts: Doubts) -> Sensitivity:
-    """Sensitivity from how the baseline's HU rise with the share of metal in the core of the lattice.
+    """Sensitivity from the baseline's HU in the core of the lattice.
 
-    The rise is taken where the ceiling cuts nothing off, and not the level: halos of dense metal and what is left of
-    scatter shift the level of the whole lattice.
+    Where the scan does not resolve the struts nothing is cut off, and the mean level holds whatever the point spread.
+    Where it does, struts are at the ceiling and the mean is too low: the rise of HU with the share of metal is taken,
+    as far as nothing is cut off.
+
+    Raises
+    ------
+    GeometryError
+        Too little of the core is in the scan, or no energy explains it.
     """
     source = sampled.now if sampled.base is None else sampled.base
     good = region.core & np.isfinite(source)
@@ -238,20 +246,22 @@ def gauge_of(sampled: Sampled, region: Region, doubts: Doubts) -> Sensitivity:
             fix="use a scan that holds the whole implant",
         )
     share, hu = sampled.share[good], source[good]
-    least = float(np.quantile(sampled.share[region.core], _READ_SHARE))
-    limit, slope = float(share.max()), 0.0
-    for _ in range(8):
-        chosen = share <= max(limit, least)
-        slope, level = (float(v) for v in np.polyfit(share[chosen], hu[chosen], 1))
-        limit = (_READ_HU - level) / max(slope, 1e-9)
+    clipped = 1.0 - float(good.sum()) / float(region.core.sum())
+    limit, slope = _below_ceiling(share, hu)
     mean_share = float(sampled.share[region.core].mean())
-    return sensitivity(
-        doubts.fluid_hu + slope * mean_share,
-        mean_share,
-        doubts.fluid_hu,
-        doubts.metal_share_error,
-        max(limit, least),
-    )
+    level = float(hu.mean()) if clipped < _FEW_CLIPPED else doubts.fluid_hu + slope * mean_share
+    return sensitivity(level, mean_share, doubts.fluid_hu, doubts.metal_share_error, limit)
+
+
+def _below_ceiling(share: FloatArray, hu: FloatArray) -> tuple[float, float]:
+    """Share of metal up to which the lattice shows less than :data:`_READ_HU`, and the rise of HU with it there."""
+    least, limit, slope = float(np.quantile(share, _READ_SHARE)), float(share.max()), 0.0
+    for _ in range(8):
+        chosen = share <= limit
+        slope, level = (float(v) for v in np.polyfit(share[chosen], hu[chosen], 1))
+        reached = (_READ_HU - level) / slope if slope > 0 else np.inf
+        limit = max(min(reached, 1.0), least)
+    return limit, slope
 
 
 def bands(

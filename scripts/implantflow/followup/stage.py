@@ -132,6 +132,7 @@ def _baseline(
         Place.from_json(data["place"]),
         scan_of(inputs, read_volume(job.input("baseline_ct")), found, coverage),
         protocol.differences(theirs),
+        theirs.kvp,
     )
 
 

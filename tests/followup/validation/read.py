@@ -119,7 +119,7 @@ class Bench:
         made: dict[str, Baseline] = self.__dict__.setdefault("_baseline", {})
         if protocol not in made:
             located, _ = self.located(base, protocol)
-            made[protocol] = Baseline("m0", 0.0, self.place(located), located.scan, [])
+            made[protocol] = Baseline("m0", 0.0, self.place(located), located.scan, [], None)
         return made[protocol]
 
 
@@ -140,6 +140,7 @@ def read(bench: Bench, state: State, protocol: str) -> dict[str, Any]:
     baseline = Baseline(
         baseline.name, baseline.months, baseline.place, baseline.scan,
         Protocol.of(mine, "none").differences(Protocol.of(theirs, "none")),
+        theirs["header"]["kvp"],
     )  # fmt: skip
     settings = bench.settings(state)
     since = displacement(place, baseline.place)
