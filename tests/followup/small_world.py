@@ -297,6 +297,7 @@ class World:
         timepoint["artefact_reduction"] = "none"
         names = {"registration": "registration.tfm", "implant_pose": "implant.tfm", "faces": "faces.csv"}
         names |= {"followup": "followup.json", "axial": "axial.png", "coronal": "coronal.png"}
+        names["sagittal"] = "sagittal.png"
         names |= {"face_map": "faces.png", "dicom": "dicom"}
         return Job(
             rule="read_followup",

@@ -155,7 +155,7 @@ def test_outcomes_and_files(world: World, m12: dict) -> None:
     lines = (folder / "faces.csv").read_text().splitlines()
     assert lines[0].startswith("face,direction,from_mm,to_mm")
     assert sum(line.startswith("midline,outward") for line in lines) == 4
-    for name in ("axial", "coronal", "faces"):
+    for name in ("axial", "coronal", "sagittal", "faces"):
         assert (folder / f"{name}.png").stat().st_size > 5000
 
 

@@ -59,7 +59,7 @@ def read_followup(job: Job) -> None:
     write_table(job.outputs["faces"], faces.rows() + lattice.rows(faces.faces))
     progress("pictures")
     write_pictures(
-        {name: job.outputs[name] for name in ("axial", "coronal", "face_map")},
+        {name: job.outputs[name] for name in ("axial", "coronal", "sagittal", "face_map")},
         inputs,
         volume,
         located.scan,
