@@ -120,6 +120,17 @@ def test_page_shows_both_halves_and_refusals(tmp_path: Path) -> None:
         "refused": "no bone",
     }
     readings = [_reading("s01", 0.05, 0.11, "I", "I"), refused]
-    text = page(readings, {"development": score(readings), "held_out": score(readings)}, states(), tmp_path)
+    text = page(
+        readings,
+        {"development": score(readings), "held_out": score(readings)},
+        states(),
+        tmp_path,
+        {"0.01 more metal": (3, 4)},
+    )
     assert "| figure | aim | development | held out |" in text
-    assert "demo_s03 thin: no bone" in text and "2 (1)" in text and "SIMULATED" in text
+    assert (
+        "demo_s03 thin: no bone" in text
+        and "2 (1)" in text
+        and "SIMULATED" in text
+        and "0.01 more metal: 3 of 4" in text
+    )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.followup.validation.page import page
+from tests.followup.validation.perturb import held, perturbed
 from tests.followup.validation.plan import CASES, EXTRA_CASE, PROTOCOLS, State, states
 from tests.followup.validation.read import Bench, read
 from tests.followup.validation.score import score
@@ -37,6 +38,9 @@ def main() -> int:
     parser.add_argument("--states", default=None, help="only these, e.g. demo_s01,vhf_s02")
     parser.add_argument("--held-out", action="store_true")
     parser.add_argument("--again", action="store_true", help="read again what an older analysis has read")
+    parser.add_argument(
+        "--perturb", default="", help="states whose lattice is also read with something wrong"
+    )
     parser.add_argument("--table", type=Path, default=None, help="page to write")
     options = parser.parse_args()
     wanted = [s for s in states() if s.case in options.cases.split(",")]
@@ -48,7 +52,20 @@ def main() -> int:
         wanted = [s for s in wanted if s.half != "held_out"]
     if options.only in (None, "read"):
         read_all(wanted, options.root, options.state, options.again)
-    return report(wanted, options.state, options.table)
+    wrong = perturb_all(
+        [s for s in wanted if s.key in options.perturb.split(",")], options.root, options.state
+    )
+    return report(wanted, options.state, wrong, options.table)
+
+
+def perturb_all(wanted: list[State], root: Path, state: Path) -> dict[str, tuple[int, int]]:
+    """Read the lattice of ``wanted`` with something wrong on purpose."""
+    benches: dict[str, Bench] = {}
+    found = []
+    for one in wanted:
+        bench = benches.setdefault(one.case, Bench(Case.of(one.case, root), state))
+        found += [perturbed(bench, one, protocol.name) for protocol in PROTOCOLS]
+    return held(found)
 
 
 def make_all(wanted: list[State], root: Path, state: Path) -> None:
@@ -88,7 +105,7 @@ def code() -> str:
     return hashlib.sha256(text).hexdigest()[:12]
 
 
-def report(wanted: list[State], state: Path, table: Path | None) -> int:
+def report(wanted: list[State], state: Path, wrong: dict[str, tuple[int, int]], table: Path | None) -> int:
     """Print and, where asked, write the page."""
     readings: list[dict[str, Any]] = []
     for one in wanted:
@@ -103,7 +120,7 @@ def report(wanted: list[State], state: Path, table: Path | None) -> int:
     }
     print(json.dumps(halves, indent=1))
     if table is not None:
-        table.write_text(page(readings, halves, wanted, state), encoding="utf-8")
+        table.write_text(page(readings, halves, wanted, state, wrong), encoding="utf-8")
     return 0
 
 

@@ -162,7 +162,7 @@ def read(bench: Bench, state: State, protocol: str) -> dict[str, Any]:
         "pelvis": located.pelvis.as_json(),
         "implant": located.implant.as_json(),
         "faces": _faces(state, faces, grids, settings, truth),
-        "lattice": _lattice(bench, lattice.figures, faces.faces, settings, grids, scan, baseline.scan),
+        "lattice": lattice_entries(bench, lattice.figures, faces.faces, settings, grids, scan, baseline.scan),
         "sensitivity": plain(lattice.figures.get("sensitivity")),
     }
 
@@ -262,7 +262,7 @@ def true_figures(
     return {"bridged_pct": bridged, "lucency_mm": width, "grade": grade}
 
 
-def _lattice(
+def lattice_entries(
     bench: Bench,
     figures: dict[str, Any],
     faces: list[Face],
