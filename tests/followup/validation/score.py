@@ -253,6 +253,10 @@ def wrong(done: Readings) -> list[str]:
             said.append(
                 f"{where}: grade {item['grade']}, true {item['true_grade']} ({item['true_mm']:.1f} mm)"
             )
+        if item["grade"] == "contact" and missed:
+            said.append(
+                f"{where}: contact but for {item['limit_mm']:.1f} mm, true gap {item['true_mm']:.1f} mm"
+            )
         if item["grade"] in _NOT_FUSED and item["true_grade"] in _FUSED:
             said.append(f"{where}: grade {item['grade']}, true {item['true_grade']}")
     for r in done:
