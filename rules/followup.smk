@@ -83,6 +83,7 @@ rule read_followup:
         followup="results/{case}/followup/{timepoint}/followup.json",
         axial="results/{case}/followup/{timepoint}/axial.png",
         coronal="results/{case}/followup/{timepoint}/coronal.png",
+        sagittal="results/{case}/followup/{timepoint}/sagittal.png",
         face_map="results/{case}/followup/{timepoint}/faces.png",
         dicom=directory("results/{case}/followup/{timepoint}/dicom"),
     log:

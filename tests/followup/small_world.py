@@ -26,7 +26,10 @@ from implantflow.volumes import Volume, write_volume
 LOW, HIGH = np.array([0.3, -10.0, -12.0]), np.array([24.0, 10.0, 12.0])
 CENTRE = (LOW + HIGH) / 2.0
 FINE_MM = 0.4
-METAL_HU, BONE_HU, SOFT_HU, GROWN_HU = 7000.0, 450.0, 40.0, 1100.0
+METAL_HU, BONE_HU, SOFT_HU = 7000.0, 450.0, 40.0
+#: Cortical bone in the pores behind as much titanium: polychromatic scans whose lattice shows its metal as 7000 HU show
+#: bone there 860 HU above fluid, not the 1500 HU of an insert in water.
+GROWN_HU = 900.0
 BLUR_MM = 0.45
 
 
@@ -291,8 +294,10 @@ class World:
             inputs["outcomes"] = outcomes
         months = {"m0": 0.0, "m12": 12.0}[name]
         timepoint = {"name": name, "series": f"ct_{name}", "months": months, "baseline": baseline}
+        timepoint["artefact_reduction"] = "none"
         names = {"registration": "registration.tfm", "implant_pose": "implant.tfm", "faces": "faces.csv"}
         names |= {"followup": "followup.json", "axial": "axial.png", "coronal": "coronal.png"}
+        names["sagittal"] = "sagittal.png"
         names |= {"face_map": "faces.png", "dicom": "dicom"}
         return Job(
             rule="read_followup",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_world import CENTRE, World
+from small_world import CENTRE, GROWN_HU, SOFT_HU, World
 
 from implantflow.artifacts import read_json, write_json
 from implantflow.dicom.export.registration import read_registration
@@ -80,9 +80,11 @@ def test_bone_in_the_lattice_lies_in_its_interval(m12: dict) -> None:
     assert lattice["status"] == "determined"
     assert low < 0.2 < high
     assert lattice["delta_bone_fraction"] == pytest.approx(0.2, abs=0.05)
-    # 70 % pores, bone of 1100 HU in place of 40 HU.
-    assert lattice["delta_hu"] == pytest.approx(0.2 * 0.70 * 1060, abs=20)
-    assert [band["from_mm"] for band in lattice["bands"]["si_joint"]] == [0.0, 2.0, 4.0]
+    # Bone in place of soft tissue, in the pores' share of the places read.
+    pores = 1.0 - lattice["metal_share"]
+    assert lattice["delta_hu"] == pytest.approx(0.2 * pores * (GROWN_HU - SOFT_HU), abs=20)
+    assert lattice["metal_share"] < 0.27
+    assert [band["from_mm"] for band in lattice["bands"]["si_joint"]] == [1.0, 2.0, 4.0]
     assert lattice["bands"]["midline"][0]["status"] == "not determinable"
 
 
@@ -153,7 +155,7 @@ def test_outcomes_and_files(world: World, m12: dict) -> None:
     lines = (folder / "faces.csv").read_text().splitlines()
     assert lines[0].startswith("face,direction,from_mm,to_mm")
     assert sum(line.startswith("midline,outward") for line in lines) == 4
-    for name in ("axial", "coronal", "faces"):
+    for name in ("axial", "coronal", "sagittal", "faces"):
         assert (folder / f"{name}.png").stat().st_size > 5000
 
 

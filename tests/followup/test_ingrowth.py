@@ -70,10 +70,19 @@ def test_clipped_places_make_it_not_determinable() -> None:
 
 
 def test_protocols_must_agree() -> None:
-    one = Protocol(120.0, "SOFT", 1.0, "A b")
+    one = Protocol(120.0, "SOFT", 1.0, "A b", 0.7, "none")
     assert one.differences(one) == []
-    assert len(one.differences(Protocol(100.0, None, 2.0, "C d"))) == 4
+    assert len(one.differences(Protocol(100.0, None, 2.0, "C d", 0.9, "unknown"))) == 6
     manifest = {"spacing_mm": [0.7, 0.7, 1.0], "header": {"kvp": 120.0, "kernel": "SOFT"}}
-    read = Protocol.of(manifest)
-    assert read == Protocol(120.0, "SOFT", 1.0, None) and one.differences(read) == []
-    assert "kVp unknown" in Protocol.of({"spacing_mm": [1, 1, 1], "header": {}}).differences(one)
+    read = Protocol.of(manifest, "none")
+    assert read == Protocol(120.0, "SOFT", 1.0, None, 0.7, "none") and one.differences(read) == []
+    bare = Protocol.of({"spacing_mm": [1, 1, 1], "header": {}}, "none")
+    assert "kVp unknown" in bare.differences(one)
+
+
+def test_artefact_reduction_on_both_sides_is_no_agreement() -> None:
+    reduced = Protocol(120.0, "SOFT", 1.0, "A b", 0.7, "applied")
+    assert reduced.differences(reduced) == [
+        "metal artefact reduction applied at the baseline",
+        "metal artefact reduction applied now",
+    ]

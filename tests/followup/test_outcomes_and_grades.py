@@ -105,8 +105,8 @@ def _config(timepoints: list[dict]) -> FollowupConfig:
 
 
 def test_baseline_must_be_an_earlier_time_point() -> None:
-    first = {"name": "m0", "series": "ct_m0", "months": 0, "baseline": None}
-    later = {"name": "m12", "series": "ct_m12", "months": 12, "baseline": "m0"}
+    first = {"name": "m0", "series": "ct_m0", "months": 0, "baseline": None, "artefact_reduction": "none"}
+    later = {"name": "m12", "series": "ct_m12", "months": 12, "baseline": "m0", "artefact_reduction": "none"}
     assert _config([first, later]).timepoints[1].baseline == "m0"
     with pytest.raises(ValidationError, match="no earlier one"):
         _config([later, first])
@@ -115,4 +115,6 @@ def test_baseline_must_be_an_earlier_time_point() -> None:
     with pytest.raises(ValidationError, match="not earlier in months"):
         _config([{**first, "months": 12}, later])
     with pytest.raises(ValidationError):
-        _config([{"name": "m0", "series": "ct_m0", "months": 0}])
+        _config([{"name": "m0", "series": "ct_m0", "months": 0, "artefact_reduction": "none"}])
+    with pytest.raises(ValidationError, match="artefact_reduction"):
+        _config([{key: value for key, value in first.items() if key != "artefact_reduction"}])

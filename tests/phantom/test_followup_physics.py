@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from implantflow.errors import InputError
+from implantflow.errors import GeometryError, InputError
 from implantflow.phantom.followup import coverage_kernels as coverage
 from implantflow.phantom.followup import projector_kernels as projector
 from implantflow.phantom.followup.anatomy import Anatomy
 from implantflow.phantom.followup.cells import calibrated_shift_mm, cell_table, metal_fraction
 from implantflow.phantom.followup.hardware import cylinder, moved, screws
 from implantflow.phantom.followup.materials import SOFT_HU, basis_of_hu
-from implantflow.phantom.followup.scan import Patient, Scanner, scan_patient
+from implantflow.phantom.followup.scan import Patient, Scanner, scan_patient, scan_protocols
 from implantflow.phantom.followup.spectrum import (
     TITANIUM_FIRST_CM,
     TITANIUM_STEP_CM,
@@ -234,6 +234,19 @@ def test_scatter_left_in_darkens_the_middle() -> None:
     clean = mean_at(scan_patient(SCANNER, patient, 2)[1], 0, 0)
     left = mean_at(scan_patient(replace(SCANNER, scatter_residual=1.0), patient, 2)[1], 0, 0)
     assert clean - 120 < left < clean - 5
+
+
+def test_protocols_of_one_pass_are_what_each_would_be_alone() -> None:
+    patient = nothing_operated(disc_with_inserts())
+    thin = replace(
+        SCANNER, physics=physics(140.0), kernel="sharp", slice_mm=1.0, shape=(6, 60, 60), noise_key=(3, 4),
+        pixel_mm=2.0, corner_mm=np.array([-59.0, -59.0, -0.5]),
+    )  # fmt: skip
+    both = scan_protocols([SCANNER, thin], patient, 1)
+    assert np.array_equal(both[0], scan_patient(SCANNER, patient, 1))
+    assert np.array_equal(both[1], scan_patient(thin, patient, 1))
+    with pytest.raises(GeometryError, match="one pass"):
+        scan_protocols([SCANNER, replace(thin, views=160)], patient, 1)
 
 
 def test_hu_to_basis_and_back() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,11 @@ class FollowupTimepoint(Section):
     baseline: Name | None = Field(
         description="An earlier time point that this one is compared with, or null. Without one, migration and "
         "change in the lattice are not determinable; faces are still read, less finely."
+    )
+    artefact_reduction: Literal["none", "applied", "unknown"] = Field(
+        description="Whether the series was reconstructed with metal artefact reduction (iMAR, O-MAR, SEMAR, Smart "
+        "MAR). No standard tag says it, so the clinic does. It invents the inside of metal: with anything but none the "
+        "lattice is not read, and faces are not calibrated by the baseline."
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.config.followup import FollowupJob
-from implantflow.followup import bloom, ingrowth
+from implantflow.followup import bloom, hardening, ingrowth
 from implantflow.followup.faces import Face, Lines, contact_faces, free_surface, gap_to_bone
 from implantflow.followup.grade import face_figures, unplanned
 from implantflow.followup.hardware import near_hardware
@@ -20,7 +20,8 @@ from implantflow.followup.motion import Displacement, Place
 from implantflow.followup.profile import Profiles, Scan, read_profiles
 from implantflow.followup.sampling import Smooth, crop_around, smooth
 from implantflow.followup.table import inward_rows, outward_rows
-from implantflow.geometry import transform_points
+from implantflow.followup.tissue import read_grid
+from implantflow.geometry import FloatArray, transform_points
 
 #: Surfaces at least this far from bone show what metal alone does, mm.
 _FREE_MM = 6.0
@@ -30,13 +31,17 @@ _DEEPEST_MM = -1.5
 
 @dataclass(frozen=True)
 class Baseline:
-    """An earlier scan: its name, months, the implant's place, the scan, and why its HU may not be compared."""
+    """An earlier scan: its name, months, the implant's place, the scan, and why its HU may not be compared.
+
+    ``kvp`` is that of its header, None where it does not say.
+    """
 
     name: str
     months: float
     place: Place
     scan: Scan
     differences: list[str]
+    kvp: float | None
 
 
 @dataclass(frozen=True)
@@ -211,27 +216,45 @@ def read_lattice(
         "core_mean_hu": float(np.nanmean(sampled.now[region.core])),
         "core_metal_share": float(sampled.share[region.core].mean()),
     }
-    if reason or baseline is None:
+    if reason or baseline is None or baseline.kvp is None:
         return LatticeRead({**ingrowth.not_determinable(reason), **shown})
+    rays = _rays(inputs, baseline.scan, region.places[region.core])
+    gauge = hardening.calibrated(gauge, rays, baseline.kvp, doubts.fluid_hu, doubts.metal_share_error)
     covariance = place.covariance + baseline.place.covariance
     drift = now.offset_hu - baseline.scan.offset_hu
 
     def make(chosen: NDArray[np.bool_]) -> dict[str, Any]:
         if not chosen.any():
-            return ingrowth.not_determinable("no porous metal at this depth: the wall is dense")
-        error = ingrowth.pose_error_hu(region, chosen, now, covariance, gauge.metal_hu)
+            return ingrowth.not_determinable("no porous metal at this depth far enough from dense metal")
+        read = chosen & (sampled.share <= gauge.read_share_max)
+        if not read.any():
+            return ingrowth.not_determinable("no place at this depth with little metal")
+        error = ingrowth.pose_error_hu(region.places[read], now, covariance, gauge.metal_hu)
         return ingrowth.change(region, sampled, chosen, doubts, gauge, error, drift)
 
     whole = make(np.ones(len(region.places), dtype=bool))
     return LatticeRead(
         {
             **whole,
-            "region": "the whole porous part, screws and cables left out; share of the pore space",
+            "region": "the porous part, but for 1 mm below the surface, 2 mm beside dense metal, screws and "
+            "cables; share of the pore space",
             "core": make(region.core),
             "bands": ingrowth.bands(region, faces, make),
             "sensitivity": gauge.as_json(),
             **shown,
         }
+    )
+
+
+def _rays(inputs: Inputs, scan: Scan, core: FloatArray) -> hardening.Rays:
+    """Rays through the core as it lies in ``scan``, and through the body of the planning CT; air beyond it."""
+    above_air = inputs.planning.like(np.maximum(inputs.planning.array, -1000) + np.int16(1000))
+
+    def water(places: FloatArray) -> FloatArray:
+        return read_grid(above_air, transform_points(scan.planning_from_design, places)) / 1000.0
+
+    return hardening.rays_through(
+        core, scan.model.values, lambda places: inputs.depths.near_surface(places) < 0.0, water
     )
 
 

@@ -21,10 +21,12 @@ class Protocol:
     kernel: str | None
     slice_mm: float
     device: str | None
+    pixel_mm: float
+    artefact_reduction: str
 
     @classmethod
-    def of(cls, manifest: Mapping[str, Any]) -> Protocol:
-        """From the manifest that ingest wrote."""
+    def of(cls, manifest: Mapping[str, Any], artefact_reduction: str) -> Protocol:
+        """From the manifest that ingest wrote and what the clinic says (``none``, ``applied``, ``unknown``)."""
         header = manifest.get("header") or {}
         maker, model = header.get("manufacturer"), header.get("manufacturer_model")
         return cls(
@@ -32,6 +34,8 @@ class Protocol:
             header.get("kernel"),
             float(manifest["spacing_mm"][2]),
             f"{maker} {model}" if maker and model else None,
+            float(manifest["spacing_mm"][0]),
+            artefact_reduction,
         )
 
     def differences(self, other: Protocol) -> list[str]:
@@ -44,8 +48,13 @@ class Protocol:
                 found.append(f"{name} {theirs} at the baseline and {mine} now")
         if abs(self.slice_mm - other.slice_mm) > 0.05 * other.slice_mm:
             found.append(f"slices of {other.slice_mm:g} mm at the baseline and {self.slice_mm:g} mm now")
+        if abs(self.pixel_mm - other.pixel_mm) > 0.05 * other.pixel_mm:
+            found.append(f"pixels of {other.pixel_mm:g} mm at the baseline and {self.pixel_mm:g} mm now")
         if self.device and other.device and self.device != other.device:
             found.append("another scanner")
+        for when, protocol in (("at the baseline", other), ("now", self)):
+            if protocol.artefact_reduction != "none":
+                found.append(f"metal artefact reduction {protocol.artefact_reduction} {when}")
         return found
 
 

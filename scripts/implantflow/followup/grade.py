@@ -46,7 +46,8 @@ def face_figures(
     opposite = np.isfinite(host.gap_mm)
     readable = reading.readable(grade.limit_max_mm)
     lucent = readable & (reading.lucent == 1.0)
-    seen = readable & (reading.bone_seen == 1.0)
+    # Where a lucency of the rule's width would be missed, bone behind it proves no bridge.
+    seen = readable & (reading.bone_seen == 1.0) & (reading.limit_mm <= grade.lucency_min_mm)
     facing, read = float(area[opposite].sum()), float(area[readable].sum())
     figures: dict[str, Any] = {
         "bridged_pct": None,
@@ -118,7 +119,10 @@ def grade_of(
     seen = figures["bone_seen_pct"] >= rules.bridged_min_pct
     gap = f"a gap on {100 - bridged:.0f} %"
     if not seen:
-        text = f"{bound} cannot be told from contact, so fusion is not proven; {gap} of the area read"
+        text = (
+            f"{bound} cannot be told from contact, so fusion is not proven: bone is seen, and a gap of "
+            f"{rules.lucency_min_mm:g} mm excluded, on {figures['bone_seen_pct']:.0f} %; {gap} of the area read"
+        )
         return ("contact" if bridged >= rules.bridged_full_pct else "partial gap"), text
     text = f"bone between face and host on {figures['bone_seen_pct']:.0f} % of the area read; {gap}"
     return ("I" if bridged >= rules.bridged_full_pct else "II"), text

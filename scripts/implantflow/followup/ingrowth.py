@@ -1,7 +1,9 @@
 """Bone in the pores: change of HU against the baseline in the same places of the lattice.
 
 An absolute bone share cannot be had: one per cent of metal more or less outweighs ten of bone. In the difference of
-two scans of one protocol the metal is the same and cancels, and what is left is what has come into the pores.
+two scans of one protocol the metal is the same and cancels, and what is left is what has come into the pores. It is
+read where the design puts little metal: a strut's voxel is at the scanner's ceiling or near it, and what changes there
+is cut off. Which places these are is decided by the design, not by their HU, so that noise does not choose them.
 """
 
 from __future__ import annotations
@@ -25,9 +27,16 @@ from implantflow.geometry import FloatArray, transform_points
 _STEP_MM = 0.9
 _BLOCK_MM = 10.0
 _CEILING_HU = 2950.0
+#: Places are read up to the share of metal that shows this many HU at the baseline: struts beside them, noise and
+#: bone that comes stay below the ceiling. At least this share of the core is read.
+_READ_HU, _READ_SHARE = 2200.0, 0.25
+#: With fewer places of the core at the ceiling its mean is not cut.
+_FEW_CLIPPED = 0.02
 _SURE = 1.96
-_MIN_PLACES = 200
-BANDS_MM = ((0.0, 2.0), (2.0, 4.0), (4.0, 8.0))
+_MIN_PLACES = 100
+#: Nearer to the surface the point spread mixes in what lies outside; nearer to dense metal, its bloom. mm
+_OFF_SURFACE_MM, _OFF_DENSE_MM = 1.0, 2.0
+BANDS_MM = ((1.0, 2.0), (2.0, 4.0), (4.0, 8.0))
 
 
 @dataclass(frozen=True)
@@ -74,12 +83,15 @@ def porous_region(
 ) -> Region:
     """Sort ``places`` (N, 3) of the porous part; ``margins_mm`` of the core from dense metal and from the surface.
 
-    Places ``near_hardware`` (N,) belong to nothing: they are dropped.
+    Places ``near_hardware`` (N,), at dense metal and at the surface belong to nothing: they are dropped.
     """
     from scipy.spatial import cKDTree
 
     places = places[~near_hardware]
-    core = (depths.to_dense(places) >= margins_mm[0]) & (depths.below_surface(places) >= margins_mm[1])
+    dense, surface = depths.to_dense(places), depths.below_surface(places)
+    clear = (dense >= _OFF_DENSE_MM) & (surface >= _OFF_SURFACE_MM)
+    places, dense, surface = places[clear], dense[clear], surface[clear]
+    core = (dense >= margins_mm[0]) & (surface >= margins_mm[1])
     number = np.full(len(places), -1, dtype=np.int64)
     depth = np.full(len(places), np.inf)
     deepest = BANDS_MM[-1][1]
@@ -141,22 +153,23 @@ def change(
     """
     if sampled.base is None:
         raise ValueError("change needs a baseline")
-    both = chosen & np.isfinite(sampled.now) & np.isfinite(sampled.base)
-    share_used = float(both.sum()) / max(int(chosen.sum()), 1)
+    low_metal = chosen & (sampled.share <= gauge.read_share_max)
+    both = low_metal & np.isfinite(sampled.now) & np.isfinite(sampled.base)
+    share_used = float(both.sum()) / max(int(low_metal.sum()), 1)
     if both.sum() < _MIN_PLACES or share_used < 0.5:
         return not_determinable(
-            f"only {int(both.sum())} of {int(chosen.sum())} places in the lattice are inside both scans and below "
-            "the scanner's ceiling"
+            f"only {int(both.sum())} of {int(low_metal.sum())} places with little metal are inside both scans and "
+            "below the scanner's ceiling"
         )
+    pores = 1.0 - float(sampled.share[both].mean())
     delta = sampled.now[both] - sampled.base[both]
     mean = float(delta.mean())
     noise = _block_error(delta, region.places[both])
     drift = float(np.hypot(doubts.drift_hu, tissue_drift_hu))
     error = float(np.sqrt((_SURE * noise) ** 2 + (_SURE * pose_hu) ** 2 + drift**2))
-    fraction = mean / gauge.hu_per_share
-    corners = [(mean + e) / s for e in (-error, error) for s in (gauge.low, gauge.high)]
-    pores = 1.0 - gauge.metal_share
-    filler = pores * (doubts.fluid_hu - doubts.fat_hu) / gauge.hu_per_share
+    fraction = mean / (pores * gauge.bone_contrast_hu)
+    corners = [(mean + e) / (pores * s) for e in (-error, error) for s in gauge.contrast_range_hu]
+    filler = (doubts.fluid_hu - doubts.fat_hu) / gauge.bone_contrast_hu
     low, high = min(corners), max(corners)
     free = max(1.0 - max(high, 0.0), 0.0)
     return {
@@ -173,6 +186,7 @@ def change(
             "all": error,
         },
         "places": int(both.sum()),
+        "metal_share": 1.0 - pores,
         "clipped_or_outside_fraction": 1.0 - share_used,
         "mean_hu": float(sampled.now[both].mean()),
         "baseline_mean_hu": float(sampled.base[both].mean()),
@@ -199,11 +213,8 @@ def _block_error(values: FloatArray, places: FloatArray) -> float:
     return float(np.sqrt((rest**2).sum() * count / max(count - 1, 1)) / len(values))
 
 
-def pose_error_hu(
-    region: Region, chosen: NDArray[np.bool_], now: Scan, covariance: FloatArray, metal_hu: float
-) -> float:
-    """Standard error of the mean HU over ``chosen`` from the error of the implant's pose (both scans' together)."""
-    places = region.places[chosen]
+def pose_error_hu(places: FloatArray, now: Scan, covariance: FloatArray, metal_hu: float) -> float:
+    """Standard error of the mean HU over (N, 3) ``places`` from the error of the implant's pose (both scans')."""
     centre = places.mean(0)
     start = float(now.model.values(places).mean())
     values, vectors = np.linalg.eigh(covariance)
@@ -215,7 +226,17 @@ def pose_error_hu(
 
 
 def gauge_of(sampled: Sampled, region: Region, doubts: Doubts) -> Sensitivity:
-    """Sensitivity from the baseline's HU in the core of the lattice."""
+    """Sensitivity from the baseline's HU in the core of the lattice.
+
+    Where the scan does not resolve the struts nothing is cut off, and the mean level holds whatever the point spread.
+    Where it does, struts are at the ceiling and the mean is too low: the rise of HU with the share of metal is taken,
+    as far as nothing is cut off.
+
+    Raises
+    ------
+    GeometryError
+        Too little of the core is in the scan, or no energy explains it.
+    """
     source = sampled.now if sampled.base is None else sampled.base
     good = region.core & np.isfinite(source)
     if good.sum() < _MIN_PLACES:
@@ -224,12 +245,23 @@ def gauge_of(sampled: Sampled, region: Region, doubts: Doubts) -> Sensitivity:
             where="lattice region",
             fix="use a scan that holds the whole implant",
         )
-    return sensitivity(
-        float(source[good].mean()),
-        float(sampled.share[good].mean()),
-        doubts.fluid_hu,
-        doubts.metal_share_error,
-    )
+    share, hu = sampled.share[good], source[good]
+    clipped = 1.0 - float(good.sum()) / float(region.core.sum())
+    limit, slope = _below_ceiling(share, hu)
+    mean_share = float(sampled.share[region.core].mean())
+    level = float(hu.mean()) if clipped < _FEW_CLIPPED else doubts.fluid_hu + slope * mean_share
+    return sensitivity(level, mean_share, doubts.fluid_hu, doubts.metal_share_error, limit)
+
+
+def _below_ceiling(share: FloatArray, hu: FloatArray) -> tuple[float, float]:
+    """Share of metal up to which the lattice shows less than :data:`_READ_HU`, and the rise of HU with it there."""
+    least, limit, slope = float(np.quantile(share, _READ_SHARE)), float(share.max()), 0.0
+    for _ in range(8):
+        chosen = share <= limit
+        slope, level = (float(v) for v in np.polyfit(share[chosen], hu[chosen], 1))
+        reached = (_READ_HU - level) / slope if slope > 0 else np.inf
+        limit = max(min(reached, 1.0), least)
+    return limit, slope
 
 
 def bands(

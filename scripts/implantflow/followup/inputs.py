@@ -50,9 +50,10 @@ class Inputs:
 
     @property
     def centroid_mm(self) -> FloatArray:
-        """(3,) area-weighted centroid of the implant's surface as planned."""
-        weight = self.implant.areas_mm2[:, None]
-        return np.asarray((self.implant.centres_mm * weight).sum(axis=0) / weight.sum())
+        """(3,) centroid of the implant's volume as planned."""
+        a, b, c = (self.implant.triangles_mm[:, n] for n in range(3))
+        six_volumes = np.einsum("ij,ij->i", a, np.cross(b, c))
+        return np.asarray((six_volumes[:, None] * (a + b + c)).sum(axis=0) / (4.0 * six_volumes.sum()))
 
     @cached_property
     def surface_lps(self) -> FloatArray:

@@ -20,8 +20,8 @@ from implantflow.geometry import FloatArray
 
 WIDTHS_MM = np.arange(0.0, 5.01, 0.1)
 _LEVELS = 7
-#: Chi-square that a real gap of the detection limit exceeds in nine of ten cases: (1.96 + 1.28)^2.
-_SEEN = 10.5
+#: One-sided 95 % point of the normal distribution: a gap of the detection limit is called in 95 of 100 cases.
+_FOUND_Z = 1.645
 #: Densest bone that may fill a gap, HU (cortical).
 _DENSEST_HU = 1300.0
 #: Bone that has changed beside the implant may reach this far, mm; it may be much denser, but thinner only to this
@@ -289,7 +289,7 @@ def _verdicts(
         if one is None:
             continue
         evidence = (one.fused - one.best) / unit
-        shown = np.flatnonzero(one.hidden / unit >= _SEEN)
+        shown = np.flatnonzero(one.hidden / unit >= (np.sqrt(evidence_min) + _FOUND_Z) ** 2)
         limit = float(WIDTHS_MM[shown[0]]) if len(shown) else np.nan
         # A width below the limit is no finding: the limit says that it cannot be told from contact.
         lucent = evidence >= evidence_min and one.width_mm >= limit

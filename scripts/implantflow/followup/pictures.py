@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,20 @@ _HALF_MM = 70.0
 _PX_PER_MM = 4.0
 #: Level and width of the windows, HU (usual for bone; wide enough to look into titanium).
 _WINDOWS = (("bone window", 400.0, 1800.0), ("metal window", 1400.0, 3600.0))
+
+
+class _View(NamedTuple):
+    """Right and down of a slice in patient LPS; letters at its left, right, top and bottom."""
+
+    axes: tuple[tuple[float, float, float], tuple[float, float, float]]
+    letters: tuple[str, str, str, str]
+
+
+_VIEWS = {
+    "axial": _View(((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), ("R", "L", "A", "P")),
+    "coronal": _View(((1.0, 0.0, 0.0), (0.0, 0.0, -1.0)), ("R", "L", "H", "F")),
+    "sagittal": _View(((0.0, 1.0, 0.0), (0.0, 0.0, -1.0)), ("A", "P", "H", "F")),
+}
 _COLOURS: dict[str, Rgb] = {
     "midline": (80, 200, 255),
     "caudal": (255, 120, 220),
@@ -47,9 +62,9 @@ def write_pictures(
     simulated: bool,
     name: str,
 ) -> None:
-    """Write ``axial``, ``coronal`` and ``face_map`` PNG files."""
+    """Write ``axial``, ``coronal``, ``sagittal`` and ``face_map`` PNG files."""
     centre = transform_points(scan.planning_from_design, inputs.centroid_mm[None])[0]
-    for view in ("axial", "coronal"):
+    for view in _VIEWS:
         write_png(paths[view], _slice_pair(view, inputs, volume, scan, faces, centre, simulated, name))
     write_png(paths["face_map"], face_map(faces, limit_max_mm, simulated, name))
 
@@ -65,8 +80,7 @@ def _slice_pair(
     name: str,
 ) -> Image:
     """Both windows of one slice beside each other, the bone window with marks and without."""
-    right = np.array([1.0, 0.0, 0.0])
-    down = np.array([0.0, 1.0, 0.0]) if view == "axial" else np.array([0.0, 0.0, -1.0])
+    right, down = (np.array(way) for way in _VIEWS[view].axes)
     hu = _slice(volume, scan, centre, right, down)
     panels = []
     for number, (title, level, width) in enumerate(_WINDOWS):
@@ -79,7 +93,8 @@ def _slice_pair(
     gap = blank(panels[0].shape[0], 8)
     body = np.concatenate([panels[0], gap, panels[1]], axis=1)
     head, foot = blank(34, body.shape[1]), blank(34, body.shape[1])
-    place = f"z = {centre[2]:.1f}" if view == "axial" else f"y = {centre[1]:.1f}"
+    axis = int(np.argmax(np.abs(np.cross(right, down))))
+    place = f"{'xyz'[axis]} = {centre[axis]:.1f}"
     words(
         head,
         (10, 8),
@@ -155,9 +170,9 @@ def _name_beside(picture: Image, at: FloatArray, text: str, colour: Rgb) -> None
 def _orient(picture: Image, view: str) -> None:
     """Letters for the patient's sides and a 20 mm bar."""
     height, width = picture.shape[:2]
-    words(picture, (width - 12, height // 2), "L", size=20, anchor="rm")
-    words(picture, (12, height // 2), "R", size=20, anchor="lm")
-    top, bottom = ("A", "P") if view == "axial" else ("H", "F")
+    left, right, top, bottom = _VIEWS[view].letters
+    words(picture, (width - 12, height // 2), right, size=20, anchor="rm")
+    words(picture, (12, height // 2), left, size=20, anchor="lm")
     words(picture, (width // 2, 30), top, size=16, anchor="mt")
     words(picture, (width // 2, height - 10), bottom, size=16, anchor="ms")
     length = int(20 * _PX_PER_MM)

@@ -44,7 +44,7 @@ def read_followup(job: Job) -> None:
     inputs = Inputs.of(job)
     earlier = _baseline_file(job, settings, inputs)
     volume = read_volume(job.input("ct"))
-    protocol = Protocol.of(read_json(job.input("manifest")))
+    protocol = Protocol.of(read_json(job.input("manifest")), settings.timepoint.artefact_reduction)
     coverage = Coverage.of(inputs.field, float(np.cbrt(volume.voxel_volume_mm3)))
     located = locate(inputs, volume, coverage, settings, str(job.settings["side"]))
     place = Place.of(located.pelvis, located.implant, inputs.centroid_mm)
@@ -59,7 +59,7 @@ def read_followup(job: Job) -> None:
     write_table(job.outputs["faces"], faces.rows() + lattice.rows(faces.faces))
     progress("pictures")
     write_pictures(
-        {name: job.outputs[name] for name in ("axial", "coronal", "face_map")},
+        {name: job.outputs[name] for name in ("axial", "coronal", "sagittal", "face_map")},
         inputs,
         volume,
         located.scan,
@@ -73,6 +73,7 @@ def read_followup(job: Job) -> None:
             "name": settings.timepoint.name,
             "months": settings.timepoint.months,
             "baseline": settings.timepoint.baseline,
+            "artefact_reduction": settings.timepoint.artefact_reduction,
             "simulated": bool(job.settings["simulated"]),
             "purpose": job.settings["purpose"],
             **_motion(place, since, settings),
@@ -124,13 +125,14 @@ def _baseline(
     if data is None:
         return None
     found = Found.from_json(data["poses"])
-    theirs = Protocol.of(read_json(job.input("baseline_manifest")))
+    theirs = Protocol.of(read_json(job.input("baseline_manifest")), str(data["artefact_reduction"]))
     return Baseline(
         str(data["name"]),
         float(data["months"]),
         Place.from_json(data["place"]),
         scan_of(inputs, read_volume(job.input("baseline_ct")), found, coverage),
         protocol.differences(theirs),
+        theirs.kvp,
     )
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +19,7 @@ from implantflow.phantom.dicom_writer import write_series
 from implantflow.phantom.followup import coverage_kernels as coverage
 from implantflow.phantom.followup.anatomy import Anatomy, read_anatomy
 from implantflow.phantom.followup.cells import calibrated_shift_mm
-from implantflow.phantom.followup.faces import GRID_MM, PORE_GRID_MM, FaceGrids, face_grids, read_faces
+from implantflow.phantom.followup.faces import GRID_MM, PORE_GRID_MM, Face, FaceGrids, face_grids, read_faces
 from implantflow.phantom.followup.hardware import ends, moved, screws
 from implantflow.phantom.followup.implant_field import ImplantField, read_implant
 from implantflow.phantom.followup.materials import SOFT_HU, basis_of_hu
@@ -26,15 +30,36 @@ from implantflow.phantom.followup.spectrum import physics
 from implantflow.phantom.followup.surgery import Removed, removed_bone
 from implantflow.phantom.followup.truth import truth_of
 
+#: What :func:`operated` reads.
+FILES = ("anatomy", "field", "field_data", "plan", "specimen", "regions", "implant")
 #: Room between the implant and the edge of the reconstructed field, mm.
 _LEAST_ROOM_MM = 5.0
+
+
+@dataclass(frozen=True)
+class Operated:
+    """One state of the patient after the operation, ready to be scanned, with what is true of it."""
+
+    series: str
+    scan: FollowupScan
+    scanner: Scanner
+    patient: Patient
+    implant: ImplantField
+    faces: list[Face]
+    grids: FaceGrids
+    found: Placed
+
+    def truth(self, threads: int) -> dict[str, Any]:
+        """The truth's JSON."""
+        return truth_of(
+            self.series, self.scan, self.found, self.patient, self.implant, self.faces, self.grids, threads
+        )
 
 
 def simulate_followup(job: Job) -> None:
     """Write the output ``dicom`` (a folder) and the side output ``truth`` (a JSON that no stage reads).
 
-    Inputs: ``anatomy`` (HU volume, planning LPS; free of noise for the phantom), ``field``, ``field_data``, ``plan``,
-    ``specimen``, ``regions``, ``implant`` and, for a real patient, ``identity`` (folder of the planning CT's DICOM).
+    Inputs: those of :func:`operated` and, for a real patient, ``identity`` (folder of the planning CT's DICOM).
     Settings: ``simulated_followup``, ``series`` (which of its scans) and, for a phantom, ``simulated``.
 
     Raises
@@ -43,26 +68,39 @@ def simulate_followup(job: Job) -> None:
         A scan or face that does not exist, a field that cuts the implant, files that do not belong together.
     """
     cfg = SimulatedFollowupConfig.model_validate(job.settings["simulated_followup"])
-    series = str(job.settings["series"])
-    scan = _scan(cfg, series)
     person = person_of(job.settings.get("simulated"), job.optional_input("identity"))
+    files = {name: job.input(name) for name in FILES}
+    made = operated(files, cfg, str(job.settings["series"]), job.threads)
+    hu = scan_patient(made.scanner, made.patient, job.threads)
+    progress("simulate: DICOM and truth")
+    series = ct_series(made.series, cfg, made.scan, hu, affine_of(made.scanner))
+    write_series(job.outputs["dicom"], person, series)
+    artifacts.write_json(job.side_outputs["truth"], made.truth(job.threads))
+
+
+def operated(files: Mapping[str, Path], cfg: SimulatedFollowupConfig, series: str, threads: int) -> Operated:
+    """The patient as in the scan ``series`` of ``cfg``.
+
+    ``files``: ``anatomy`` (HU volume, planning LPS; free of noise for the phantom), ``field``, ``field_data``,
+    ``plan``, ``specimen``, ``regions``, ``implant``.
+    """
+    scan = _scan(cfg, series)
     progress("simulate: implant, specimen and faces")
-    implant = read_implant(job.input("field"), job.input("field_data"))
-    faces = read_faces(job.input("regions"), job.input("implant"))
-    grids = face_grids(faces, implant, scan, job.threads)
-    centroid = mesh_centroid(*artifacts.read_stl(job.input("implant")))
-    found = placed(centroid, cfg.placement, scan)
+    implant = read_implant(files["field"], files["field_data"])
+    faces = read_faces(files["regions"], files["implant"])
+    grids = face_grids(faces, implant, scan, threads)
+    found = placed(mesh_centroid(*artifacts.read_stl(files["implant"])), cfg.placement, scan)
     scanner = _scanner(cfg, scan, series, implant, found)
-    anatomy = _anatomy(job, cfg, scanner, found)
-    patient = _patient(job, cfg, scan, scanner, anatomy, implant, grids, found)
-    hu = scan_patient(scanner, patient, job.threads)
+    anatomy = _anatomy(files, cfg, scanner, found)
+    patient = _patient(files, cfg, scan, scanner, anatomy, implant, grids, found)
+    return Operated(series, scan, scanner, patient, implant, faces, grids, found)
+
+
+def affine_of(scanner: Scanner) -> FloatArray:
+    """(4, 4) index (i, j, k) of the scan's voxels -> scan LPS, mm."""
     affine = np.diag([scanner.pixel_mm, scanner.pixel_mm, scanner.slice_mm, 1.0])
     affine[:3, 3] = scanner.corner_mm
-    progress("simulate: DICOM and truth")
-    write_series(job.outputs["dicom"], person, ct_series(series, cfg, scan, hu, affine))
-    artifacts.write_json(
-        job.side_outputs["truth"], truth_of(series, scan, found, patient, implant, faces, grids, job.threads)
-    )
+    return affine
 
 
 def _scan(cfg: SimulatedFollowupConfig, series: str) -> FollowupScan:
@@ -130,18 +168,20 @@ def _scanner(
     )
 
 
-def _anatomy(job: Job, cfg: SimulatedFollowupConfig, scanner: Scanner, found: Placed) -> Anatomy:
+def _anatomy(
+    files: Mapping[str, Path], cfg: SimulatedFollowupConfig, scanner: Scanner, found: Placed
+) -> Anatomy:
     """The slices of the planning anatomy that the scan's field needs."""
     height = scanner.shape[0] * scanner.slice_mm
     high = scanner.corner_mm + np.array(
         [scanner.shape[2] * scanner.pixel_mm, scanner.shape[1] * scanner.pixel_mm, height]
     )
     field = transform_points(invert_rigid(found.scan_from_planning), _corners(scanner.corner_mm, high))
-    return read_anatomy(job.input("anatomy"), field.min(0), field.max(0), cfg.median_pixels)
+    return read_anatomy(files["anatomy"], field.min(0), field.max(0), cfg.median_pixels)
 
 
 def _patient(
-    job: Job,
+    files: Mapping[str, Path],
     cfg: SimulatedFollowupConfig,
     scan: FollowupScan,
     scanner: Scanner,
@@ -151,8 +191,8 @@ def _patient(
     found: Placed,
 ) -> Patient:
     """Operate: specimen and kerf out, implant and screws in, faces and pores as they are in this scan."""
-    plan = artifacts.read_json(job.input("plan"))
-    removed = removed_bone(job.input("specimen"), plan)
+    plan = artifacts.read_json(files["plan"])
+    removed = removed_bone(files["specimen"], plan)
     with_implant, in_pelvis = screws(plan["corridors"], cfg.screw_head_mm)
     scan_from_build = found.scan_from_implant @ invert_rigid(implant.build_from_planning)
     physical = scanner.physics

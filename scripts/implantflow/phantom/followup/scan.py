@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, invert_rigid, transform_points
 from implantflow.jobs import progress
 from implantflow.phantom.followup import coverage_kernels as coverage
@@ -48,6 +50,22 @@ class Scanner:
     slice_mm: float
     corner_mm: FloatArray
     shape: tuple[int, int, int]
+
+    @property
+    def bottom_mm(self) -> float:
+        """Lower face of the first slice."""
+        return float(self.corner_mm[2]) - self.slice_mm / 2
+
+    @property
+    def height_mm(self) -> float:
+        """From the lower face of the first slice to the upper face of the last."""
+        return self.shape[0] * self.slice_mm
+
+    def sees_as(self, other: Scanner) -> bool:
+        """Whether both look at the patient along the same rays."""
+        mine = (self.views, self.cell_mm, self.box_mm, self.anatomy_mm, round(self.bottom_mm, 6))
+        theirs = (other.views, other.cell_mm, other.box_mm, other.anatomy_mm, round(other.bottom_mm, 6))
+        return mine == theirs
 
 
 @dataclass(frozen=True)
@@ -172,17 +190,20 @@ class _Run:
         high = np.ceil((t.max(0) + radius - self.t_first) / self.scanner.cell_mm).astype(np.int64) + 1
         return low, int((high - low).max()) + 1
 
-    def shares(self, z_first: float, slabs: int) -> Float32Array:
-        """Signal shares (V, N, rows) of a batch of ``slabs`` slabs from ``z_first`` upwards."""
+    def shares(self, z_first: float, slabs: int, spectra: Sequence[Physics]) -> list[Float32Array]:
+        """Signal shares (V, N, rows) of a batch of ``slabs`` slabs from ``z_first`` upwards, by spectrum."""
         body = self.body_image(z_first)
         within: FloatArray = (np.arange(CHANNELS // 2, dtype=np.float64) + 0.5) * _SUB_MM
         sub = [np.asarray(within + (z_first + n * SLAB_MM), np.float64) for n in range(slabs)]
         boxes = [self.box_image(body, n, sub[n]) for n in range(slabs)]
         screws = self.patient.screws.copy()
         screws[:, :2] -= self.axis
-        out = np.empty((self.scanner.views, self.cells, projector.ROWS * slabs), np.float32)
+        shape = (self.scanner.views, self.cells, projector.ROWS * slabs)
+        out = [np.empty(shape, np.float32) for _ in spectra]
         over_slabs(
-            lambda a, b: self._views(body, boxes, sub, screws, a, b, out), self.scanner.views, self.threads
+            lambda a, b: self._views(body, boxes, sub, screws, a, b, spectra, out),
+            self.scanner.views,
+            self.threads,
         )
         return out
 
@@ -194,7 +215,8 @@ class _Run:
         screws: FloatArray,
         first: int,
         last: int,
-        out: Float32Array,
+        spectra: Sequence[Physics],
+        out: list[Float32Array],
     ) -> None:
         scanner, angles = self.scanner, self.angles[first:last]
         paths = np.zeros((len(angles), self.cells, CHANNELS), np.float32)
@@ -212,8 +234,9 @@ class _Run:
             if len(here):
                 projector.add_cylinders(here, z_mm, angles, t_first, step, fine)
             rows = np.empty((len(angles), self.cells, projector.ROWS), np.float32)
-            projector.detect(paths, n * _PLANES // SLABS, fine, cell, scanner.physics.transmission, rows)
-            out[first:last, :, n * projector.ROWS : (n + 1) * projector.ROWS] = rows
+            for physics, target in zip(spectra, out, strict=True):
+                projector.detect(paths, n * _PLANES // SLABS, fine, cell, physics.transmission, rows)
+                target[first:last, :, n * projector.ROWS : (n + 1) * projector.ROWS] = rows
 
 
 def active_blocks(patient: Patient, low_mm: FloatArray, high_mm: FloatArray) -> NDArray[np.bool_]:
@@ -262,26 +285,51 @@ def _reached(screws: FloatArray, z_mm: FloatArray) -> NDArray[np.bool_]:
 
 def scan_patient(scanner: Scanner, patient: Patient, threads: int) -> NDArray[np.int16]:
     """HU (K, J, I) int16 of ``scanner.shape``, slices from ``scanner.corner_mm`` upwards."""
-    run = _Run(scanner, patient, threads)
-    per_slab = int(SLAB_MM / scanner.slice_mm)
-    n_slabs = -(-scanner.shape[0] // per_slab)
-    integrals = np.empty((n_slabs * per_slab, scanner.views, run.cells), np.float32)
-    bottom = float(scanner.corner_mm[2]) - scanner.slice_mm / 2
+    return scan_protocols([scanner], patient, threads)[0]
+
+
+def scan_protocols(scanners: Sequence[Scanner], patient: Patient, threads: int) -> list[NDArray[np.int16]]:
+    """HU of every one of ``scanners``, as :func:`scan_patient` gives them, from one pass of rays.
+
+    Raises
+    ------
+    GeometryError
+        They do not look at the patient along the same rays.
+    """
+    if not all(scanner.sees_as(scanners[0]) for scanner in scanners):
+        raise GeometryError("protocols of one pass must share views, cells, grids and the lowest plane")
+    run = _Run(scanners[0], patient, threads)
+    n_slabs = -(-round(max(s.height_mm for s in scanners) * 1e6) // round(SLAB_MM * 1e6))
+    spectra = list({id(s.physics): s.physics for s in scanners}.values())
+    integrals = [
+        np.empty((n_slabs * round(SLAB_MM / s.slice_mm), s.views, run.cells), np.float32) for s in scanners
+    ]
     for batch, first in enumerate(range(0, n_slabs, SLABS)):
         slabs = min(SLABS, n_slabs - first)
-        shares = run.shares(bottom + first * SLAB_MM, slabs)
-        for slab in range(slabs):
-            part = shares[:, :, slab * projector.ROWS : (slab + 1) * projector.ROWS]
-            target = integrals[(first + slab) * per_slab : (first + slab + 1) * per_slab]
-            _measure(scanner, np.ascontiguousarray(part), first + slab, target, threads)
+        shares = run.shares(scanners[0].bottom_mm + first * SLAB_MM, slabs, spectra)
+        for scanner, target in zip(scanners, integrals, strict=True):
+            seen = shares[[id(p) for p in spectra].index(id(scanner.physics))]
+            _measure_batch(scanner, seen, first, target, threads)
         progress("simulate: views", done=(batch * SLABS + slabs) / n_slabs)
-    corner = scanner.corner_mm[:2] - run.axis
-    rows_columns = (scanner.shape[1], scanner.shape[2])
     progress("simulate: reconstruction")
-    return reconstruct(
-        integrals[: scanner.shape[0]], scanner.cell_mm, scanner.kernel, scanner.physics.reference_per_cm,
-        corner, scanner.pixel_mm, rows_columns, threads,
-    )  # fmt: skip
+    return [
+        reconstruct(
+            measured[: s.shape[0]], s.cell_mm, s.kernel, s.physics.reference_per_cm,
+            s.corner_mm[:2] - run.axis, s.pixel_mm, (s.shape[1], s.shape[2]), threads,
+        )
+        for s, measured in zip(scanners, integrals, strict=True)
+    ]  # fmt: skip
+
+
+def _measure_batch(
+    scanner: Scanner, shares: Float32Array, first_slab: int, integrals: Float32Array, threads: int
+) -> None:
+    """Line integrals of the slices of a batch of slabs from ``first_slab`` on into ``integrals`` (S, V, N)."""
+    per_slab = round(SLAB_MM / scanner.slice_mm)
+    for slab in range(shares.shape[2] // projector.ROWS):
+        part = shares[:, :, slab * projector.ROWS : (slab + 1) * projector.ROWS]
+        target = integrals[(first_slab + slab) * per_slab : (first_slab + slab + 1) * per_slab]
+        _measure(scanner, np.ascontiguousarray(part), first_slab + slab, target, threads)
 
 
 def _measure(scanner: Scanner, shares: Float32Array, slab: int, target: Float32Array, threads: int) -> None:

@@ -21,6 +21,7 @@ _TOLD: dict[str, tuple[str, str]] = {
         "Metal and bone window. The dense midline strut and the porous face towards the ilium are marked.",
     ),
     "coronal": ("Coronal slice through the implant", "Metal and bone window of the same scan."),
+    "sagittal": ("Sagittal slice through the implant", "Metal and bone window of the same scan."),
     "faces": (
         "Contact faces",
         "What lies between each face of the implant and the bone it should meet, over the face.",
