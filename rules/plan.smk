@@ -99,6 +99,7 @@ rule plan_construct:
         l5="results/{case}/segment/l5.stl",
         labels="results/{case}/segment/labels.nii.gz",
         segment="results/{case}/segment/segment.json",
+        gate="results/{case}/segment/gate.json",
     output:
         construct="results/{case}/plan/{revision}/construct.json",
         solids="results/{case}/plan/{revision}/construct.stl",
@@ -127,6 +128,7 @@ rule plan_outer_shape:
         plan="results/{case}/plan/{revision}/plan.json",
         sacrum="results/{case}/segment/sacrum.stl",
         tumour_stl=planned_tumour,
+        gate="results/{case}/segment/gate.json",
     output:
         outer="results/{case}/plan/{revision}/outer.stl",
         map="results/{case}/plan/{revision}/outer_map.npz",
