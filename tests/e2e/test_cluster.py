@@ -13,7 +13,7 @@ from tests.slurm.conftest import cluster  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.long_e2e, pytest.mark.slow]
 
 #: Submitted for a simulated case; the phantom's template is made once for all.
 SUBMISSIONS = 7
