@@ -55,6 +55,8 @@ def pictures_of(parent: str, key: str) -> Callable[[Context], list[Figure]]:
                         caption,
                         f"{title}, {name}.",
                         _read(context, f"{parent}/{name}/{path.name}"),
+                        # Slices of scans and shaded parts: a quarter of the page's weight as PNG.
+                        photo=path.stem != "faces",
                         stamp=stamp,
                     )
                 )
