@@ -19,7 +19,9 @@ def made(folder: Path) -> Workspace:
     config = work.read_case("demo")
     names = [f"segment/{n}.stl" for n in ("hip_left", "hip_right", "l5", "sacrum")]
     files = ("plan.json", "specimen.stl", "remaining_bone.stl")
-    names += [f"plan/{r['id']}/{n}" for r in config["plan"]["revisions"] for n in files]
+    revisions = config["plan"]["revisions"]
+    names += [f"plan/{r['id']}/{n}" for r in revisions for n in files]
+    names += [f"plan/{r['id']}/{n}" for r in revisions if "mirror" in r for n in ("outer.stl", "outer.json")]
     outputs = ("implant.stl", "bone.stl", "model.3mf", "sheet.html", "shape.npz", "prototype.json")
     names += [f"prototype/{i}/{n}" for i in CHAIN for n in outputs]
     for name in names:
