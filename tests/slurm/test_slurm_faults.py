@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 def on_slurm(folder: Path, *arguments: str, **environment: str) -> Pipeline:
     folder.mkdir(parents=True, exist_ok=True)
     options = ("--workflow-profile", str(ROOT / "profiles/slurm"), *arguments)
-    return Pipeline(folder, "made", ROOT / "tests/slurm/made/Snakefile", options, environment)
+    return Pipeline(folder, "made", ROOT / "tests/slurm/made/Snakefile", options, environment=environment)
 
 
 def outcomes(pipeline: Pipeline, rule: str) -> list[str]:
