@@ -99,6 +99,7 @@ def test_a_cancelled_job_says_so_and_the_same_command_goes_on(
     assert verify_case(pipeline.case_dir)["problems"] == []
 
 
+@pytest.mark.long_e2e
 def test_a_lost_node_is_tried_again(cluster: Cluster, truth: dict[str, str], tmp_path: Path) -> None:
     process = on_slurm(tmp_path).start()
     wait_until_it_runs(cluster, process)
