@@ -9,6 +9,8 @@ import pytest
 from tests.faults.driver import lap, made_pipeline
 from tests.faults.single import FAULTS, Fault
 
+PAGE = Path(__file__).parents[2] / "docs/validation/faults.md"
+
 pytestmark = [pytest.mark.slow, pytest.mark.requirement("faults-survived")]
 
 
@@ -29,4 +31,7 @@ def test_six_kills_at_random_moments(truth: dict[str, str], tmp_path: Path) -> N
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.__name__ for fault in FAULTS])
 def test_fault(fault: Fault, truth: dict[str, str], tmp_path: Path) -> None:
-    fault(tmp_path / "w", truth)
+    """Each checks what must hold and says what it saw: that is what the table shows."""
+    seen = fault(tmp_path / "w", truth)
+    # What comes before a colon is how the fault could be made on this machine.
+    assert seen.rpartition(": ")[2] in PAGE.read_text(encoding="utf-8")

@@ -11,14 +11,10 @@ from implantflow.errors import GeometryError
 from implantflow.followup.rigid import (
     Normal,
     blocks,
-    motion,
-    motion_columns,
-    rotation,
-    rotation_vector,
     tukey_weights,
 )
 from implantflow.followup.sampling import block_mean, crop_around, smooth
-from implantflow.geometry import transform_points
+from implantflow.geometry import motion, motion_columns, rotation, rotation_vector, transform_points
 from implantflow.volumes import Volume
 
 ANGLES = st.floats(-1.5, 1.5)

@@ -23,12 +23,10 @@ from implantflow.followup.rigid import (
     Normal,
     blocks,
     largest_disagreement_mm,
-    motion,
-    motion_columns,
     tukey_weights,
 )
 from implantflow.followup.sampling import Smooth
-from implantflow.geometry import FloatArray, invert_rigid, transform_points
+from implantflow.geometry import FloatArray, invert_rigid, motion, motion_columns, transform_points
 from implantflow.volumes import Volume
 
 #: Point spread to begin with: a soft kernel.

@@ -20,8 +20,8 @@ from implantflow.followup.attenuation import Sensitivity, sensitivity
 from implantflow.followup.design import Depths
 from implantflow.followup.faces import Face
 from implantflow.followup.profile import Scan
-from implantflow.followup.rigid import blocks, motion
-from implantflow.geometry import FloatArray, transform_points
+from implantflow.followup.rigid import blocks
+from implantflow.geometry import FloatArray, motion, transform_points
 
 #: Places are this far apart, mm; no divisor of the usual cells.
 _STEP_MM = 0.9

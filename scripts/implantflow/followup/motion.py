@@ -11,8 +11,7 @@ import numpy as np
 from implantflow.errors import InputError
 from implantflow.followup.implant_pose import ImplantPose
 from implantflow.followup.pelvis import PelvisPose
-from implantflow.followup.rigid import rotation_vector
-from implantflow.geometry import FloatArray, invert_rigid, transform_points
+from implantflow.geometry import FloatArray, invert_rigid, rotation_vector, transform_points
 
 #: Two readings differ by less than this many standard errors in 95 of 100 cases.
 _SURE = 1.96

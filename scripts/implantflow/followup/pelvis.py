@@ -18,14 +18,12 @@ from implantflow.followup.rigid import (
     Normal,
     blocks,
     largest_disagreement_mm,
-    motion,
-    motion_columns,
     robust_sd,
     tukey_weights,
 )
 from implantflow.followup.sampling import Smooth, block_mean, crop_around, smooth
 from implantflow.followup.search import best_shift
-from implantflow.geometry import FloatArray, transform_points
+from implantflow.geometry import FloatArray, motion, motion_columns, transform_points
 from implantflow.volumes import Volume
 
 #: Pushes of the starts: turns in degrees, shifts in mm.

@@ -1,4 +1,4 @@
-"""Small rigid motions, robust normal equations, and how sure their answer is."""
+"""Robust normal equations, and how sure their answer is."""
 
 from __future__ import annotations
 
@@ -13,38 +13,6 @@ from implantflow.geometry import FloatArray, transform_points
 TUKEY = 4.685
 #: Median absolute deviation to standard deviation of normal noise.
 MAD_TO_SD = 1.4826
-
-
-def rotation(vector_rad: FloatArray) -> FloatArray:
-    """(3, 3) rotation about ``vector_rad`` by its length (Rodrigues)."""
-    angle = float(np.linalg.norm(vector_rad))
-    x, y, z = vector_rad
-    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    if angle < 1e-12:
-        return np.asarray(np.eye(3) + cross)
-    square = cross @ cross
-    return np.asarray(np.eye(3) + np.sin(angle) / angle * cross + (1.0 - np.cos(angle)) / angle**2 * square)
-
-
-def rotation_vector(matrix: FloatArray) -> FloatArray:
-    """(3,) axis times angle in rad of a rotation by less than half a turn."""
-    skew = np.array([matrix[2, 1] - matrix[1, 2], matrix[0, 2] - matrix[2, 0], matrix[1, 0] - matrix[0, 1]])
-    sine = float(np.linalg.norm(skew)) / 2.0
-    angle = float(np.arctan2(sine, (np.trace(matrix[:3, :3]) - 1.0) / 2.0))
-    return skew / 2.0 if sine < 1e-12 else skew * (angle / (2.0 * sine))
-
-
-def motion(step: FloatArray, centre_mm: FloatArray) -> FloatArray:
-    """4x4 of a turn ``step[:3]`` (rad) about ``centre_mm`` followed by a shift ``step[3:6]`` (mm)."""
-    matrix = np.eye(4)
-    matrix[:3, :3] = rotation(step[:3])
-    matrix[:3, 3] = step[3:6] + centre_mm - matrix[:3, :3] @ centre_mm
-    return matrix
-
-
-def motion_columns(places_mm: FloatArray, gradient: FloatArray, centre_mm: FloatArray) -> FloatArray:
-    """(N, 6) derivative by a :func:`motion` of something with (N, 3) ``gradient`` at (N, 3) ``places_mm``."""
-    return np.concatenate([np.cross(places_mm - centre_mm, gradient), gradient], axis=1)
 
 
 def tukey_weights(residual: FloatArray, scale: FloatArray | float) -> FloatArray:

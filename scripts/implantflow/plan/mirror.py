@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from implantflow.errors import GeometryError
-from implantflow.geometry import FloatArray, Plane, transform_points
+from implantflow.geometry import (
+    FloatArray,
+    Plane,
+    motion,
+    motion_columns,
+    rotation_angle_deg,
+    transform_points,
+)
 from implantflow.solids.distance import Surface
 from implantflow.solids.mesh import Solid
 
@@ -88,11 +95,10 @@ def pattern(
     away = np.abs(surface.signed_distance_mm(transform_points(towards, places), 50.0))
     moved = np.round(np.linalg.inv(towards), 9)
     middle = places.mean(axis=0)
-    turned = np.degrees(np.arccos(np.clip((np.trace(moved[:3, :3]) - 1.0) / 2.0, -1.0, 1.0)))
     return Pattern(
         Solid.of(transform_points(moved, mirrored.vertices), mirrored.faces),
         moved,
-        float(turned),
+        rotation_angle_deg(moved[:3, :3]),
         float(np.linalg.norm(transform_points(moved, middle[None])[0] - middle)),
         float(np.quantile(away, 0.5)),
         float(np.quantile(away, 0.95)),
@@ -108,22 +114,6 @@ def _step(places: FloatArray, surface: Surface) -> FloatArray:
     normal = surface.solid.normals[found.triangle[hit]]
     off = np.einsum("ij,ij->i", found.foot_mm[hit] - places[hit], normal)
     middle = places[hit].mean(axis=0)
-    arm = places[hit] - middle
-    system = np.hstack([np.cross(arm, normal), normal])
+    system = motion_columns(places[hit], normal, middle)
     # Directions that the surface does not hold (a sphere's turns) stay as they are.
-    answer = np.linalg.lstsq(system, off, rcond=1e-3)[0]
-    turn = _rotation(answer[:3])
-    out = np.eye(4)
-    out[:3, :3] = turn
-    out[:3, 3] = middle + answer[3:] - turn @ middle
-    return out
-
-
-def _rotation(vector: FloatArray) -> FloatArray:
-    """Rotation (3, 3) about a vector (3,) by its length in radians (Rodrigues)."""
-    angle = float(np.linalg.norm(vector))
-    if angle < 1e-15:
-        return np.eye(3)
-    x, y, z = vector / angle
-    k = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.asarray(np.eye(3) + np.sin(angle) * k + (1.0 - np.cos(angle)) * (k @ k))
+    return motion(np.linalg.lstsq(system, off, rcond=1e-3)[0], middle)
