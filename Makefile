@@ -74,4 +74,4 @@ lock:
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/dev.txt
 
 clean:
-	rm -rf .snakemake scripts/implantflow/__pycache__/kernels data/simulated data/template results/demo results/tiny results/vhf
+	rm -rf .snakemake $${XDG_CACHE_HOME:-$$HOME/.cache}/implantflow/kernels data/simulated data/template results/demo results/tiny results/vhf

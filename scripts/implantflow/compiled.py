@@ -1,16 +1,20 @@
-"""How kernels are compiled, and where numba keeps them: a folder for each state of a module and of what it imports.
+"""How kernels are compiled, and where they are kept: a folder for each state of a module and of what it imports.
 
 Numba looks at the file of a cached function only. When a kernel that it calls, or a table that it reads, changes in
 another file, the old machine code would be used on, silently, and the results would not be those of the code that the
-ledger names. The folder's name therefore carries the module's code digest: a change compiles anew what depends on it.
+ledger names. The folder's name therefore carries the module's code digest: a change compiles anew what depends on it,
+and every checkout of one state of the code shares what one of them compiled (docs/decisions/0005).
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -44,7 +48,7 @@ def _without_the_unneeded() -> Iterator[None]:
 with _without_the_unneeded():
     import numba
     from numba.core import entrypoints
-    from numba.core.caching import FunctionCache
+    from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
     from numba.core.registry import cpu_target
     from numba.core.runtime.nrt import rtsys
 
@@ -52,37 +56,125 @@ with _without_the_unneeded():
 entrypoints._already_initialized = True
 
 
+#: Machine code of a state of the code that nobody has compiled for so long is thrown away (s).
+_OLD_S = 30 * 24 * 3600.0
+#: No kernel takes that long to compile (s): whoever waits longer compiles for itself and keeps nothing.
+_WAIT_S = 180.0
+
+
+def kernel_folder() -> Path | None:
+    """Folder of all compiled kernels of this user; None leaves them to numba, as NUMBA_CACHE_DIR asks.
+
+    Machine code that is read is run: a folder that belongs to somebody else is not used.
+    """
+    if "NUMBA_CACHE_DIR" in os.environ:
+        return None
+    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    for place in (home / "implantflow" / "kernels", Path(__file__).parent / "__pycache__" / "kernels"):
+        with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: nobody's home
+            folder = place.expanduser()
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK) and folder.stat().st_uid == os.getuid():
+                return folder
+    return None
+
+
+_FOLDER = kernel_folder()
+
+
+class _ByDigest(_CacheLocator):  # type: ignore[misc]
+    """Place of one function's machine code, by the state of its module and not by where its file lies."""
+
+    def __init__(self, function: Any, folder: Path) -> None:
+        self._module = function.__module__
+        self._folder = folder / f"{self._module}-{code_digest(self._module)[:16]}"
+        self._line = str(function.__code__.co_firstlineno)
+
+    def get_cache_path(self) -> str:
+        return str(self._folder)
+
+    def get_source_stamp(self) -> str:
+        return self._folder.name
+
+    def get_disambiguator(self) -> str:
+        return self._line
+
+    def ensure_cache_path(self) -> None:
+        if not self._folder.is_dir():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for other in self._folder.parent.glob(f"{self._module}-*"):
+                with contextlib.suppress(OSError):
+                    if time.time() - other.stat().st_mtime > _OLD_S:
+                        shutil.rmtree(other)
+
+    @classmethod
+    def from_function(cls, function: Any, path: str) -> _ByDigest | None:
+        ours = function.__module__.startswith("implantflow.")
+        return cls(function, _FOLDER) if ours and _FOLDER is not None else None
+
+
+class _Results(CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = [_ByDigest, *CompileResultCacheImpl._locator_classes]  # noqa: RUF012
+
+
 class _LeanCache(FunctionCache):  # type: ignore[misc]
     """Numba's cache of one function, without making the compiler ready when there is nothing to compile.
 
     Ready means 0.5 CPU-s: every operation that a kernel might use is imported and registered, scipy.linalg among them,
     for linear algebra in kernels, of which there is none. Machine code from the cache needs the memory manager only.
+
+    From the miss to the saved code the function is locked: jobs that start together would all compile it, and numba's
+    index, read and written without a lock, could name for one signature the machine code of another.
     """
+
+    _impl_class = _Results
+    _lock: Any = None
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         with _without_the_unneeded():
             rtsys.initialize(target_context)
-            with self._guard_against_spurious_io_errors():
+            found = self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+            if found is None and self._enabled and self._waited():
                 found = self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
             if found is None:
                 cpu_target.typing_context.refresh()
                 target_context.refresh()
+            else:
+                self._release()
         return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            if self._lock is not None:
+                super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+        finally:
+            self._release()
+
+    def _waited(self) -> bool:
+        """Take the lock of this function; whether it was had."""
+        self._release()
+        with contextlib.suppress(OSError):
+            self._impl.locator.ensure_cache_path()
+            self._lock = Path(self._cache_path, f"{self._impl.filename_base}.lock").open("a")  # noqa: SIM115
+            for _ in range(int(_WAIT_S / 0.05)):
+                try:
+                    fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return True
+                except BlockingIOError:
+                    time.sleep(0.05)
+        self._release()
+        return False
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_ROOT = Path(__file__).parent / "__pycache__" / "kernels"
-#: Somebody else's choice of folder is kept, and a package that cannot be written to leaves numba its own default.
-_OWN_FOLDER = "NUMBA_CACHE_DIR" not in os.environ and os.access(Path(__file__).parent, os.W_OK)
-
 
 def _compile(function: Function, **options: Any) -> Function:
-    if _OWN_FOLDER:
-        # Numba reads the folder when a function is decorated.
-        numba.config.CACHE_DIR = str(  # type: ignore[attr-defined]
-            _ROOT / f"{function.__module__}-{code_digest(function.__module__)[:16]}"
-        )
     # IEEE arithmetic: fastmath would let the compiler reorder sums and so change bytes between machines.
     compiled = numba.njit(nogil=True, **options)(function)
     compiled._cache = _LeanCache(function)  # type: ignore[no-untyped-call]

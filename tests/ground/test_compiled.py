@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from implantflow import compiled
 
 KERNEL = """
 import sys
@@ -45,3 +48,46 @@ def test_cached_kernels_do_not_wake_the_compiler(run) -> None:  # type: ignore[n
     assert run(2.0) == ["0", "True", "False"], "compiled, without scipy"
     assert run(2.0) == ["1", "False", "False"], "loaded from the cache"
     assert run(3.0)[:2] == ["0", "True"], "edited: compiled anew, with another result"
+
+
+CALL = """
+import sys
+import numpy as np
+from implantflow.build.cli_reader_kernels import _int32
+
+value = _int32(np.array([7, 0, 0, 0], np.uint8), 0)
+assert value == 7, value
+print(sum(_int32.stats.cache_hits.values()), _int32.stats.cache_path)
+"""
+
+
+def start(package: Path, cache: Path) -> subprocess.Popen[str]:
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("NUMBA_CACHE_DIR", "PYTHONDONTWRITEBYTECODE")
+    }
+    environment |= {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(package.parent)}
+    return subprocess.Popen([sys.executable, "-c", CALL], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_one_compiles_for_all_checkouts_of_one_state(tmp_path: Path) -> None:
+    here = Path(compiled.__file__).parent
+    other = tmp_path / "elsewhere" / "implantflow"
+    shutil.copytree(here, other, ignore=shutil.ignore_patterns("__pycache__"))
+    first = [start(package, tmp_path / "cache") for package in (here, here, other)]
+    answers = [process.communicate(timeout=300)[0].split() for process in first]
+    assert [process.returncode for process in first] == [0, 0, 0]
+    assert sorted(hits for hits, _ in answers) == ["0", "1", "1"], "one compiled, two waited for it"
+    assert len({folder for _, folder in answers}) == 1
+    assert (tmp_path / "cache" / "implantflow" / "kernels") in Path(answers[0][1]).parents
+    source = other / "build" / "cli_reader_kernels.py"
+    source.write_text(source.read_text() + "\n# edited\n")
+    hits, folder = start(other, tmp_path / "cache").communicate(timeout=300)[0].split()
+    assert hits == "0" and folder != answers[0][1]
+
+
+def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert compiled.kernel_folder() == tmp_path / "implantflow" / "kernels"
+    monkeypatch.setattr(compiled.os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    assert compiled.kernel_folder() is None
