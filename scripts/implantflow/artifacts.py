@@ -158,6 +158,10 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 _STL_DTYPE = np.dtype([("normal", "<f4", 3), ("vertices", "<f4", (3, 3)), ("attribute", "<u2")])
 
 
+#: 3D Slicer reads this from the header of STL and the comments of PLY files.
+SLICER_LPS = "SPACE=LPS"
+
+
 def write_stl(path: Path, vertices: ArrayLike, faces: ArrayLike, title: str) -> None:
     """Binary STL in mm.
 
@@ -165,7 +169,8 @@ def write_stl(path: Path, vertices: ArrayLike, faces: ArrayLike, title: str) -> 
     ----------
     vertices : (N, 3) float array, mm, in the frame that ``title`` names.
     faces : (M, 3) int array, counter-clockwise seen from outside.
-    title : header text, at most 79 characters; must not begin with "solid" (readers would expect ASCII).
+    title : header text, at most 79 characters; must not begin with "solid" (readers would expect ASCII). One that
+        says "patient LPS" gets the mark by which 3D Slicer knows the frame of a mesh.
     """
     v = np.asarray(vertices, dtype=np.float32)
     f = np.asarray(faces, dtype=np.int64)
@@ -175,7 +180,8 @@ def write_stl(path: Path, vertices: ArrayLike, faces: ArrayLike, title: str) -> 
     normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
     length = np.linalg.norm(normal, axis=1, keepdims=True)
     record["normal"] = np.divide(normal, length, out=np.zeros_like(normal), where=length > 0)
-    header = title.encode("ascii", "replace")[:79].ljust(80, b" ")
+    mark = SLICER_LPS if "patient LPS" in title else ""
+    header = (title[: 78 - len(mark)] + " " + mark).encode("ascii", "replace").ljust(80, b" ")
     with temporary(path) as tmp, tmp.open("wb") as handle:
         handle.write(header)
         handle.write(np.uint32(len(f)).tobytes())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.artifacts import read_json, sha256_file, write_json
+from implantflow.artifacts import SLICER_LPS, read_json, sha256_file, write_json
 from implantflow.config.inspect import InspectSettings
 from implantflow.errors import InputError, ProvenanceError
 from implantflow.field.field import Field
@@ -200,6 +200,7 @@ def _draw(
     comments = [
         f"{simulated}revision {result['id']}, deviation from the design in mm, patient LPS",
         f"decision: {result['decision']}",
+        SLICER_LPS,
     ]
     write_ply(job.outputs["map"], *painted(_MAP_DEPTH_MM), [*comments, *disclaimer])
     solid = reference.design_surface.solid

@@ -140,7 +140,7 @@ def write_preview(path: Path, field: Field, step_mm: float, slab_mm: float) -> d
     vertices, faces = surface_of(field.value, low, high, step_mm)
     if len(vertices):
         vertices = transform_points(invert_rigid(field.build_from_patient), vertices)
-    write_stl(path, vertices, faces, "lattice preview slab, patient_lps, for looking at only")
+    write_stl(path, vertices, faces, "lattice preview slab, patient LPS mm, for looking at only")
     return {"slab_mm": slab_mm, "triangles": len(faces), "mesh_step_mm": step_mm}
 
 
