@@ -10,6 +10,7 @@ from implantflow import needs, runs, slurm
 from implantflow.codedigest import code_digest
 from implantflow.config.load import load
 from implantflow.config.models import CaseConfig
+from implantflow.config.selection import requested
 from implantflow.config.site import SiteConfig
 from implantflow.dicom.intake import take_in
 from implantflow.errors import ImplantflowError
@@ -20,25 +21,31 @@ from implantflow.review.subjects import (
     release_subjects,
 )
 
+CASE_FOLDER = Path(config.get("case_dir", "config/cases"))
 
-def requested_cases():
-    value = config.get("cases", "demo")
-    names = value if isinstance(value, list) else str(value).split(",")
-    return [str(name).strip() for name in names if str(name).strip()]
+
+def cases_to_load():
+    """The requested cases; in the process of one job of theirs that case only, since a cohort may have hundreds."""
+    names = requested(config, CASE_FOLDER)
+    if workflow.is_main_process:
+        return names
+    needed = {
+        job.wildcards_dict.get("case") for job in workflow.dag_settings.target_jobs
+    }
+    return [name for name in names if None in needed or name in needed]
 
 
 def load_cases():
     """Every requested case config, with neutral paths in place of a person's; all errors of all files at once."""
     try:
         site = load(SiteConfig, Path("config/site.yaml"))
-        folder = Path(config.get("case_dir", "config/cases"))
         cases, errors = {}, []
-        for name in requested_cases():
+        for name in cases_to_load():
             try:
-                case = load(CaseConfig, folder / f"{name}.yaml")
+                case = load(CaseConfig, CASE_FOLDER / f"{name}.yaml")
                 if case.case != name:
                     errors.append(
-                        f"{folder / name}.yaml: its key 'case' says '{case.case}'"
+                        f"{CASE_FOLDER / name}.yaml: its key 'case' says '{case.case}'"
                     )
                     continue
                 cases[name] = take_in(case, site, link=workflow.is_main_process)
@@ -267,8 +274,9 @@ def submissions():
     ]
 
 
-def run_cli(*arguments):
-    subprocess.run([sys.executable, "-m", "implantflow", *arguments], check=False)
+def run_cli(*arguments, stdout=None):
+    command = [sys.executable, "-m", "implantflow", *arguments]
+    subprocess.run(command, check=False, stdout=stdout)
 
 
 def print_next_steps():
@@ -282,3 +290,5 @@ def render_what_exists():
     runs.enter_killed(CASES)
     for name in CASES:
         run_cli("report", name)
+    if len(CASES) > 1:
+        run_cli("cohort", *CASES, stdout=subprocess.DEVNULL)

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 from tests.e2e.conftest import Workspace
 
@@ -78,6 +79,10 @@ def test_damaged_series_are_refused_and_others_go_on(tiny_run: Workspace, tmp_pa
     done = work.snakemake("ingest", cases=",".join([*DAMAGE, "good"]))
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
+    table = pyarrow.parquet.read_table(work.path / "results/cohort/cohort.parquet").to_pylist()
+    states = {row["case"]: (row["state"], row["at"]) for row in table}
+    assert states == {**dict.fromkeys(DAMAGE, ("failed", "ingest")), "good": ("unfinished", "segment")}
+    assert all(row["problem"] for row in table if row["case"] in DAMAGE)
     assert (work.path / "results/good/ingest/ingest.json").exists()
     for name, (_, pattern) in DAMAGE.items():
         results = work.path / "results" / name

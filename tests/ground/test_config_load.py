@@ -10,6 +10,7 @@ from pydantic import Field
 
 from implantflow.config.base import Section
 from implantflow.config.load import load, read_yaml
+from implantflow.config.selection import requested
 from implantflow.errors import ConfigError
 
 
@@ -52,6 +53,8 @@ def test_all_errors_at_once_with_advice(tmp_path: Path) -> None:
         ("a: 1\na: 2\n", "appears twice"),
         ("a: &x [1]\nb: *x\n", "aliases"),
         ("a: [1\n", "not readable as YAML"),
+        ("[" * 100_000, "nested|not readable as YAML"),
+        ("{a: " * 60 + "1" + "}" * 60, "nested more than"),
         ("a: !!python/object/apply:os.system ['true']\n", "not readable as YAML"),
     ],
 )
@@ -70,3 +73,15 @@ def test_missing_and_empty_files(tmp_path: Path) -> None:
 def test_infinite_numbers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="finite"):
         load(Outer, write(tmp_path, "side: left\nthreshold_hu: 226\ninner: {margin_mm: .nan}\n"))
+
+
+def test_cases_by_name_and_by_tag(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("tags: [atlas, first]\n")
+    (tmp_path / "b.yaml").write_text("tags: [atlas]\n")
+    (tmp_path / "c.yaml").write_text("case: c\n")
+    assert requested({}, tmp_path) == ["demo"]
+    assert requested({"cases": " c, a ,"}, tmp_path) == ["c", "a"]
+    assert requested({"tag": "atlas"}, tmp_path) == ["a", "b"]
+    assert requested({"cases": ["b"], "tag": "atlas"}, tmp_path) == ["b", "a"]
+    with pytest.raises(ConfigError, match="atlas, first"):
+        requested({"tag": "none"}, tmp_path)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import report_fabricated as made
 
-from implantflow.artifacts import write_json
+from implantflow.artifacts import read_json, write_json
+from implantflow.report.cohort import render_cohort
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 ARGUMENTS = [
@@ -202,3 +203,29 @@ def test_hostile_reason_runs_nothing(browser: Any, tmp_path: Path) -> None:
     visit.page.wait_for_timeout(300)
     assert visit.page.evaluate("window.owned") is None
     assert visit.errors == []
+
+
+def test_cohort_is_sorted_and_filtered(browser: Any, rendered_case: Path, tmp_path: Path) -> None:
+    for name, margin in (("left_one", 12.0), ("left_two", 9.5), ("right_one", None)):
+        data = read_json(rendered_case / "report/case.json")
+        data["side"] = name.split("_")[0]
+        data["plan"]["osteotomy_margin_min_mm"] = margin
+        (tmp_path / name / "report").mkdir(parents=True)
+        write_json(tmp_path / name / "report" / "case.json", data)
+    visit = Visit(browser, render_cohort([], tmp_path))
+    page = visit.page
+
+    def shown() -> list[str]:
+        return [t for t in page.locator("#table tbody th").all_inner_texts() if t]
+
+    button = page.get_by_role("button", name="Margin, mm")
+    button.focus()
+    page.keyboard.press("Enter")
+    assert shown() == ["left_two", "left_one", "right_one"]
+    button.click()
+    assert shown() == ["left_one", "left_two", "right_one"], "a case without the figure stays last"
+    assert page.locator('th[aria-sort="descending"]').inner_text().startswith("Margin, mm")
+    page.locator("#filter").fill("left one")
+    assert page.locator("#table tbody tr:visible").count() == 1
+    assert page.locator("#shown").inner_text() == "1 of 3"
+    assert visit.errors == [] and len(visit.requests) == 1

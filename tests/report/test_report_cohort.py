@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from implantflow.artifacts import read_json, write_json
 from implantflow.report.cohort import case_row, render_cohort
+from implantflow.report.strip import strip
 
 
 @pytest.fixture
@@ -36,6 +39,21 @@ def test_rows_hold_figures_and_reasons(results: Path) -> None:
     assert "not been made" in unfinished["problem"]
 
 
+def test_a_case_is_as_far_as_its_worst_stage(results: Path) -> None:
+    path = results / "bad/report/case.json"
+    data = read_json(path) | {"tags": ["atlas"]}
+    data["segment"] = {"status": "awaiting_review", "reason": "labels wait", "next": "review"}
+    write_json(path, data)
+    good, bad, unfinished = (case_row(results, n) for n in ("good", "bad", "unfinished"))
+    assert (bad["state"], bad["at"], bad["tags"]) == ("failed", "plan", "atlas")
+    assert (good["state"], unfinished["state"]) == ("complete", "missing")
+    data["plan"] = {"status": "done"}
+    write_json(path, data)
+    waiting = case_row(results, "bad")
+    assert (waiting["state"], waiting["at"]) == ("waiting", "segment")
+    assert "labels wait" in waiting["problem"]
+
+
 def test_page_and_table(results: Path) -> None:
     page = render_cohort([], results).read_text(encoding="utf-8")
     assert "3 cases" in page
@@ -44,6 +62,18 @@ def test_page_and_table(results: Path) -> None:
     table = pyarrow.parquet.read_table(results / "cohort/cohort.parquet")
     assert table["case"].to_pylist() == ["bad", "good", "unfinished"]
     assert table["status_plan"].to_pylist() == ["failed", "done", None]
+
+
+def test_spread_tells_every_case(results: Path) -> None:
+    drawn = strip("Margin, mm", [10.0, 10.0, 10.1, 12.0, 15.0, 15.0], list("abcdef"))
+    dots = re.findall(r'cx="([\d.]+)" cy="([\d.]+)" r="[\d.]+"[^>]*><title>(\w): ([\d.]+)', drawn)
+    assert {(name, float(value)) for _, _, name, value in dots} == set(
+        zip("abcdef", [10.0, 10.0, 10.1, 12.0, 15.0, 15.0], strict=True)
+    )
+    places = [(float(x), float(y)) for x, y, _, _ in dots]
+    apart = min(math.dist(a, b) for n, a in enumerate(places) for b in places[:n])
+    assert apart > 8.0, "dots cover one another"
+    assert "median 11.1" in drawn
 
 
 def test_same_bytes_twice(results: Path) -> None:

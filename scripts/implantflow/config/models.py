@@ -39,6 +39,11 @@ class CaseConfig(Section):
     side: Literal["left", "right"] = Field(
         description="Operated side, the patient's. Config, tumour, specimen and embossed letter must agree."
     )
+    tags: list[Name] = Field(
+        default_factory=list,
+        max_length=20,
+        description="Words to choose cases by, as in `snakemake cohort --config tag=atlas`; nothing about the patient.",
+    )
     simulated: SimulatedConfig | None = Field(
         default=None,
         description="Only for the project's own phantom patients: how the scans are simulated. "

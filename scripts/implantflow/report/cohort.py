@@ -17,21 +17,34 @@ from implantflow.report.command import RESULTS
 from implantflow.report.methods import TITLES
 from implantflow.report.page import BADGES, banner_of
 from implantflow.report.rows import dig_named, shown
+from implantflow.report.strip import strip
 from implantflow.report.summary import STAGES
 
 _HERE = Path(__file__).parent
 
-#: Figures of the table: column of the data file, heading, dotted key, digits, factor from stored to shown unit.
+#: Figures of the table: column of the data file, heading with unit, dotted key, digits, factor from stored to shown.
 COLUMNS: tuple[tuple[str, str, str, int, float], ...] = (
-    ("tumour_volume_change_pct", "Tumour volume, %", "tumour.response.volume_change_pct", 1, 1.0),
+    ("tumour_volume_change_pct", "Tumour volume change, %", "tumour.response.volume_change_pct", 1, 1.0),
     ("sacrum_volume_mm3", "Sacrum, cm³", "segment.labels.sacrum.volume_mm3", 1, 1e-3),
     ("osteotomy_margin_min_mm", "Margin, mm", "plan.osteotomy_margin_min_mm", 1, 1.0),
     ("specimen_volume_mm3", "Specimen, cm³", "plan.specimen_volume_mm3", 1, 1e-3),
-    ("gap_p95_mm", "Gap p95, mm", "implant.gap_p95_mm", 2, 1.0),
+    ("gap_p95_mm", "Gap to bone p95, mm", "implant.gap_p95_mm", 2, 1.0),
+    ("contact_area_mm2", "Contact area, cm²", "implant.contact_area_mm2", 1, 1e-2),
     ("porosity", "Porosity", "lattice.porosity", 3, 1.0),
     ("safety_factor", "Safety factor", "strength.safety_factor", 2, 1.0),
-    ("build_time_h", "Build, h", "build.revisions.0.time_h", 1, 1.0),
+    ("build_time_h", "Build, h", "build.revisions.-1.time_h", 1, 1.0),
+    ("build_energy_kwh", "Build energy, kWh", "build.revisions.-1.energy_kwh", 1, 1.0),
 )
+#: How far a case came, most pressing first: word of the data file, words and light of the page.
+STATES = {
+    "failed": ("failed", "bad"),
+    "waiting": ("waiting for a person", "wait"),
+    "unfinished": ("not finished", "off"),
+    "missing": ("no report", "off"),
+    "complete": ("complete", "good"),
+}
+#: What the status of a stage makes of its case; the first of STATES wins, then the first stage.
+_STATE_OF = {"failed": "failed", "awaiting_review": "waiting", "awaiting_input": "unfinished"}
 
 
 def make_cohort(job: Job) -> None:
@@ -56,6 +69,7 @@ def render_cohort(cases: Sequence[str], results: Path = RESULTS) -> Path:
 def case_row(results: Path, name: str) -> dict[str, Any]:
     """One case from its ``case.json``: purpose, side, status per stage, key figures, or why there are none."""
     row: dict[str, Any] = {"case": name, "purpose": None, "side": None, "simulated": None, "problem": None}
+    row |= {"state": "complete", "at": None}
     path = results / name / "report" / "case.json"
     summary: Mapping[str, Any] = {}
     try:
@@ -64,14 +78,20 @@ def case_row(results: Path, name: str) -> dict[str, Any]:
         loaded = read_json(path)
         summary = loaded if isinstance(loaded, dict) else {}
     except ImplantflowError as error:
-        row["problem"] = error.what
+        row |= {"problem": error.what, "state": "missing"}
     for key in ("purpose", "side", "simulated"):
         row[key] = summary.get(key)
+    row["tags"] = ", ".join(summary.get("tags") or [])
+    row["unsigned_gates"] = ", ".join((summary.get("audit") or {}).get("unsigned_gates") or [])
+    stopped = []
     for stage in STAGES:
         data = summary.get(stage) or {}
         row[f"status_{stage}"] = data.get("status")
-        if data.get("status") in {"failed", "awaiting_review"} and row["problem"] is None:
-            row["problem"] = f"{TITLES[stage][0]}: {data.get('reason')}"
+        if data.get("status") in _STATE_OF:
+            stopped.append((_STATE_OF[data["status"]], stage, data.get("reason")))
+    if stopped:
+        state, stage, reason = min(stopped, key=lambda s: list(STATES).index(s[0]))
+        row |= {"state": state, "at": stage, "problem": f"{TITLES[stage][0]}: {reason}"}
     for column, _, key, _, _ in COLUMNS:
         value = dig_named(summary, key)
         row[column] = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
@@ -86,10 +106,15 @@ def _write(rows: list[dict[str, Any]], index: Path, table: Path) -> None:
     purposes = {str(r["purpose"]) for r in rows}
     page = environment.get_template("cohort.html.j2").render(
         css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
+        script=Markup((_HERE / "cohort.js").read_text(encoding="utf-8")),
         banner=banner_of("clinical" if purposes == {"clinical"} else "demo", False),
         cases=[_shown(row) for row in rows],
+        counts=[
+            (words, light, sum(r["state"] == state for r in rows)) for state, (words, light) in STATES.items()
+        ],
         heads=[heading for _, heading, _, _, _ in COLUMNS],
         stages=[TITLES[stage][0] for stage in STAGES],
+        strips=_strips(rows),
         version=implantflow.__version__,
     )
     with temporary(index) as tmp:
@@ -97,15 +122,32 @@ def _write(rows: list[dict[str, Any]], index: Path, table: Path) -> None:
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    words, light = STATES[row["state"]]
     return {
         "name": row["case"],
         "purpose": row["purpose"] or "–",
         "side": row["side"] or "–",
+        "tags": row["tags"] or "–",
         "images": {True: "simulated", False: "of a person", None: "–"}[row["simulated"]],
+        "state": f"{words}, {TITLES[row['at']][0].lower()}" if row["at"] else words,
+        "light": light,
+        "unsigned": row["unsigned_gates"] or "–",
         "problem": row["problem"] or "",
         "stages": [BADGES.get(str(row[f"status_{s}"]), ("–", "no result", "off")) for s in STAGES],
-        "figures": [shown(row[column], digits, factor) for column, _, _, digits, factor in COLUMNS],
+        "figures": [
+            (row[column], shown(row[column], digits, factor)) for column, _, _, digits, factor in COLUMNS
+        ],
     }
+
+
+def _strips(rows: Sequence[Mapping[str, Any]]) -> list[Markup]:
+    """How each figure spreads over the cases that have it; a single case has no spread."""
+    found = []
+    for column, heading, _, _, factor in COLUMNS:
+        have = [(row[column] * factor, row["case"]) for row in rows if row[column] is not None]
+        if len(have) > 1:
+            found.append(Markup(strip(heading, [v for v, _ in have], [n for _, n in have])))
+    return found
 
 
 def _write_table(rows: list[dict[str, Any]], path: Path) -> None:
@@ -113,7 +155,8 @@ def _write_table(rows: list[dict[str, Any]], path: Path) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    texts = ["case", "purpose", "side", "problem", *[f"status_{s}" for s in STAGES]]
+    texts = ["case", "purpose", "side", "tags", "state", "at", "problem", "unsigned_gates"]
+    texts += [f"status_{s}" for s in STAGES]
     fields = [(name, pyarrow.string()) for name in texts]
     fields.append(("simulated", pyarrow.bool_()))
     fields += [(column, pyarrow.float64()) for column, *_ in COLUMNS]

@@ -85,9 +85,9 @@ def build_summary(files: CaseFiles) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``case``, ``purpose``, ``side``, ``simulated``, then one key per stage with ``status`` (done,
-        awaiting_review, awaiting_input, not_configured or failed) and, where not done, ``reason`` and ``next``.
-        No times, hosts or absolute paths.
+        ``case``, ``purpose``, ``side``, ``simulated``, ``tags`` where it has any, then one key per stage with
+        ``status`` (done, awaiting_review, awaiting_input, not_configured or failed) and, where not done, ``reason``
+        and ``next``. No times, hosts or absolute paths.
     """
     summary: dict[str, Any] = {
         "case": files.case,
@@ -95,6 +95,8 @@ def build_summary(files: CaseFiles) -> dict[str, Any]:
         "side": files.side,
         "simulated": files.simulated,
     }
+    if files.config.get("tags"):
+        summary["tags"] = list(files.config["tags"])
     failures = _failures_by_stage(files)
     for stage in STAGES:
         summary[stage] = _stage(files, stage, failures.get(stage, []), summary)

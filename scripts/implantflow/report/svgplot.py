@@ -38,7 +38,7 @@ def plot(
     y_low, y_high = _range([line.y for line in lines])
     if 0.0 <= y_low < 0.6 * y_high:
         y_low = 0.0
-    x_ticks, y_ticks = _ticks(x_low, x_high), _ticks(y_low, y_high)
+    x_ticks, y_ticks = axis_ticks(x_low, x_high), axis_ticks(y_low, y_high)
 
     def place(x: Float, y: Float) -> tuple[Float, Float]:
         across = _LEFT + (x - x_low) / (x_high - x_low) * (width - _LEFT - _RIGHT)
@@ -53,12 +53,13 @@ def plot(
         row = float(place(np.array([x_low]), np.array([tick]))[1][0])
         parts.append(f'<path class="pg" d="M{_LEFT} {row:.1f}H{width - _RIGHT}"/>')
         parts.append(
-            f'<text class="pl" text-anchor="end" x="{_LEFT - 6}" y="{row + 4:.1f}">{_figure(tick)}</text>'
+            f'<text class="pl" text-anchor="end" x="{_LEFT - 6}" y="{row + 4:.1f}">{axis_figure(tick)}</text>'
         )
     for tick in x_ticks:
         column = float(place(np.array([tick]), np.array([y_low]))[0][0])
         parts.append(
-            f'<text class="pl" text-anchor="middle" x="{column:.1f}" y="{height - _BOTTOM + 16}">{_figure(tick)}</text>'
+            f'<text class="pl" text-anchor="middle" x="{column:.1f}" y="{height - _BOTTOM + 16}">'
+            f"{axis_figure(tick)}</text>"
         )
     parts.append(f'<path class="pa" d="M{_LEFT} {_TOP}V{height - _BOTTOM}H{width - _RIGHT}"/>')
     middle = (_TOP + height - _BOTTOM) / 2
@@ -103,7 +104,8 @@ def _range(series: Sequence[Float]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def axis_ticks(low: float, high: float) -> list[float]:
+    """Round figures between two ends, three to six of them."""
     rough = (high - low) / 4.0
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(s * power for s in (1.0, 2.0, 2.5, 5.0, 10.0) if s * power >= rough)
@@ -111,5 +113,6 @@ def _ticks(low: float, high: float) -> list[float]:
     return [n * step for n in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _figure(value: float) -> str:
+def axis_figure(value: float) -> str:
+    """A tick's figure: thousands apart, no needless digits."""
     return f"{value:,.0f}".replace(",", " ") if abs(value) >= 1000 else f"{value:g}"
