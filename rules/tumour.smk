@@ -10,13 +10,21 @@ def timepoint_series(wildcards):
     ]
 
 
-# The masks' names depend on the case's timepoints, which Snakemake cannot know from a wildcard alone:
-# the stage writes them into one folder-less set declared per case.
-for _case in CASES:
+def cases_by_timepoints():
+    """Cases by the names of their timepoints: one rule for all cases that name them alike."""
+    found = {}
+    for name, case in CASES.items():
+        found.setdefault(tuple(t.name for t in case.tumour.timepoints), []).append(name)
+    return found
+
+
+# The masks' names depend on the case's timepoints, which Snakemake cannot know from a wildcard alone. What follows the
+# rule's name after two underscores is left out of ledger and logs (jobs.run_rule).
+for _names, _cases in cases_by_timepoints().items():
 
     rule:
         name:
-            f"measure_tumour_{_case}"
+            f"measure_tumour__{'_'.join(_names)}"
         input:
             ct=planning_ct,
             labels="results/{case}/segment/labels.nii.gz",
@@ -34,12 +42,12 @@ for _case in CASES:
             gate="results/{case}/segment/gate.json",
         output:
             **{
-                f"mask_{t.name}": f"results/{{case}}/tumour/{t.name}_mask.nii.gz"
-                for t in CASES[_case].tumour.timepoints
+                f"mask_{name}": f"results/{{case}}/tumour/{name}_mask.nii.gz"
+                for name in _names
             },
             **{
-                f"surface_{t.name}": f"results/{{case}}/tumour/{t.name}_surface.stl"
-                for t in CASES[_case].tumour.timepoints
+                f"surface_{name}": f"results/{{case}}/tumour/{name}_surface.stl"
+                for name in _names
             },
             tumour_stl="results/{case}/tumour/tumour.stl",
             tumour="results/{case}/tumour/tumour.json",
@@ -48,7 +56,7 @@ for _case in CASES:
         benchmark:
             "results/{case}/benchmarks/measure_tumour.tsv"
         wildcard_constraints:
-            case=_case,
+            case="|".join(_cases),
         group:
             "planning"
         # A process a time point; ITK itself stays on one thread.

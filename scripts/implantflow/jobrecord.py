@@ -165,6 +165,11 @@ class JobRecord:
         self.recording_s += time.perf_counter() - begun
 
 
+def base_rule(name: str) -> str:
+    """A rule's name without the variant that follows two underscores, where the files of cases have other names."""
+    return name.partition("__")[0]
+
+
 def status_file(case_dir: Path, key: str) -> Path:
     """Where a job that did not finish says why; absent when it finished."""
     return case_dir / "logs" / f"{key}.status.json"

@@ -285,7 +285,7 @@ def run_rule(snakemake: Any, function: StageFunction) -> None:
     _limit_threads(threads)
     log = Path(snakemake.log[0]) if snakemake.log else None
     job = Job(
-        rule=str(snakemake.rule),
+        rule=jobrecord.base_rule(str(snakemake.rule)),
         case_dir=Path(params.case_dir),
         wildcards={k: str(v) for k, v in snakemake.wildcards.items()},
         inputs=_paths(snakemake.input.items()),

@@ -6,6 +6,7 @@ A job that ran out of memory is given more on its next attempt (``retries`` of t
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,10 @@ def size_mb(paths: Iterable[str]) -> float:
 
 
 def _size(path: Path) -> int:
-    if path.is_dir():
-        return sum(member.stat().st_size for member in path.rglob("*") if member.is_file())
-    return path.stat().st_size if path.exists() else 0
+    try:
+        found = path.stat()
+    except OSError:
+        return 0
+    if not stat.S_ISDIR(found.st_mode):
+        return found.st_size
+    return sum(member.stat().st_size for member in path.rglob("*") if member.is_file())

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 
+from implantflow.jobrecord import base_rule
 from snakemake_logger_plugin_implantflow.estimate import Estimate
 
 #: What only repeats that a job has failed: the job has said why, or ``job_error`` says that it could not.
@@ -106,8 +107,7 @@ class LogHandler(LogHandlerBase):
         words = {str(k): str(v) for k, v in dict(record.wildcards or {}).items()}
         case = words.pop("case", "")
         name = str(record.rule_name)
-        rule = name.removesuffix(f"_{case}") if case else name
-        shown = " ".join([rule, *[words[key] for key in sorted(words)]])
+        shown = " ".join([base_rule(name), *[words[key] for key in sorted(words)]])
         self.jobs[str(record.jobid)] = (case, name, shown)
         # Snakemake says first that a job starts, then which one it is.
         if str(record.jobid) in self.started:
@@ -164,8 +164,8 @@ class LogHandler(LogHandlerBase):
 
     def status(self, jobid: str) -> str:
         """What a job that did not finish left as its status, or nothing."""
-        case, rule, shown = self.job(jobid)
-        key = ".".join([rule.removesuffix(f"_{case}") if case else rule, *shown.split(" ")[1:]])
+        case, _, shown = self.job(jobid)
+        key = shown.replace(" ", ".")
         path = Path("results") / case / "logs" / f"{key}.status.json"
         try:
             return str(json.loads(path.read_text(encoding="utf-8"))["status"]).replace("_", " ").upper()

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from implantflow.jobrecord import base_rule
+
 
 def past_seconds(results: Path) -> dict[str, float]:
     """Median seconds of each rule over all cases below ``results``, from Snakemake's benchmark files."""
@@ -36,10 +38,10 @@ class Estimate:
         self.begun = clock()
 
     def seconds(self, rule: str) -> float:
-        """Expected seconds of one job of ``rule``; rules made per case end in its name."""
-        names = [name for name in self.known if rule == name or rule.startswith(f"{name}_")]
-        if names:
-            return self.known[max(names, key=len)]
+        """Expected seconds of one job of ``rule``."""
+        name = base_rule(rule)
+        if name in self.known:
+            return self.known[name]
         return statistics.median(self.known.values()) if self.known else 1.0
 
     def plan(self, counts: dict[str, int]) -> None:

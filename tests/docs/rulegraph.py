@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from implantflow.jobrecord import base_rule
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/architecture.md"
 #: What makes patients, prints and scans that nobody has; a real case has none of it.
@@ -27,9 +29,7 @@ def rules(case: str = "demo") -> tuple[dict[str, str], set[tuple[str, str]]]:
         f"cases={case}",
     ]
     text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    names = {
-        node: re.sub(f"_{case}$", "", name) for node, name in re.findall(r"^\s*(id\d+)\[(\w+)\]", text, re.M)
-    }
+    names = {node: base_rule(name) for node, name in re.findall(r"^\s*(id\d+)\[(\w+)\]", text, re.M)}
     return names, set(re.findall(r"^\s*(id\d+)\s*-+>\s*(id\d+)", text, re.M))
 
 

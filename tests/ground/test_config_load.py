@@ -76,8 +76,8 @@ def test_infinite_numbers_are_refused(tmp_path: Path) -> None:
 
 
 def test_cases_by_name_and_by_tag(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("tags: [atlas, first]\n")
-    (tmp_path / "b.yaml").write_text("tags: [atlas]\n")
+    (tmp_path / "a.yaml").write_text("# tags: [none]\ncase: a\ntags: [atlas,\n  first]\nside: left\n")
+    (tmp_path / "b.yaml").write_text("case: b\ntags:\n- atlas\nside: left\n")
     (tmp_path / "c.yaml").write_text("case: c\n")
     assert requested({}, tmp_path) == ["demo"]
     assert requested({"cases": " c, a ,"}, tmp_path) == ["c", "a"]

@@ -20,7 +20,7 @@ def rules() -> dict[str, str]:
     found = {}
     for path in sorted((ROOT / "rules").glob("*.smk")):
         for text in re.split(r"\n(?=\s*rule\b)", path.read_text()):
-            name = re.search(r'rule (\w+):|f"(\w+)_\{_case\}"', text)
+            name = re.search(r'rule (\w+):|f"(\w+)__\{', text)
             if name and "script:" in text:
                 found[name[1] or name[2]] = text
     return found

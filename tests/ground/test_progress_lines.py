@@ -43,11 +43,11 @@ def start(handler: LogHandler, jobid: int, rule: str, **wildcards: str) -> None:
 
 
 def test_lines_of_a_run(handler: LogHandler, capsys: pytest.CaptureFixture[str]) -> None:
-    said(handler, "run_info", stats={"ingest_series": 1, "measure_tumour_new": 1, "total": 2})
+    said(handler, "run_info", stats={"ingest_series": 1, "measure_tumour__first_second": 1, "total": 2})
     start(handler, 1, "ingest_series", case="new", series="ct")
     said(handler, "job_finished", job_id=1)
     said(handler, "job_started", jobs=[2])
-    said(handler, "job_info", jobid=2, rule_name="measure_tumour_new", wildcards={"case": "new"})
+    said(handler, "job_info", jobid=2, rule_name="measure_tumour__first_second", wildcards={"case": "new"})
     said(handler, "job_finished", job_id=2)
     lines = [line[10:] for line in capsys.readouterr().err.splitlines()]
     assert lines[0] == "2 jobs to do"

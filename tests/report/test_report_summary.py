@@ -147,10 +147,5 @@ def test_damaged_json_is_named(case_copy: Path) -> None:
     assert any(note.startswith("implant/implant.json") for note in summary["unreadable_files"])
 
 
-def test_rule_declared_per_case_belongs_to_its_stage(case_copy: Path) -> None:
-    made.fail(case_copy, "measure_tumour_made_up", "growth leaks")
-    assert summary_of(case_copy)["tumour"]["status"] == "failed"
-
-
 def test_no_hash_or_time_of_the_ledger_in_the_summary(made_up_case: Path) -> None:
     assert set(summary_of(made_up_case)["audit"]) == {"status", "entries", "verified", "unsigned_gates"}

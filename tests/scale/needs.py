@@ -40,8 +40,7 @@ def measured(case_dir: Path) -> Iterator[Measured]:
     """Every job of a case that has a benchmark file; ``case_dir`` is ``.../results/{case}``."""
     top = case_dir.parent.parent
     for path in sorted((case_dir / "logs").glob("*.job.json")):
-        # Rules made per case end in its name; their benchmark files do not.
-        key = path.name.removesuffix(".job.json").removesuffix(f"_{case_dir.name}")
+        key = path.name.removesuffix(".job.json")
         bench = case_dir / "benchmarks" / f"{key}.tsv"
         if not bench.exists():
             continue
@@ -49,9 +48,10 @@ def measured(case_dir: Path) -> Iterator[Measured]:
         with bench.open(newline="") as lines:
             row = next(csv.DictReader(lines, delimiter="\t"))
         inputs = [str(top / p) for v in job["inputs"].values() for p in ([v] if isinstance(v, str) else v)]
-        rule = job["rule"].removesuffix(f"_{case_dir.name}")
         cpu_min = _number(row["cpu_time"]) / 60.0
-        yield Measured(rule, key, case_dir.name, inputs, size_mb(inputs), _number(row["max_rss"]), cpu_min)
+        yield Measured(
+            job["rule"], key, case_dir.name, inputs, size_mb(inputs), _number(row["max_rss"]), cpu_min
+        )
 
 
 def upper_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

@@ -57,9 +57,7 @@ def _row(requirement: Requirement, verification: Verification, case_dir: Path) -
     if requirement.rules == ["audit_case"]:
         said = "verified" if verification.verified else "NOT verified"
         return TraceRow(requirement, said, verification.verified, [], [])
-    # Where the names of outputs depend on the case, so does the rule's name.
-    rules = {*requirement.rules, *(f"{rule}_{verification.case}" for rule in requirement.rules)}
-    runs = [run for run in verification.history.last.values() if run.rule in rules]
+    runs = [run for run in verification.history.last.values() if run.rule in requirement.rules]
     entries = sorted(run.sequence for run in runs)
     figures = [found for figure in requirement.figures for found in _figures(figure, case_dir)]
     if not runs:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from implantflow.config.load import read_yaml
+import yaml
+
 from implantflow.errors import ConfigError
 
 
@@ -16,7 +18,7 @@ def requested(options: Mapping[str, Any], folder: Path) -> list[str]:
     Raises
     ------
     ConfigError
-        No case below ``folder`` carries the tag, or a config there cannot be read as YAML.
+        No case below ``folder`` carries the tag, or the tags of a config there cannot be read.
     """
     value, tag = options.get("cases"), options.get("tag")
     if value is None and tag is None:
@@ -28,12 +30,14 @@ def requested(options: Mapping[str, Any], folder: Path) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+#: The key ``tags`` of a config with what belongs to it: reading whole configs would take a second for a hundred.
+_TAGS = re.compile(r"^tags:.*(?:\n(?:[ \t-].*)?)*", re.MULTILINE)
+
+
 def _tagged(folder: Path, tag: str) -> list[str]:
     found, known = [], set()
     for path in sorted(folder.glob("*.yaml")):
-        data = read_yaml(path)
-        tags = data.get("tags") if isinstance(data, dict) else None
-        here = {str(t) for t in tags} if isinstance(tags, list) else set()
+        here = _tags_of(path)
         known |= here
         if tag in here:
             found.append(path.stem)
@@ -41,3 +45,14 @@ def _tagged(folder: Path, tag: str) -> list[str]:
         have = f"tags there: {', '.join(sorted(known))}" if known else "no config there has `tags`"
         raise ConfigError(f"no case has the tag '{tag}'", where=str(folder), fix=have)
     return found
+
+
+def _tags_of(path: Path) -> set[str]:
+    part = _TAGS.search(path.read_text(encoding="utf-8", errors="replace"))
+    if part is None:
+        return set()
+    try:
+        tags = yaml.safe_load(part[0])["tags"]
+    except yaml.YAMLError as error:
+        raise ConfigError(f"`tags` is not readable as YAML: {error}", where=str(path)) from error
+    return {str(tag) for tag in tags} if isinstance(tags, list) else set()

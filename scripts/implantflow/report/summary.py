@@ -72,13 +72,6 @@ _OPTIONAL = {
 }
 
 
-def stage_of_rule(rule: str) -> str | None:
-    """Stage a rule belongs to; a rule declared per case carries the case's name after its own."""
-    if rule in STAGE_OF_RULE:
-        return STAGE_OF_RULE[rule]
-    return next((s for r, s in STAGE_OF_RULE.items() if rule.startswith(r + "_")), None)
-
-
 def build_summary(files: CaseFiles) -> dict[str, Any]:
     """Summary of a case in the form of the contract (docs: `report/case.json`).
 
@@ -138,7 +131,7 @@ def _merged(first: list[str], then: list[str]) -> list[str]:
 def _failures_by_stage(files: CaseFiles) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for failure in files.failures():
-        stage = stage_of_rule(str(failure.get("rule")))
+        stage = STAGE_OF_RULE.get(str(failure.get("rule")))
         if stage is not None:
             found.setdefault(stage, []).append(_clean(files, failure))
     return found

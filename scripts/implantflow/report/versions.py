@@ -7,7 +7,7 @@ from pathlib import Path
 
 from implantflow.audit import ledger
 from implantflow.errors import ProvenanceError
-from implantflow.report.summary import stage_of_rule
+from implantflow.report.summary import STAGE_OF_RULE
 
 #: Libraries that a stage's figures rest on, beside numpy and scipy; the ledger has all.
 _LIBRARIES: dict[str, tuple[str, ...]] = {
@@ -38,7 +38,7 @@ def stage_versions(case_dir: Path) -> dict[str, str]:
         entry, versions = record.get("entry"), record.get("versions")
         if not isinstance(entry, Mapping) or not isinstance(versions, Mapping):
             continue
-        stage = stage_of_rule(str(entry.get("rule")))
+        stage = STAGE_OF_RULE.get(str(entry.get("rule")))
         if stage is not None:
             names = ("implantflow", "python", "numpy", "scipy", *_LIBRARIES[stage])
             found[stage] = ", ".join(f"{name} {versions[name]}" for name in names if versions.get(name))

@@ -1,0 +1,165 @@
+"""The pelves of the atlas as a cohort: CT scans, configs, one run, one table.
+
+    python -m tests.scale.atlas_cohort --state FOLDER [--members 2,8,14] [--cores 2] [--prepare]
+
+SIMULATED: shapes of real bones, invented densities, neighbours and tumours (tests/segment/atlas_ct.py). The atlas ends
+within S3 and has no L5, so each case is partial: scanned down to the end of its sacrum, cut at S2, planned, built and
+reported, without prints and follow-up. The shape prior of a case holds the other nineteen members only.
+
+Everything lies below FOLDER: scans, priors, configs (tag ``atlas``), results. The same command goes on where it
+stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import shutil
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from implantflow.phantom.dicom_writer import Person, Series, write_series
+from implantflow.volumes import Volume
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "segment"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "plan"))
+
+import atlas
+import atlas_ct
+from validate_resections import HALF_MM, tumour_in
+
+ROOT = Path(__file__).parents[2]
+#: The scan ends so far above the end of the atlas' sacrum (mm): within S3, as far as the case knows.
+INSIDE_MM = 3.0
+TAKEN = date(2025, 4, 24)
+#: The coarse settings of the tiny case for everything after the plan.
+SECTIONS = ("implant", "strength", "lattice", "build", "review")
+DROPPED_KEYS = ("simulated", "simulated_print", "simulated_followup", "inspect", "release", "followup")
+
+
+def name_of(member: int) -> str:
+    """Name of a member's case."""
+    return f"atlas_{member:02d}"
+
+
+def prepare(member: int, folder: Path) -> None:
+    """Scan, prior and config of one member; what is there already stays."""
+    scan = folder / "scans" / name_of(member)
+    config = folder / "config" / "cases" / f"{name_of(member)}.yaml"
+    if config.exists():
+        return
+    made = atlas_ct.make(member)
+    sacrum = made.solids["sacrum"]
+    shutil.rmtree(scan, ignore_errors=True)
+    write_series(scan, _person(member), _series(_cropped(made.ct, float(sacrum.vertices[:, 2].min()))))
+    _prior_without(member, folder / "priors" / name_of(member))
+    tumour = tumour_in(sacrum)
+    centre = np.round(tumour.bounds_mm.mean(axis=0), 1).tolist()
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(yaml.safe_dump(case_config(member, centre), sort_keys=False))
+
+
+def case_config(member: int, tumour_lps_mm: list[float]) -> dict[str, Any]:
+    """The config of a case: the tiny case's coarse settings, cut at S2."""
+    tiny = yaml.safe_load((ROOT / "config" / "cases" / "tiny.yaml").read_text(encoding="utf-8"))
+    data = copy.deepcopy({k: v for k, v in tiny.items() if k not in DROPPED_KEYS})
+    data |= {"case": name_of(member), "purpose": "research", "tags": ["atlas"]}
+    data["ingest"] = {
+        "planning_ct": "ct_planning",
+        "series": {"ct_planning": {"modality": "CT", "dicom": f"scans/{name_of(member)}"}},
+    }
+    data["segment"] = {
+        "threshold_hu": 226,
+        "prior": {"kind": "atlas", "path": f"priors/{name_of(member)}"},
+    }
+    axes = [round(2.0 * float(half), 1) for half in HALF_MM]
+    data["tumour"] = {
+        "max_bone_gap_mm": 2.0,
+        "timepoints": [
+            {"name": "virtual", "method": "ellipsoid", "centre_lps_mm": tumour_lps_mm, "axes_mm": axes}
+        ],
+    }
+    data["plan"]["revisions"][0]["caudal_level"] = "S2"
+    data["implant"]["cable_passages"] = []  # the piece down to S2 is too short for the tiny case's two
+    first = data["prototype"]["iterations"][0]
+    data["prototype"] = {"iterations": [first], "approved": first["id"]}
+    data["build"]["revisions"] = [{"id": "r1"}]
+    return data
+
+
+def _cropped(ct: Volume, bottom_mm: float) -> Volume:
+    first = max(int(np.ceil((bottom_mm + INSIDE_MM - ct.affine_lps[2, 3]) / ct.affine_lps[2, 2])), 0)
+    affine = ct.affine_lps.copy()
+    affine[2, 3] += first * affine[2, 2]
+    return Volume(ct.array[first:], affine)
+
+
+def _person(member: int) -> Person:
+    return Person(f"SIMULATED^ATLAS {member}", f"SIM-ATLAS-{member:03d}", None, "O")
+
+
+def _series(ct: Volume) -> Series:
+    return Series(
+        modality="CT",
+        array=ct.array,
+        affine_lps=np.round(ct.affine_lps, 6),
+        frame="ct_planning",
+        number=1,
+        description="SIMULATED CT of an atlas pelvis",
+        taken=TAKEN,
+        extra={"KVP": "120", "ConvolutionKernel": "STANDARD", "GantryDetectorTilt": "0"},
+    )
+
+
+def _prior_without(member: int, folder: Path) -> None:
+    """Links to the surfaces of the other members: a prior must not be the answer."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for path in sorted((atlas.FOLDER / "surface").rglob("*.vtk")):
+        if int("".join(c for c in path.stem if c.isdigit())) != member:
+            link = folder / "surface" / path.parent.name / path.name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path.resolve())
+
+
+def prepare_site(folder: Path) -> None:
+    """The site's config with scans and priors below the cohort's folder, and the presets."""
+    shutil.copytree(
+        ROOT / "config", folder / "config", ignore=shutil.ignore_patterns("cases"), dirs_exist_ok=True
+    )
+    site = yaml.safe_load((ROOT / "config" / "site.yaml").read_text(encoding="utf-8"))
+    (folder / "config" / "site.yaml").write_text(yaml.safe_dump(site | {"data_root": "."}))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--state", type=Path, required=True, help="folder of scans, configs and results")
+    parser.add_argument("--members", help="numbers, separated by commas; default: all")
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--prepare", action="store_true", help="scans and configs only")
+    parser.add_argument("rest", nargs="*", help="further arguments for snakemake, after --")
+    options = parser.parse_args()
+    folder = options.state.resolve()
+    numbers = [int(n) for n in options.members.split(",")] if options.members else atlas.subjects()
+    prepare_site(folder)
+    for member in numbers:
+        prepare(member, folder)
+        print(f"{name_of(member)}: prepared", flush=True)
+    if options.prepare:
+        return 0
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "cohort"]
+    command += ["--directory", str(folder), "--cores", str(options.cores), "--keep-going", *options.rest]
+    command += ["--config", "cases=" + ",".join(map(name_of, numbers))]
+    return subprocess.run(command, cwd=folder, env=os.environ.copy()).returncode
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
