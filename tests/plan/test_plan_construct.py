@@ -244,10 +244,9 @@ def _missing(
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """Names planned and entries left out, of screws in L4 (missing) and L5."""
     corridors = [{"name": "a", "level": "L4", **PEDICLE}, {"name": "b", "level": "L5", **PEDICLE}]
-    fixation = changed(FIXATION, levels=["L4", "L5"], missing_levels=say)
-    revision = PlanRevision.model_validate(changed(REVISION, corridors=corridors, fixation=fixation))
+    revision = PlanRevision.model_validate(changed(REVISION, corridors=corridors))
     there = {"L4": Vertebra(None, why), "L5": Vertebra(WALL, "")}
-    wanted, left_out = within_scan(revision, cast(Anatomy, SimpleNamespace(vertebrae=there)))
+    wanted, left_out = within_scan(revision, cast(Anatomy, SimpleNamespace(vertebrae=there)), say)
     return [config.name for config in wanted], left_out
 
 
@@ -260,6 +259,25 @@ def test_a_level_outside_the_scan_is_left_out_only_when_asked() -> None:
     # A vertebra that is taken out is no matter of the scan.
     with pytest.raises(GeometryError, match="leaves with the specimen"):
         _missing("leave_out", "the body of L4 leaves with the specimen")
+
+
+def test_other_rods_or_another_outer_shape_repeat_no_resection() -> None:
+    corridors = [{"name": n, "level": "L5", **PEDICLE} for n in ("a", "b")]
+    fixation = changed(FIXATION, levels=["L5"])
+    mirror = {"changed_within_mm": 2.0, "blend_mm": 10.0, "step_max_mm": 1.0, "residual_max_mm": 1.5}
+    bare = PlanRevision.model_validate(changed(REVISION, corridors=corridors))
+    full = PlanRevision.model_validate(
+        changed(REVISION, corridors=corridors, fixation=fixation, mirror=mirror)
+    )
+    assert full.of_resection() == bare.of_resection()
+    assert PlanRevision.model_validate(full.of_resection()) == bare
+    wider = PlanRevision.model_validate(changed(REVISION, corridors=corridors, margin_mm=99.0 / 4.0))
+    assert wider.of_resection() != bare.of_resection()
+    # Screws depend on what becomes of a vertebra outside the scan, and on nothing else of the fixation.
+    assert bare.missing_levels == full.missing_levels == "refuse"
+    gone = changed(FIXATION, levels=["L5"], missing_levels="leave_out")
+    kept = PlanRevision.model_validate(changed(REVISION, corridors=corridors, fixation=gone))
+    assert kept.missing_levels == "leave_out"
 
 
 def test_a_level_without_screws_is_told_in_the_config() -> None:

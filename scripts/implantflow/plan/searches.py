@@ -41,8 +41,11 @@ def _search(
 
 
 def _implant_s1(config: CorridorConfig, anatomy: Anatomy) -> Search:
-    """From behind through the S1 pedicle, forwards and to the midline, parallel to the end plate."""
-    point, caudal, front = anatomy.axis.at(0.0)
+    """From behind through the S1 pedicle, forwards and to the midline, parallel to the end plate.
+
+    The L5/S1 disc tells how the end plate lies: the sacrum's axis bends away from its normal within S1.
+    """
+    point, caudal, front = anatomy.axis.at(0.0)[0], -anatomy.up, anatomy.front
     lateral = anatomy.side_sign * anatomy.axis.left_lps
     relative = anatomy.specimen.centres_mm - point
     s, w = relative @ caudal, relative @ lateral
