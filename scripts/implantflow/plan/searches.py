@@ -101,8 +101,7 @@ def _s2_alar_iliac(config: CorridorConfig, anatomy: Anatomy) -> Search:
     )
     entry = entries_on(anatomy.sacrum(), np.flatnonzero(chosen))
     bones = [anatomy.sacrum(), anatomy.hips[config.side]]
-    found = _search(config, bones, entry, _forward(lateral, 42.0, 31.0), 24.0)
-    return _reached(found, anatomy.sacrum(), [anatomy.hips[config.side]])
+    return _search(config, bones, entry, _forward(lateral, 42.0, 31.0), 24.0)
 
 
 def _pedicle(config: CorridorConfig, anatomy: Anatomy) -> Search:

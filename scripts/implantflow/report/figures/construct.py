@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from implantflow.report import canvas, slicing
-from implantflow.report.figures import base
+from implantflow.report.figures import base, screws
 from implantflow.report.figures.anatomy import four_views
 from implantflow.report.figures.base import Context, Figure, Float, Image
 from implantflow.report.meshes import Mesh
@@ -70,17 +70,23 @@ def construct_3d(context: Context) -> Figure | None:
         else (specimen, SPECIMEN, "specimen, for the implant")
     )
     remaining = context.files.mesh(context.plan_file("remaining_bone.stl"))
-    bones = [
-        m
-        for m in (remaining, *(context.bones.get(n) for n in ("hip_left", "hip_right", "l5")))
-        if m is not None
-    ]
+    # Where part of the ilium leaves with the specimen the rest of it is a file of its own.
+    side = context.summary["side"]
+    hips = {f"hip_{side}": context.files.mesh(context.plan_file("remaining_hip.stl"))}
+    kept = (hips.get(n) or context.bones.get(n) for n in ("hip_left", "hip_right", "l5"))
+    bones = [mesh for mesh in (remaining, *kept) if mesh is not None]
     parts = [Part(mesh, unit_rgb(BONE), alpha=0.35) for mesh in bones]
     parts += [Part(mesh, unit_rgb(CABLE if kind == "cables" else _METAL)) for kind, mesh in metal.items()]
     if body is not None:
         parts.append(Part(body, unit_rgb(colour), alpha=0.75))
+    places = screws.heads(context)
     image = four_views(
-        parts, [*metal.values(), *bones], ("anterior", "posterior", "left lateral", "right lateral"), 330, 360
+        parts,
+        [*metal.values(), *bones],
+        ("anterior", "posterior", "left lateral", "right lateral"),
+        400,
+        330,
+        lambda panel, camera: screws.named(panel, camera, places, dark=False),
     )
     record = context.files.json(context.plan_file("construct.json")) or {}
     entries: list[tuple[str, Rgb]] = [
