@@ -17,6 +17,7 @@ from implantflow.config.fixation import CableConfig, ConstructConfig
 from implantflow.config.plan import PlanRevision
 from implantflow.errors import GeometryError, QualityGateError
 from implantflow.geometry import FloatArray
+from implantflow.plan import connectors
 from implantflow.plan.anatomy import Anatomy
 from implantflow.plan.cables import cable_loop
 from implantflow.plan.collisions import between, collisions
@@ -87,7 +88,27 @@ def test_curvature_is_that_of_a_circle() -> None:
     assert curvature_per_mm(path) == pytest.approx(1.0 / 25.0)
 
 
-def test_a_connector_holds_two_rods_side_by_side(straight: tuple[Rod, Room]) -> None:
+def test_high_heads_are_tried_where_low_ones_end_in_bone() -> None:
+    began: list[float] = []
+
+    class Told(Search):
+        def _from(self, start: FloatArray) -> tuple[FloatArray, float]:
+            began.append(float(start[0]))
+            return start, answers[len(began) - 1]
+
+    search = Told([screw("a", 30.0), screw("b", -30.0)], np.empty((0, 3)), SIZES, room_about(WALL), BACK)
+    for answers, high in (([200.0, 30.0], True), ([200.0, 300.0], False), ([3.0], False)):
+        began.clear()
+        best, price = search.best()
+        assert price == min(answers) and len(began) == len(answers)
+        assert best[0] == (SIZES.head.proud_max_mm if high else 1.0)
+
+
+def test_a_connector_holds_two_rods_side_by_side(
+    straight: tuple[Rod, Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The place whose first guess is cheapest is good here; more are searched where room is scarce.
+    monkeypatch.setattr(connectors, "_SEARCHED", 1)
     main, room = straight
     rod, connector = join("two", main, [screw("c", -45.0, 25.0)], [main], SIZES, room, BACK)
     bore = connector.beside_mm()

@@ -9,7 +9,7 @@ crosses is bridged: its surfaces are not cortex to keep away from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -174,7 +174,9 @@ def plan_corridor(search: Search) -> Corridor:
             fix="allow a shorter screw (length_min_mm) or leave the corridor out",
         )
     tips = entries + search.length_min_mm * directions[chosen]
-    lines = _refined(search.bones, entries, tips, value, search.free_mm, 0.0, search.within)
+    lines = _refined(
+        search.bones, entries, tips, value, search.free_mm, 0.0, search.within, search.way.is_clear
+    )
     return _first_inside(_finished(search, *line) for line in lines)
 
 
@@ -249,6 +251,7 @@ def _refined(
     free: float,
     free_end: float,
     within: Plane | None = None,
+    reached: Callable[[FloatArray, FloatArray], bool] | None = None,
 ) -> list[tuple[FloatArray, FloatArray]]:
     """The deepest lines, none of which has both ends within 4 mm of another's, refined; best first."""
     order = np.lexsort((np.arange(len(value)), -np.round(value, 6)))
@@ -262,7 +265,7 @@ def _refined(
     low = np.min([np.minimum(starts[i], ends[i]) for i in picked], axis=0) - 30.0
     high = np.max([np.maximum(starts[i], ends[i]) for i in picked], axis=0) + 30.0
     cortex = Cortex(bones, low, high)
-    found = [cortex.refined(starts[i], ends[i], free, free_end, within) for i in picked]
+    found = [cortex.refined(starts[i], ends[i], free, free_end, within, reached) for i in picked]
     return [(start, end) for start, end, _ in sorted(found, key=lambda item: -round(item[2], 6))]
 
 

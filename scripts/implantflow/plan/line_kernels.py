@@ -40,6 +40,12 @@ def _barred(way: Bytes, low: Floats, steps: Floats, start: Floats, direction: Fl
 
 
 @kernel
+def is_barred(way: Bytes, low: Floats, steps: Floats, start: Floats, direction: Floats) -> bool:
+    """As `_barred`, for one line."""
+    return _barred(way, low, steps, start, direction)
+
+
+@kernel
 def deepest_directions(
     grid: Floats,
     low: Floats,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.geometry import FloatArray
+from implantflow.geometry import FloatArray, unit
+from implantflow.plan import line_kernels
 from implantflow.solids.booleans import crop
 from implantflow.solids.mesh import Solid
 from implantflow.solids.offset import distance_grid
@@ -47,3 +48,8 @@ class Way:
                 near = distance_grid(part, low, shape, _STEP_MM, _RADIUS_MM + _STEP_MM) < _RADIUS_MM
                 barred[near] = code
         return cls(barred, low)
+
+    def is_clear(self, start: FloatArray, end: FloatArray) -> bool:
+        """Whether the way back from ``start`` (3,) of the line to ``end`` meets no barred node."""
+        steps = np.array([self.step_mm, NEAR_MM, OWN_FROM_MM, REACH_MM])
+        return not line_kernels.is_barred(self.barred, self.low, steps, start, unit(end - start))

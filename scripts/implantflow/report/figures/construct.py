@@ -57,6 +57,14 @@ def _metal_parts(context: Context) -> dict[str, Mesh]:
     }
 
 
+def bones_that_stay(context: Context) -> list[Mesh]:
+    """What of sacrum (or L5), ilia and L5 is left; where part of an ilium leaves, the rest of it is the plan's."""
+    rest = {f"hip_{context.summary['side']}": context.files.mesh(context.plan_file("remaining_hip.stl"))}
+    found = [context.files.mesh(context.plan_file("remaining_bone.stl"))]
+    found += [rest.get(name) or context.bones.get(name) for name in ("hip_left", "hip_right", "l5")]
+    return [mesh for mesh in found if mesh is not None]
+
+
 def construct_3d(context: Context) -> Figure | None:
     """Screws, rods, connectors and cables on the bones that stay, from four sides."""
     metal = _metal_parts(context)
@@ -69,12 +77,7 @@ def construct_3d(context: Context) -> Figure | None:
         if shown is not None
         else (specimen, SPECIMEN, "specimen, for the implant")
     )
-    remaining = context.files.mesh(context.plan_file("remaining_bone.stl"))
-    # Where part of the ilium leaves with the specimen the rest of it is a file of its own.
-    side = context.summary["side"]
-    hips = {f"hip_{side}": context.files.mesh(context.plan_file("remaining_hip.stl"))}
-    kept = (hips.get(n) or context.bones.get(n) for n in ("hip_left", "hip_right", "l5"))
-    bones = [mesh for mesh in (remaining, *kept) if mesh is not None]
+    bones = bones_that_stay(context)
     parts = [Part(mesh, unit_rgb(BONE), alpha=0.35) for mesh in bones]
     parts += [Part(mesh, unit_rgb(CABLE if kind == "cables" else _METAL)) for kind, mesh in metal.items()]
     if body is not None:
