@@ -229,7 +229,7 @@ def _split(
     if not settings.corrections and edited is None:
         return regions, None, np.zeros(scene.bone.shape, dtype=bool)
     said = paint(settings.corrections, scene.hu)
-    painted = (said.codes > 0) & (said.codes <= LABELS["l5"])
+    painted = said.bone
     if edited is not None:
         said = both(said, edits(edited.on(scene.hu)[0], regions.region, scene.hu))
     again = split_bones(scene, settings.band_mm, said)
