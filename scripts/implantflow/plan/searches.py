@@ -101,7 +101,9 @@ def _s2_alar_iliac(config: CorridorConfig, anatomy: Anatomy) -> Search:
     )
     entry = entries_on(anatomy.sacrum(), np.flatnonzero(chosen))
     bones = [anatomy.sacrum(), anatomy.hips[config.side]]
-    return _search(config, bones, entry, _forward(lateral, 42.0, 31.0), 24.0)
+    found = _search(config, bones, entry, _forward(lateral, 42.0, 31.0), 24.0)
+    # Leaning far to the side, its head would stand in the crest of the sacrum.
+    return _reached(found, anatomy.sacrum(), [anatomy.hips[config.side]])
 
 
 def _pedicle(config: CorridorConfig, anatomy: Anatomy) -> Search:

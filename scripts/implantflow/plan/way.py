@@ -14,10 +14,11 @@ from implantflow.solids.booleans import crop
 from implantflow.solids.mesh import Solid
 from implantflow.solids.offset import distance_grid
 
-#: Half the width of a usual head or driver with room, mm; the way reaches this far back.
-_RADIUS_MM, REACH_MM = 6.5, 60.0
+#: Half the width of a usual head with room, mm, and without what may be taken off the bone that is entered for it;
+#: the way reaches this far back.
+_RADIUS_MM, _OWN_RADIUS_MM, REACH_MM = 6.5, 4.0, 60.0
 #: A neighbour bars from here on; the bone that is entered only above the head's foot, which may stand proud of it.
-NEAR_MM, OWN_FROM_MM = 2.0, 9.0
+NEAR_MM, OWN_FROM_MM = 2.0, 12.0
 _STEP_MM = 2.0
 NEIGHBOUR, OWN = 1, 2
 
@@ -37,15 +38,16 @@ class Way:
 
     @classmethod
     def about(cls, entry_mm: FloatArray, own: Solid, neighbours: Sequence[Solid]) -> Way:
-        """Behind some entries (N, 3) on ``own``: what lies within 6.5 mm of a bone."""
+        """Behind some entries (N, 3) on ``own``: what lies within 6.5 mm of a neighbour, 4 mm of the bone itself."""
         low, high = entry_mm.min(axis=0) - REACH_MM, entry_mm.max(axis=0) + REACH_MM
         n = np.ceil((high - low) / _STEP_MM).astype(int) + 1
         shape = (int(n[0]), int(n[1]), int(n[2]))
         barred = np.zeros(shape, dtype=np.uint8)
-        for solid, code in ((own, OWN), *((bone, NEIGHBOUR) for bone in neighbours)):
+        barring = [(own, OWN, _OWN_RADIUS_MM), *((bone, NEIGHBOUR, _RADIUS_MM) for bone in neighbours)]
+        for solid, code, radius_mm in barring:
             part = crop(solid, low - _RADIUS_MM, high + _RADIUS_MM)
             if len(part.faces):
-                near = distance_grid(part, low, shape, _STEP_MM, _RADIUS_MM + _STEP_MM) < _RADIUS_MM
+                near = distance_grid(part, low, shape, _STEP_MM, radius_mm + _STEP_MM) < radius_mm
                 barred[near] = code
         return cls(barred, low)
 
