@@ -122,7 +122,10 @@ def _pedicle_cut(
     low = placed.bounds_mm[0] - 2.0
     n = np.ceil((placed.bounds_mm[1] + 2.0 - low) / _GRID_MM).astype(int)
     # Sections across the front direction; the frame is right-handed or left-handed alike.
-    section = inside_grid(placed, low, (int(n[0]), int(n[1]), int(n[2])), _GRID_MM).sum(axis=(0, 2))
+    inside = inside_grid(placed, low, (int(n[0]), int(n[1]), int(n[2])), _GRID_MM)
+    # Transverse processes beside the pedicles would hide their waist: no wider than the body's front third.
+    third = np.flatnonzero(inside[:, 2 * inside.shape[1] // 3 :].any(axis=(1, 2)))
+    section = inside[third[0] : third[-1] + 1].sum(axis=(0, 2))
     smooth = np.convolve(section, np.ones(3) / 3.0, mode="same")
     ahead = low[1] + _GRID_MM * np.arange(len(smooth))
     # The body is the front half of the vertebra; the arch with its facets may have the larger section.
