@@ -59,7 +59,8 @@ rule plan_resection:
         settings=section(
             "side",
             "purpose",
-            plan=lambda w: plan_revision(w).model_dump(mode="json"),
+            plan=lambda w: plan_revision(w).of_resection(),
+            missing_levels=lambda w: plan_revision(w).missing_levels,
         ),
         code=code("plan.stage"),
     script:
@@ -115,7 +116,9 @@ rule plan_construct:
     params:
         case_dir=case_dir,
         settings=section(
-            plan=lambda w: plan_revision(w).model_dump(mode="json"),
+            plan=lambda w: plan_revision(w).model_dump(
+                mode="json", exclude={"mirror"}
+            ),
         ),
         code=code("plan.construct"),
     script:
@@ -145,7 +148,9 @@ rule plan_outer_shape:
     params:
         case_dir=case_dir,
         settings=section(
-            plan=lambda w: plan_revision(w).model_dump(mode="json"),
+            plan=lambda w: plan_revision(w).model_dump(
+                mode="json", exclude={"fixation"}
+            ),
         ),
         code=code("plan.outer"),
     script:

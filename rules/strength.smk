@@ -22,6 +22,14 @@ def screws_of(wildcards):
     return f"{plan_in_force(wildcards)}/plan.json" if shared else []
 
 
+def rods_of(wildcards):
+    """The planned construct, where its rods share the load."""
+    shared = CASES[wildcards.case].strength.fixation
+    if shared is None or shared.rods is not None:
+        return []
+    return f"{plan_in_force(wildcards)}/construct.json"
+
+
 rule homogenise_cell:
     """Effective stiffness of the lattice cell and the stress in its struts."""
     output:
@@ -53,6 +61,7 @@ rule size_strut:
         regions="results/{case}/implant/regions.json",
         implant_json="results/{case}/implant/implant.json",
         plan=screws_of,
+        construct=rods_of,
     output:
         strength="results/{case}/strength/solid/strength.json",
         view="results/{case}/strength/solid/view.npz",
@@ -84,6 +93,7 @@ rule check_strength:
         implant="results/{case}/implant/implant.stl",
         strength_solid="results/{case}/strength/solid/strength.json",
         plan=screws_of,
+        construct=rods_of,
     output:
         strength="results/{case}/strength/final/strength.json",
         view="results/{case}/strength/final/view.npz",

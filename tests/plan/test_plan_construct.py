@@ -17,6 +17,7 @@ from implantflow.config.fixation import CableConfig, ConstructConfig
 from implantflow.config.plan import PlanRevision
 from implantflow.errors import GeometryError, QualityGateError
 from implantflow.geometry import FloatArray
+from implantflow.plan import connectors
 from implantflow.plan.anatomy import Anatomy
 from implantflow.plan.cables import cable_loop
 from implantflow.plan.collisions import between, collisions
@@ -87,7 +88,27 @@ def test_curvature_is_that_of_a_circle() -> None:
     assert curvature_per_mm(path) == pytest.approx(1.0 / 25.0)
 
 
-def test_a_connector_holds_two_rods_side_by_side(straight: tuple[Rod, Room]) -> None:
+def test_high_heads_are_tried_where_low_ones_end_in_bone() -> None:
+    began: list[float] = []
+
+    class Told(Search):
+        def _from(self, start: FloatArray) -> tuple[FloatArray, float]:
+            began.append(float(start[0]))
+            return start, answers[len(began) - 1]
+
+    search = Told([screw("a", 30.0), screw("b", -30.0)], np.empty((0, 3)), SIZES, room_about(WALL), BACK)
+    for answers, high in (([200.0, 30.0], True), ([200.0, 300.0], False), ([3.0], False)):
+        began.clear()
+        best, price = search.best()
+        assert price == min(answers) and len(began) == len(answers)
+        assert best[0] == (SIZES.head.proud_max_mm if high else 1.0)
+
+
+def test_a_connector_holds_two_rods_side_by_side(
+    straight: tuple[Rod, Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The place whose first guess is cheapest is good here; more are searched where room is scarce.
+    monkeypatch.setattr(connectors, "_SEARCHED", 1)
     main, room = straight
     rod, connector = join("two", main, [screw("c", -45.0, 25.0)], [main], SIZES, room, BACK)
     bore = connector.beside_mm()
@@ -244,10 +265,9 @@ def _missing(
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """Names planned and entries left out, of screws in L4 (missing) and L5."""
     corridors = [{"name": "a", "level": "L4", **PEDICLE}, {"name": "b", "level": "L5", **PEDICLE}]
-    fixation = changed(FIXATION, levels=["L4", "L5"], missing_levels=say)
-    revision = PlanRevision.model_validate(changed(REVISION, corridors=corridors, fixation=fixation))
+    revision = PlanRevision.model_validate(changed(REVISION, corridors=corridors))
     there = {"L4": Vertebra(None, why), "L5": Vertebra(WALL, "")}
-    wanted, left_out = within_scan(revision, cast(Anatomy, SimpleNamespace(vertebrae=there)))
+    wanted, left_out = within_scan(revision, cast(Anatomy, SimpleNamespace(vertebrae=there)), say)
     return [config.name for config in wanted], left_out
 
 
@@ -260,6 +280,25 @@ def test_a_level_outside_the_scan_is_left_out_only_when_asked() -> None:
     # A vertebra that is taken out is no matter of the scan.
     with pytest.raises(GeometryError, match="leaves with the specimen"):
         _missing("leave_out", "the body of L4 leaves with the specimen")
+
+
+def test_other_rods_or_another_outer_shape_repeat_no_resection() -> None:
+    corridors = [{"name": n, "level": "L5", **PEDICLE} for n in ("a", "b")]
+    fixation = changed(FIXATION, levels=["L5"])
+    mirror = {"changed_within_mm": 2.0, "blend_mm": 10.0, "step_max_mm": 1.0, "residual_max_mm": 1.5}
+    bare = PlanRevision.model_validate(changed(REVISION, corridors=corridors))
+    full = PlanRevision.model_validate(
+        changed(REVISION, corridors=corridors, fixation=fixation, mirror=mirror)
+    )
+    assert full.of_resection() == bare.of_resection()
+    assert PlanRevision.model_validate(full.of_resection()) == bare
+    wider = PlanRevision.model_validate(changed(REVISION, corridors=corridors, margin_mm=99.0 / 4.0))
+    assert wider.of_resection() != bare.of_resection()
+    # Screws depend on what becomes of a vertebra outside the scan, and on nothing else of the fixation.
+    assert bare.missing_levels == full.missing_levels == "refuse"
+    gone = changed(FIXATION, levels=["L5"], missing_levels="leave_out")
+    kept = PlanRevision.model_validate(changed(REVISION, corridors=corridors, fixation=gone))
+    assert kept.missing_levels == "leave_out"
 
 
 def test_a_level_without_screws_is_told_in_the_config() -> None:

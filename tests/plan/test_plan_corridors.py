@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from implantflow.plan.corridors import (
 from implantflow.plan.cortex import Cortex
 from implantflow.plan.screws import between_segments_mm, density_hu, require_apart
 from implantflow.plan.stage import plan_resection
+from implantflow.plan.way import Way
 from implantflow.solids.booleans import refined
 from implantflow.solids.shapes import box
 from implantflow.volumes import Volume
@@ -37,6 +39,31 @@ def test_corridor_finds_the_middle_of_a_bar() -> None:
     assert found.length_mm == pytest.approx(60.0, abs=0.01)
     assert found.start_lps_mm[1] == pytest.approx(0.0, abs=0.05), "it starts on the surface"
     assert found.inside_pct == 100.0
+
+
+def test_a_line_without_a_way_for_the_driver_is_not_taken() -> None:
+    """A wide slab would take the slanting line; a neighbour behind its entries leaves the straight one only."""
+    slab = refined(box([-40, 0, -10], [40, 50, 10]), 2.5)
+    entry = np.array([[x, 0.0, z] for x in (-4.0, 0.0, 4.0) for z in (-3.0, 0.0, 3.0)])
+    lean = np.array([-0.6, 0.8, 0.0])
+    free = Search([slab], entry, lean, 36.0, 40.0, 40.0, 9.0)
+    # It stands 12 mm beside the entries, where a line that leans comes from.
+    neighbour = box([16, -60, -30], [30, -3, 30])
+    search = dataclasses.replace(free, way=Way.about(entry, slab, [neighbour]))
+    steepest = []
+    for made in (free, search):
+        found = plan_corridor(made)
+        out = (found.start_lps_mm - found.end_lps_mm) / found.length_mm
+        back = found.start_lps_mm + np.arange(2.0, 60.0)[:, None] * out
+        steepest.append(float(out[0]))
+        if made is search:
+            beside = np.maximum(np.array([16, -60, -30]) - back, back - np.array([30, -3, 30]))
+            # Refinement may turn a line by a degree or two after the grid's check of 6.5 mm.
+            assert np.linalg.norm(np.maximum(beside, 0.0), axis=1).min() > 5.0
+    assert steepest[1] < 0.35
+    walled = dataclasses.replace(free, way=Way.about(entry, slab, [box([-60, -30, -60], [60, -20, 60])]))
+    with pytest.raises(GeometryError, match="that a driver reaches"):
+        plan_corridor(walled)
 
 
 def test_crossing_bridges_both_joints() -> None:

@@ -1,8 +1,8 @@
 """Hemisacrectomies on real pelves of the atlas with INVENTED tumours; writes docs/validation/resections.md.
 
 Run with ``python tests/plan/validate_resections.py [results/CASE/segment ...]``. The atlas' sacra end within S3: so
-does the resection, and a plan that needs more is refused. Each folder given holds the bones of a finished case: half of
-its L5 is resected too, for an invented tumour in the left half of the body.
+does the resection, and a plan that needs more is refused. Each folder given holds the bones of a finished case: the
+body of its L5, half of it and its whole sacrum are resected too, for invented tumours.
 """
 
 from __future__ import annotations
@@ -95,24 +95,39 @@ def measure(subject: int) -> dict[str, Any]:
     }
 
 
-def measure_half(folder: Path) -> dict[str, Any]:
-    """Half a spondylectomy of L5 on the bones of a finished case."""
+#: Other resections, on the bones of finished cases: what changes in the plan.
+OTHERS: dict[str, dict[str, Any]] = {
+    "half of the body of L5": {
+        "procedure": "spondylectomy",
+        "vertebral_body": "half",
+        "margin_mm": 4.0,
+        "caudal_level": None,
+    },
+    "body of L5": {"procedure": "spondylectomy", "margin_mm": 4.0, "caudal_level": None},
+    "total sacrectomy to S4": {"procedure": "total_sacrectomy", "caudal_level": "S4"},
+}
+
+
+def measure_other(folder: Path, name: str) -> dict[str, Any]:
+    """One of the other resections on the bones of a finished case."""
     bones = {
-        name: read_solid(folder / f"{name}.stl", name) for name in ("sacrum", "hip_left", "hip_right", "l5")
+        bone: read_solid(folder / f"{bone}.stl", bone) for bone in ("sacrum", "hip_left", "hip_right", "l5")
     }
-    l5 = bones["l5"]
+    l5, revision = bones["l5"], PlanRevision.model_validate(REVISION | OTHERS[name])
+    spine = revision.procedure == "spondylectomy"
     front = l5.vertices[l5.vertices[:, 1] < np.median(l5.vertices[:, 1])].mean(axis=0)
-    tumour = sphere(front + np.array([14.0, 0.0, 0.0]), 6.0, 48)
-    changes = {"procedure": "spondylectomy", "vertebral_body": "half", "margin_mm": 4.0, "caudal_level": None}
-    revision = PlanRevision.model_validate(REVISION | changes)
+    tumour = sphere(front + np.array([14.0, 0.0, 0.0]), 6.0, 48) if spine else tumour_in(bones["sacrum"])
     hips = {side: bones[f"hip_{side}"] for side in ("left", "right")}
     begun = _cpu_s()
-    planned, _ = vertebra.plan(Case(revision, "left", bones["sacrum"], l5, hips, tumour))
+    planned, _ = (vertebra if spine else sacrum).plan(
+        Case(revision, "left", bones["sacrum"], l5, hips, tumour)
+    )
     margins = require_margin(planned.cuts, tumour.vertices, revision)
     spent = _cpu_s() - begun
     assert planned.remaining is not None
     return {
         "case": folder.parent.name,
+        "name": name,
         "cuts": {cut.name: (margins[cut.name], brute_force_mm(tumour, cut.plane)) for cut in planned.cuts},
         "volume_error_pct": planned.volumes["volume_error_pct"],
         "overlap_mm3": overlap_mm3(planned.specimen, planned.remaining),
@@ -135,11 +150,11 @@ def _cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def page(rows: list[dict[str, Any]], halves: list[dict[str, Any]]) -> str:
+def page(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
     """The page's text; raises when a row breaks what is promised."""
-    worst = max(abs(kept - brute) for row in [*rows, *halves] for kept, brute in row["cuts"].values())
+    worst = max(abs(kept - brute) for row in [*rows, *others] for kept, brute in row["cuts"].values())
     assert worst <= 0.1, worst
-    assert all(abs(row["volume_error_pct"]) <= 0.1 and row["overlap_mm3"] == 0.0 for row in [*rows, *halves])
+    assert all(abs(row["volume_error_pct"]) <= 0.1 and row["overlap_mm3"] == 0.0 for row in [*rows, *others])
     lines = [
         "# Hemisacrectomies on pelves of the atlas",
         "",
@@ -167,19 +182,19 @@ def page(rows: list[dict[str, Any]], halves: list[dict[str, Any]]) -> str:
         )
     lines += [
         "",
-        "## Half of L5",
+        "## Other resections",
         "",
-        "The left half of the body of L5, cut through the pedicles and in its mid-plane, for an INVENTED ball of "
-        "12 mm; margin 4 mm, kerf 1 mm. Bones of the cases named, as segmented.",
+        "Bones of the cases named, as segmented. L5: cut through the pedicles, the half also in its mid-plane, for an "
+        "INVENTED ball of 12 mm in the left half of its body; margin 4 mm. Total sacrectomy: both sides, joints taken "
+        "apart, the tip left below S4, for the same ellipsoid as above; margin 10 mm. Kerf 1 mm.",
         "",
-        "| case | pedicle, mm | brute force | midline, mm | brute force | specimen, cm3 | volumes off, % | shared, mm3 "
-        "| CPU-s |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| case | resection | cuts: margin, mm (brute force) | specimen, cm3 | volumes off, % | shared, mm3 | CPU-s |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for row in halves:
-        (a, b), (c, d) = row["cuts"]["pedicle"], row["cuts"]["midline"]
+    for row in others:
+        cuts = ", ".join(f"{name} {kept:.3f} ({brute:.3f})" for name, (kept, brute) in row["cuts"].items())
         lines.append(
-            f"| {row['case']} | {a:.3f} | {b:.3f} | {c:.3f} | {d:.3f} | {row['specimen_cm3']:.1f} | "
+            f"| {row['case']} | {row['name']} | {cuts} | {row['specimen_cm3']:.1f} | "
             f"{row['volume_error_pct']:.4f} | {row['overlap_mm3']:.1f} | {row['cpu_s']:.1f} |"
         )
     return "\n".join(lines) + "\n"
@@ -189,4 +204,5 @@ if __name__ == "__main__":
     # Compiled functions are loaded before the clock runs.
     measure(SUBJECTS[0])
     found = [measure(subject) for subject in SUBJECTS]
-    PAGE.write_text(page(found, [measure_half(Path(folder)) for folder in sys.argv[1:]]), encoding="utf-8")
+    more = [measure_other(Path(folder), name) for folder in sys.argv[1:] for name in OTHERS]
+    PAGE.write_text(page(found, more), encoding="utf-8")

@@ -15,7 +15,7 @@ from synthetic_pelvis import IMPLANT, JOINT_MM, RP1, RP2, changed, prototype_job
 from implantflow.artifacts import read_json, sha256_file, write_json
 from implantflow.config.implant import ImplantConfig
 from implantflow.config.prototype import Iteration
-from implantflow.errors import GeometryError, ProvenanceError
+from implantflow.errors import ConfigError, GeometryError, ProvenanceError
 from implantflow.geometry import Plane
 from implantflow.prototype.body import Hole, Shape
 from implantflow.prototype.compare import difference_figures
@@ -261,3 +261,21 @@ def test_wrong_plan_and_wrong_side_are_refused(bones: Path, plan: Path, tmp_path
     wrong = type(job)(**{**job.__dict__, "settings": {**job.settings, "side": "right"}})
     with pytest.raises(GeometryError, match="config says side: right"):
         make_prototype(wrong)
+
+
+@pytest.mark.parametrize(
+    ("procedure", "ilium", "said"),
+    [("spondylectomy", False, "is a spondylectomy"), ("hemisacrectomy", True, "takes part of the ilium")],
+)
+def test_a_specimen_that_no_implant_is_designed_for_is_one_clear_refusal(
+    bones: Path, plan: Path, tmp_path: Path, procedure: str, ilium: bool, said: str
+) -> None:
+    other = tmp_path / "plan"
+    shutil.copytree(plan, other)
+    record = read_json(other / "plan.json") | {"procedure": procedure}
+    if ilium:
+        record["resection_planes"].append({**record["resection_planes"][0], "name": "ilium_left"})
+    write_json(other / "plan.json", record)
+    with pytest.raises(ConfigError, match=f"plan p1 {said}: a model and an implant are made for a hemi"):
+        make_prototype(prototype_job(bones, other, tmp_path / "rp1", RP1))
+    assert not (tmp_path / "rp1/implant.stl").exists()

@@ -11,6 +11,7 @@ from implantflow.errors import ConfigError
 from implantflow.segment.cut import Prices, two_way_cut
 from implantflow.segment.labels import HIP_LEFT, L5, OTHER, SACRUM
 from implantflow.segment.strokes import both, edits, paint
+from implantflow.segment.surface import candidate
 from implantflow.volumes import Volume
 
 
@@ -32,6 +33,31 @@ def test_a_stroke_marks_its_line_and_frees_its_surroundings() -> None:
     assert (marked.min(axis=0) == (9, 9, 9)).all() and (marked.max(axis=0) == (11, 11, 19)).all()
     assert said.codes[10, 10, 10:19].all()
     assert said.near[10, 10, 24] and not said.near[10, 10, 30]
+
+
+def test_marrow_behind_a_thin_cortex_is_bone_once_it_is_painted() -> None:
+    """A tube whose wall has a slit of 8 mm, wider than is closed: its marrow lies outside until someone paints it."""
+    hu = grid((30, 30, 40))
+    hu.array[:] = 20.0
+    k, j, i = np.indices(hu.array.shape)
+    wall = np.maximum(np.abs(k - 15), np.abs(j - 15))
+    hu.array[(wall >= 6) & (wall <= 7) & (i > 4) & (i < 35)] = 800.0
+    hu.array[(wall <= 7) & ((i == 5) | (i == 34))] = 800.0
+    hu.array[k < 10] = np.where((k < 10) & (np.abs(j - 15) < 5), np.float32(60.0), hu.array)[k < 10]
+    bright = hu.array >= 226.0
+    own, nobody = bright.copy(), np.zeros(bright.shape, bool)
+    marrow = (wall <= 5) & (i > 5) & (i < 34)
+    assert candidate(hu, own, nobody, bright, None).solid[marrow].mean() < 0.5
+    # A line along the slit, as thick as its wall was: the rest is enclosed by it.
+    lines = [
+        stroke("l5", (-4.0, y, 908.5), (24.0, y, 908.5), radius_mm=1.2)
+        for y in (16.0, 18.0, 20.0, 22.0, 24.0)
+    ]
+    said = paint(lines, hu)
+    filled = candidate(hu, own | said.bone, nobody, bright | said.bone, None).solid
+    assert filled[marrow].all()
+    assert not filled[:, :3].any() and not filled[:5].any()
+    assert not paint([stroke("other_bone", (0.0, 20.0, 910.0))], hu).bone.any()
 
 
 def test_a_stroke_moves_the_cut_that_the_image_put_in_a_false_gap() -> None:

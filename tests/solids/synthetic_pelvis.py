@@ -160,7 +160,7 @@ def plan_job(bones: Path, folder: Path, plan: dict[str, Any] | None = None, side
     inputs: dict[str, Any] = {n: bones / f"{n}.stl" for n in ("sacrum", "hip_left", "hip_right", "l5")}
     inputs |= {"tumour_stl": bones / "tumour.stl", "tumour": bones / "tumour.json", "masks": []}
     names = {"plan": "plan.json", "specimen": "specimen.stl", "remaining_bone": "remaining_bone.stl"}
-    settings = {"plan": plan or PLAN, "side": side, "purpose": "demo"}
+    settings = {"plan": plan or PLAN, "missing_levels": "refuse", "side": side, "purpose": "demo"}
     return _job("plan_resection", inputs, folder, names, settings)
 
 

@@ -44,9 +44,12 @@ def test_rigid_motion_of_a_beam_costs_nothing() -> None:
     assert values[6] > 1.0
 
 
-FITS: dict[str, Any] = {"fits": True, "reason": None}
+FITS: dict[str, Any] = {"fits": True, "reason": None, "level": None, "kind": "iliac"}
+L5: dict[str, Any] = {**FITS, "kind": "pedicle", "level": "L5"}
+L4: dict[str, Any] = {**FITS, "kind": "pedicle", "level": "L4"}
 CORRIDORS: list[dict[str, Any]] = [
-    {"name": "s1", "start_lps_mm": [10, 20, 15], "end_lps_mm": [10, 4, 15], "diameter_mm": 4.0, **FITS},
+    {"name": "s1", "start_lps_mm": [10, 20, 15], "end_lps_mm": [10, 4, 15], "diameter_mm": 4.0, **FITS}
+    | {"kind": "implant_s1"},
     {"name": "iliac", "start_lps_mm": [45, 20, 15], "end_lps_mm": [45, -40, 15], "diameter_mm": 8.0, **FITS},
     {
         "name": "below",
@@ -55,7 +58,8 @@ CORRIDORS: list[dict[str, Any]] = [
         "diameter_mm": 6.5,
         **FITS,
     },
-    {"name": "l5", "start_lps_mm": [10, 20, 45], "end_lps_mm": [10, -20, 45], "diameter_mm": 6.5, **FITS},
+    {"name": "l5", "start_lps_mm": [10, 20, 45], "end_lps_mm": [10, -20, 45], "diameter_mm": 6.5, **L5},
+    {"name": "l4", "start_lps_mm": [10, 20, 75], "end_lps_mm": [10, -20, 75], "diameter_mm": 6.5, **L4},
 ]
 
 SOURCE = {"source": "a test", "verified": False}
@@ -80,7 +84,9 @@ def construct(*screws: tuple[str, str], diameter_mm: float = 6.0) -> dict[str, A
     }
 
 
-def run(room: Room, screws: dict[str, Any] | None, threads: int = 1) -> dict[str, Any]:
+def run(
+    room: Room, screws: dict[str, Any] | None, threads: int = 1, made: dict[str, Any] | None = None
+) -> dict[str, Any]:
     room.settings["fixation"] = screws
     room.regions["strut"]["segments"] = []
     room.regions["screw_holes"] = [
@@ -95,6 +101,9 @@ def run(room: Room, screws: dict[str, Any] | None, threads: int = 1) -> dict[str
     write_json(room.path("plan.json"), {"corridors": CORRIDORS})
     job = room.job("solid", threads)
     job.inputs["plan"] = room.path("plan.json")  # type: ignore[index]
+    if made is not None:
+        write_json(room.path("construct.json"), made)
+        job.inputs["construct"] = room.path("construct.json")  # type: ignore[index]
     strength_solid(job)
     return dict(read_json(room.path("solid.json")))
 
@@ -180,3 +189,71 @@ def test_a_screw_on_two_rods_is_refused(room: Room) -> None:
     room.settings["fixation"] = construct(("s1", "pelvis"), ("s1", "pelvis"))
     with pytest.raises(ValidationError, match="name of its own"):
         StrengthConfig.model_validate(room.settings)
+
+
+PLANNED: dict[str, Any] = {
+    "rod_modulus_gpa": 110.0,
+    "screw_modulus_gpa": 110.0,
+    "bone_bed_n_per_mm2": 500.0,
+    "vertebra_bed_n_per_mm3": 50.0,
+    **SOURCE,
+}
+
+
+def made_rod(name: str, path: list[list[float]], *screws: str) -> dict[str, Any]:
+    return {"name": name, "screws": list(screws), "diameter_mm": 6.0, "path_lps_mm": path}
+
+
+def made_head(name: str) -> dict[str, Any]:
+    """A head 10 mm behind the entry, as `construct` has it."""
+    x, y, z = next(c["start_lps_mm"] for c in CORRIDORS if c["name"] == name)
+    return {"name": name, "head_foot_lps_mm": [x, y + 1.0, z], "saddle_lps_mm": [x, y + 10.0, z]}
+
+
+def shares(figures: dict[str, Any]) -> list[float]:
+    return [case["fixation"]["share_on_load_face"] for case in figures["load_cases"]]
+
+
+def test_a_planned_construct_carries_as_the_same_rods_drawn_by_hand(room: Room) -> None:
+    straight = shares(run(room, construct(("l5", "vertebra"), ("s1", "implant"), ("below", "pelvis"))))
+    heads = [made_head(name) for name in ("l5", "s1", "below", "l4", "iliac")]
+    path = [[10.0, 30.0, z] for z in (45.0, 30.0, 15.0, 0.0, -15.0)]
+    rods = [made_rod("left", path, "l5", "s1", "below")]
+    made: dict[str, Any] = {"rods": rods, "screws": heads, "connectors": []}
+    figures = run(room, PLANNED, made=made)
+    assert shares(figures) == pytest.approx(straight, abs=1e-4)
+    assert "planned bends" in " ".join(figures["limitations"])
+    # A screw above the vertebra that rests on the implant carries nothing.
+    higher = [made_rod("left", [[10.0, 30.0, 75.0], [10.0, 30.0, 60.0], *path], "l4", "l5", "s1", "below")]
+    assert shares(run(room, PLANNED, made=made | {"rods": higher})) == pytest.approx(straight, abs=1e-4)
+    # A bent rod is softer, so the implant carries more.
+    bent = [[10.0, 30.0, 45.0], [10.0, 30.0, 15.0], [10.0, 60.0, 0.0], [10.0, 30.0, -15.0]]
+    weak = shares(run(room, PLANNED, made=made | {"rods": [made_rod("left", bent, "l5", "s1", "below")]}))
+    assert weak[0] > straight[0] + 0.01
+
+
+def test_a_connector_passes_load_from_rod_to_rod(room: Room) -> None:
+    heads = [made_head(name) for name in ("l5", "s1", "iliac")]
+    rods = [
+        made_rod("left", [[10.0, 30.0, z] for z in (45.0, 30.0, 15.0)], "l5", "s1"),
+        made_rod("iliac", [[45.0, 30.0, z] for z in (30.0, 22.0, 15.0)], "iliac"),
+    ]
+    joined = {"joins": ["left", "iliac"], "centre_lps_mm": [27.5, 30.0, 30.0], "size_mm": [40.0, 12.0, 9.0]}
+    made: dict[str, Any] = {"rods": rods, "screws": heads, "connectors": [joined]}
+    case = run(room, PLANNED, made=made)["load_cases"][0]
+    assert case["fixation"]["share_of_screws_in_pelvis"] > 0.01
+    assert "connector left+iliac" in case["fixation"]["largest_stress_mpa"]
+    assert case["force_residual_pct"] < 1e-3
+    alone = run(room, PLANNED, made=made | {"connectors": []})["load_cases"][0]
+    assert alone["fixation"]["share_of_screws_in_pelvis"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_rods_come_from_the_config_or_from_the_plan_never_from_both(room: Room) -> None:
+    for spoilt in (
+        PLANNED | {"stand_off_mm": 10.0},
+        construct(("s1", "implant"), ("iliac", "pelvis")) | {"rod_modulus_gpa": 110.0},
+        {key: value for key, value in PLANNED.items() if key != "rod_modulus_gpa"},
+    ):
+        room.settings["fixation"] = spoilt
+        with pytest.raises(ValidationError, match="give rods and stand_off_mm, or rod_modulus_gpa alone"):
+            StrengthConfig.model_validate(room.settings)

@@ -94,7 +94,7 @@ class CaseConfig(Section):
                     "which is not among ingest.series"
                 )
         problems += iteration_problems(self.prototype, self.plan, self.tumour)
-        problems += self._source_problems() + self._later_problems()
+        problems += self._source_problems() + self._later_problems() + self._rod_problems()
         if self.purpose == "clinical":
             problems += self._clinical_problems()
         if problems:
@@ -144,6 +144,22 @@ class CaseConfig(Section):
                     )
                 )
         return found
+
+    def _rod_problems(self) -> list[str]:
+        """The strength check takes the rods from the construct of the plan that is built on, where there is one."""
+        shared = self.strength.fixation
+        approved = [i for i in self.prototype.iterations if i.id == self.prototype.approved]
+        revision = [r for r in self.plan.revisions if approved and r.id == approved[0].plan]
+        if shared is None or not revision:
+            return []
+        if revision[0].fixation is None and shared.rods is None:
+            return [f"strength.fixation needs rods and stand_off_mm: plan {revision[0].id} has no fixation"]
+        if revision[0].fixation is not None and shared.rods is not None:
+            return [
+                f"strength.fixation.rods must be left out, with stand_off_mm: plan {revision[0].id} has a construct, "
+                "whose rods are taken (give rod_modulus_gpa)"
+            ]
+        return []
 
     def _later_problems(self) -> list[str]:
         """What the stages after the build name must exist."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -222,6 +222,15 @@ class PlanRevision(Section):
     fixation: ConstructConfig | None = Field(
         default=None, description="Rods, connectors and cables. Left out: screws only, no construct."
     )
+
+    def of_resection(self) -> dict[str, Any]:
+        """What the resection and its screws are planned from: other rods or another outer shape repeat neither."""
+        return self.model_dump(mode="json", exclude={"fixation", "mirror"})
+
+    @property
+    def missing_levels(self) -> Literal["refuse", "leave_out"]:
+        """What becomes of a screw whose vertebra the scan does not hold whole: refused, unless ``fixation`` says so."""
+        return "refuse" if self.fixation is None else self.fixation.missing_levels
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -118,12 +118,26 @@ class Rod(Sourced):
 class Fixation(Sourced):
     """Rods and screws that share the load with the implant."""
 
-    rods: list[Rod] = Field(description="The rods.", min_length=1, max_length=6)
+    rods: list[Rod] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=6,
+        description="Straight rods, for a plan without a construct. Left out: rods, heads and connectors as planned "
+        "(plan.revisions[].fixation).",
+    )
+    rod_modulus_gpa: float | None = Field(
+        default=None,
+        ge=10.0,
+        le=250.0,
+        description="Young's modulus of the planned rods (GPa); given when `rods` is left out.",
+    )
     screw_modulus_gpa: float = Field(description="Young's modulus of the screws (GPa).", ge=10.0, le=250.0)
-    stand_off_mm: float = Field(
-        description="Distance of the rod's axis from the bone or implant at the screw's entry (mm).",
+    stand_off_mm: float | None = Field(
+        default=None,
         ge=0.0,
         le=40.0,
+        description="Distance of a straight rod's axis from the bone or implant at the screw's entry (mm); given with "
+        "`rods`.",
     )
     bone_bed_n_per_mm2: float = Field(
         description="Stiffness of the bone about a screw, N/mm per mm of its length, equal along and across: of "
@@ -140,6 +154,11 @@ class Fixation(Sourced):
 
     @model_validator(mode="after")
     def _each_screw_once(self) -> Self:
+        straight = self.rods is not None
+        if (self.stand_off_mm is not None) != straight or (self.rod_modulus_gpa is None) != straight:
+            raise ValueError("give rods and stand_off_mm, or rod_modulus_gpa alone for the planned construct")
+        if self.rods is None:
+            return self
         names = [screw.name for rod in self.rods for screw in rod.screws]
         names += [rod.name for rod in self.rods]
         if len(set(names)) != len(names):

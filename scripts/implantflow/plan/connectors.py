@@ -13,7 +13,7 @@ from implantflow.config.fixation import ConnectorSet, ConstructConfig
 from implantflow.errors import QualityGateError
 from implantflow.geometry import FloatArray, unit
 from implantflow.plan.heads import Head, Screw
-from implantflow.plan.rods import Rod, Search
+from implantflow.plan.rods import LOW_MM, Rod, Search
 from implantflow.plan.room import Room
 from implantflow.solids.mesh import Solid
 from implantflow.solids.shapes import oriented_box
@@ -114,7 +114,7 @@ def join(
         search = Search(
             screws, connector.beside_mm(), sizes, room, back, lambda p: too_near_mm(p, earlier, sizes)
         )
-        tried.append((search.price(search.start()), len(tried), search, connector))
+        tried.append((search.price(search.start(LOW_MM)), len(tried), search, connector))
     if not tried:
         raise QualityGateError(
             f"rod {main.name} has no place for the connector to rod {name}: heads or bone stand in its way",

@@ -9,8 +9,8 @@ crosses is bridged: its surfaces are not cortex to keep away from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, Plane, unit
 from implantflow.plan.cortex import Cortex, Depths, outside_mm
+from implantflow.plan.way import NEAR_MM, OWN_FROM_MM, REACH_MM, Way
 from implantflow.solids.booleans import to_manifold
 from implantflow.solids.distance import winding_number
 from implantflow.solids.mesh import IntArray, Solid
@@ -52,6 +53,8 @@ class Search:
         Length below the entry that does not count.
     within : Plane or None
         The axis stays on its positive side.
+    way : Way
+        What bars the driver's way to an entry.
     """
 
     bones: Sequence[Solid]
@@ -62,6 +65,7 @@ class Search:
     length_max_mm: float
     free_mm: float
     within: Plane | None = None
+    way: Way = field(default_factory=Way.open)
 
 
 @dataclass(frozen=True)
@@ -153,15 +157,26 @@ def plan_corridor(search: Search) -> Corridor:
     entries = search.entry_mm[:: max(1, len(search.entry_mm) // _MAX_ENTRIES)]
     directions = _cone(search.direction_lps, search.cone_deg)
     value, chosen = line_kernels.deepest_directions(
-        depths.depth, depths.low, _GRID_MM, entries, directions, search.free_mm, search.length_min_mm
+        depths.depth,
+        depths.low,
+        _GRID_MM,
+        entries,
+        directions,
+        search.free_mm,
+        search.length_min_mm,
+        search.way.barred,
+        search.way.low,
+        np.array([search.way.step_mm, NEAR_MM, OWN_FROM_MM, REACH_MM]),
     )
     if value.max() <= 0.0:
         raise GeometryError(
-            f"no straight line of {search.length_min_mm:.0f} mm stays inside the bone",
+            f"no straight line of {search.length_min_mm:.0f} mm that a driver reaches stays inside the bone",
             fix="allow a shorter screw (length_min_mm) or leave the corridor out",
         )
     tips = entries + search.length_min_mm * directions[chosen]
-    lines = _refined(search.bones, entries, tips, value, search.free_mm, 0.0, search.within)
+    lines = _refined(
+        search.bones, entries, tips, value, search.free_mm, 0.0, search.within, search.way.is_clear
+    )
     return _first_inside(_finished(search, *line) for line in lines)
 
 
@@ -236,6 +251,7 @@ def _refined(
     free: float,
     free_end: float,
     within: Plane | None = None,
+    reached: Callable[[FloatArray, FloatArray], bool] | None = None,
 ) -> list[tuple[FloatArray, FloatArray]]:
     """The deepest lines, none of which has both ends within 4 mm of another's, refined; best first."""
     order = np.lexsort((np.arange(len(value)), -np.round(value, 6)))
@@ -249,7 +265,7 @@ def _refined(
     low = np.min([np.minimum(starts[i], ends[i]) for i in picked], axis=0) - 30.0
     high = np.max([np.maximum(starts[i], ends[i]) for i in picked], axis=0) + 30.0
     cortex = Cortex(bones, low, high)
-    found = [cortex.refined(starts[i], ends[i], free, free_end, within) for i in picked]
+    found = [cortex.refined(starts[i], ends[i], free, free_end, within, reached) for i in picked]
     return [(start, end) for start, end, _ in sorted(found, key=lambda item: -round(item[2], 6))]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,12 +90,13 @@ class Cortex:
         free_mm: float,
         free_end_mm: float = 0.0,
         within: Plane | None = None,
+        reached: Callable[[FloatArray, FloatArray], bool] | None = None,
     ) -> tuple[FloatArray, FloatArray, float]:
         """Start, end and value of the line near by with the largest clearance.
 
         Pattern search over two shifts and two tilts, steps halved from 1 mm and 1 degree to 0.06; a line starts
         inside bone and moves by less than its clearance, so it cannot get out unnoticed. The tip stays on the positive
-        side of ``within``.
+        side of ``within``, and a driver gets to the line (``reached``).
         """
         best = self._weighted(start, end, free_mm, free_end_mm)
         step = min(1.0, max(0.25, best / 2.0))
@@ -111,7 +112,8 @@ class Cortex:
                 # A tilt about the middle lengthens the line: put back before it is judged.
                 middle, along = (start + shift + end + turn) / 2.0, unit(end + turn - start - shift)
                 a, b = middle - half * along, middle + half * along
-                if within is None or within.distance(b[None])[0] >= 0.0:
+                own = within is None or within.distance(b[None])[0] >= 0.0
+                if own and (reached is None or reached(a, b)):
                     tried.append((self._weighted(a, b, free_mm, free_end_mm), a, b))
             value, a, b = max(tried, key=lambda item: item[0])
             if value > best + _GAIN_MM:

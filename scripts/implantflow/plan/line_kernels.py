@@ -25,6 +25,26 @@ def _depth(grid: Floats, x: float, y: float, z: float) -> float:
     return float((1.0 - w) * ((1.0 - v) * a + v * b) + w * ((1.0 - v) * c + v * d))
 
 
+@inner
+def _barred(way: Bytes, low: Floats, steps: Floats, start: Floats, direction: Floats) -> bool:
+    """True when the way back from ``start`` meets a barred node; ``steps`` as in :func:`deepest_directions`."""
+    for s in range(int(steps[1]), int(steps[3]), 2):
+        i = round((start[0] - s * direction[0] - low[0]) / steps[0])
+        j = round((start[1] - s * direction[1] - low[1]) / steps[0])
+        k = round((start[2] - s * direction[2] - low[2]) / steps[0])
+        if i < 0 or j < 0 or k < 0 or i >= way.shape[0] or j >= way.shape[1] or k >= way.shape[2]:
+            return False
+        if way[i, j, k] == 1 or (way[i, j, k] == 2 and s >= steps[2]):
+            return True
+    return False
+
+
+@kernel
+def is_barred(way: Bytes, low: Floats, steps: Floats, start: Floats, direction: Floats) -> bool:
+    """As `_barred`, for one line."""
+    return _barred(way, low, steps, start, direction)
+
+
 @kernel
 def deepest_directions(
     grid: Floats,
@@ -34,11 +54,16 @@ def deepest_directions(
     directions: Floats,
     free_mm: float,
     length_mm: float,
+    way: Bytes,
+    way_low: Floats,
+    way_steps_mm: Floats,
 ) -> tuple[Floats, NDArray[np.int64]]:
     """Best of ``directions`` (D, 3) for each of ``entries`` (N, 3): smallest depth on the way, and its number.
 
     Above ``free_mm`` a perpendicular entry can be no deeper than its way so far: there depth counts in proportion
     to that way, which keeps a line from running flat below the surface before it goes in. Stations are 1 mm apart.
+    A line whose way back is barred is none: no driver gets there. ``way`` (1: a neighbour, 2: the bone itself) has
+    nodes ``way_steps_mm[0]`` apart and is looked at from [1] (neighbour) or [2] (itself) to [3] behind the entry.
     """
     value = np.full(len(entries), -1.0)
     chosen = np.zeros(len(entries), np.int64)
@@ -56,7 +81,7 @@ def deepest_directions(
                 worst = min(worst, here * max(1.0, free_mm / s))
                 if worst <= value[n]:
                     break
-            if worst > value[n]:
+            if worst > value[n] and not _barred(way, way_low, way_steps_mm, entries[n], directions[m]):
                 value[n], chosen[n] = worst, m
     return value, chosen
 

@@ -20,10 +20,14 @@ from implantflow.plan.room import Room
 from implantflow.solids.shapes import frame_of
 
 _STEP_MM = 2.0
+#: How proud the heads are that a search begins with, mm.
+LOW_MM = 1.0
 #: What the search keeps beyond what is asked: its grid of distances is good to 0.3 mm, its bends to a few per cent.
 _SPARE_MM, _HEAD_SPARE_MM, _SPARE_SHARE = 0.5, 1.0, 1.1
 #: Free points may be moved this far off the straight line between two heads.
 _FREE_MM = 25.0
+#: Above this price more than its length, bends and tilts costs something: a rod is not free of bone.
+_SETTLED = 15.0
 #: Prices: mm2 too near, (share of the sharpest bend)^2 over it, slot askew, and the small ones that choose among good.
 _NEAR, _SHARP, _ASKEW, _BEND, _PROUD, _TILT, _LONG = 4.0, 60.0, 400.0, 1.0, 0.004, 0.05, 0.02
 
@@ -95,14 +99,14 @@ class Search:
     def _gaps(self) -> int:
         return len(self.screws) - 1 + (1 if len(self.before) else 0)
 
-    def start(self) -> FloatArray:
-        """Where the search begins: heads a millimetre proud, tilted half-way to the back, rods straight."""
+    def start(self, proud_mm: float) -> FloatArray:
+        """Where the search begins: heads ``proud_mm`` above bone, tilted half-way to the back, rods straight."""
         heads = []
         for screw in self.screws:
             up = screw.seated(np.array([1.0, 0.0, 0.0]), self.sizes.head).up
             side = frame_of(up)[:, :2].T @ (self.back - (self.back @ up) * up)
             length = float(np.linalg.norm(side))
-            heads.append([1.0, *(0.5 * side / max(length, 1e-9) * min(1.0, length))])
+            heads.append([proud_mm, *(0.5 * side / max(length, 1e-9) * min(1.0, length))])
         return np.concatenate([np.array(heads).ravel(), np.zeros(2 * self._gaps)])
 
     def bounds(self) -> list[tuple[float, float]]:
@@ -167,10 +171,20 @@ class Search:
         return total
 
     def best(self) -> tuple[FloatArray, float]:
-        """The cheapest values found, and their price."""
+        """The cheapest values found, and their price.
+
+        Low heads first. Where these end in bone a ridge may lie between them and free ones: then from high heads too.
+        """
+        low, price = self._from(self.start(LOW_MM))
+        if price <= _SETTLED:
+            return low, price
+        high, other = self._from(self.start(self.sizes.head.proud_max_mm))
+        return (high, other) if other < price else (low, price)
+
+    def _from(self, start: FloatArray) -> tuple[FloatArray, float]:
         from scipy.optimize import minimize
 
-        best, price = self.start(), np.inf
+        best, price = start, np.inf
         # A quasi-Newton search stops at kinks of the price; begun anew from there it gets past them.
         for _ in range(3):
             found = minimize(

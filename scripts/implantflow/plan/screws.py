@@ -26,24 +26,25 @@ _PICKED_MM = 3.0
 
 
 def within_scan(
-    revision: PlanRevision, anatomy: Anatomy
+    revision: PlanRevision, anatomy: Anatomy, missing_levels: str
 ) -> tuple[list[CorridorConfig], list[dict[str, Any]]]:
     """The screws to plan, and those left out because the scan does not hold their vertebra whole.
+
+    ``missing_levels`` is ``refuse`` or ``leave_out``.
 
     Raises
     ------
     GeometryError
-        A vertebra of a planned screw is missing and ``fixation.missing_levels`` does not say ``leave_out``.
+        A vertebra of a planned screw is missing and ``missing_levels`` does not say ``leave_out``.
     """
     missing = {
         config.name: f"{config.name}: {anatomy.vertebrae[str(config.level)].why}"
         for config in revision.corridors
         if config.kind == "pedicle" and anatomy.vertebrae[str(config.level)].solid is None
     }
-    asked = revision.fixation is not None and revision.fixation.missing_levels == "leave_out"
     # A vertebra that leaves with the specimen is no matter of the scan.
     taken = [name for name, why in missing.items() if "specimen" in why]
-    if taken or (missing and not asked):
+    if taken or (missing and missing_levels != "leave_out"):
         raise GeometryError(
             "; ".join(missing.values()),
             where="plan.corridors",

@@ -13,6 +13,7 @@ from implantflow.geometry import FloatArray, Plane, unit
 from implantflow.plan.anatomy import Anatomy
 from implantflow.plan.axis import Foramina, SacralAxis
 from implantflow.plan.corridors import Crossing, Search, entries_on, looking_along
+from implantflow.plan.way import Way
 from implantflow.solids.booleans import to_manifold
 from implantflow.solids.mesh import Solid
 from implantflow.solids.shapes import frame_of
@@ -41,8 +42,11 @@ def _search(
 
 
 def _implant_s1(config: CorridorConfig, anatomy: Anatomy) -> Search:
-    """From behind through the S1 pedicle, forwards and to the midline, parallel to the end plate."""
-    point, caudal, front = anatomy.axis.at(0.0)
+    """From behind through the S1 pedicle, forwards and to the midline, parallel to the end plate.
+
+    The L5/S1 disc tells how the end plate lies: the sacrum's axis bends away from its normal within S1.
+    """
+    point, caudal, front = anatomy.axis.at(0.0)[0], -anatomy.up, anatomy.front
     lateral = anatomy.side_sign * anatomy.axis.left_lps
     relative = anatomy.specimen.centres_mm - point
     s, w = relative @ caudal, relative @ lateral
@@ -57,7 +61,22 @@ def _implant_s1(config: CorridorConfig, anatomy: Anatomy) -> Search:
         & (behind > 25.0)
     )
     entry = entries_on(anatomy.specimen, np.flatnonzero(chosen))
-    return _search(config, [anatomy.specimen], entry, front - 0.35 * lateral, 30.0)
+    found = _search(config, [anatomy.specimen], entry, front - 0.35 * lateral, 30.0)
+    # The back of the ilium overhangs the joint: it bounds how far the screw can converge.
+    spine = [v.solid for v in anatomy.vertebrae.values() if v.solid is not None]
+    neighbours = [
+        anatomy.hips["implant"],
+        *([] if anatomy.remaining is None else [anatomy.remaining]),
+        *spine,
+    ]
+    return _reached(found, anatomy.specimen, neighbours)
+
+
+def _reached(search: Search, own: Solid, neighbours: Sequence[Solid]) -> Search:
+    """The same search, its lines such that a driver gets to them and a head has room."""
+    if len(search.entry_mm) == 0:
+        return search
+    return dataclasses.replace(search, way=Way.about(search.entry_mm, own, neighbours))
 
 
 def _s2_alar_iliac(config: CorridorConfig, anatomy: Anatomy) -> Search:
@@ -82,7 +101,9 @@ def _s2_alar_iliac(config: CorridorConfig, anatomy: Anatomy) -> Search:
     )
     entry = entries_on(anatomy.sacrum(), np.flatnonzero(chosen))
     bones = [anatomy.sacrum(), anatomy.hips[config.side]]
-    return _search(config, bones, entry, _forward(lateral, 42.0, 31.0), 24.0)
+    found = _search(config, bones, entry, _forward(lateral, 42.0, 31.0), 24.0)
+    # Leaning far to the side, its head would stand in the crest of the sacrum.
+    return _reached(found, anatomy.sacrum(), [anatomy.hips[config.side]])
 
 
 def _pedicle(config: CorridorConfig, anatomy: Anatomy) -> Search:

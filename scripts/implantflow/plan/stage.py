@@ -24,8 +24,8 @@ def plan_resection(job: Job) -> None:
     Inputs ``sacrum``, ``hip_left``, ``hip_right``, ``l5``, ``tumour_stl`` (one or several STL, patient LPS mm; their
     union is kept clear of), ``tumour`` (JSON), ``masks`` (tumour masks in planning space), ``labels``, ``segment``
     (JSON) and ``ct`` (may be absent: then there is no vertebra above L5 and no density). Outputs ``plan`` (JSON),
-    ``specimen``, ``remaining_bone`` and ``remaining_hip`` (STL). Settings ``plan`` (one revision), ``side``,
-    ``purpose``.
+    ``specimen``, ``remaining_bone`` and ``remaining_hip`` (STL). Settings ``plan`` (one revision, without rods and
+    outer shape), ``missing_levels``, ``side``, ``purpose``.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def plan_resection(job: Job) -> None:
         write_solid(job.outputs["remaining_hip"], planned.hips[case.side], title.format("remaining hip"))
 
     progress("screw corridors", done=0.6)
-    wanted, record["corridors_left_out"] = within_scan(revision, anatomy)
+    wanted, record["corridors_left_out"] = within_scan(revision, anatomy, job.settings["missing_levels"])
     tasks = [partial(plan_screw, config, anatomy) for config in wanted]
     record["corridors"] = side_by_side(tasks, job.threads)
     require_apart(record["corridors"])

@@ -32,6 +32,8 @@ _GRID_MM = 1.0
 _BEHIND_MM = (8.0, 34.0)
 #: Section of the pedicles to that of the body, and to that of the arch, above which there is no waist.
 _WAIST = 0.5
+#: Share of the body's half width within which pedicles arise.
+_INNER = 0.75
 
 
 def plan(case: Case) -> tuple[Planned, Anatomy]:
@@ -122,7 +124,11 @@ def _pedicle_cut(
     low = placed.bounds_mm[0] - 2.0
     n = np.ceil((placed.bounds_mm[1] + 2.0 - low) / _GRID_MM).astype(int)
     # Sections across the front direction; the frame is right-handed or left-handed alike.
-    section = inside_grid(placed, low, (int(n[0]), int(n[1]), int(n[2])), _GRID_MM).sum(axis=(0, 2))
+    inside = inside_grid(placed, low, (int(n[0]), int(n[1]), int(n[2])), _GRID_MM)
+    # Transverse processes beside the pedicles would hide their waist: no wider than the body's front third is counted.
+    third = np.flatnonzero(inside[:, 2 * inside.shape[1] // 3 :].any(axis=(1, 2)))
+    aside = low[0] + _GRID_MM * np.arange(inside.shape[0])
+    section = inside[np.abs(aside) < _INNER * np.abs(aside[third]).max()].sum(axis=(0, 2))
     smooth = np.convolve(section, np.ones(3) / 3.0, mode="same")
     ahead = low[1] + _GRID_MM * np.arange(len(smooth))
     # The body is the front half of the vertebra; the arch with its facets may have the larger section.

@@ -9,7 +9,7 @@ import numpy as np
 from implantflow import artifacts
 from implantflow.config.implant import ImplantConfig
 from implantflow.config.prototype import Iteration
-from implantflow.errors import GeometryError
+from implantflow.errors import ConfigError, GeometryError
 from implantflow.jobs import Job, progress
 from implantflow.prototype.compare import difference_figures
 from implantflow.prototype.corrections import Context, apply_all
@@ -168,6 +168,15 @@ def _agree(iteration: Iteration, plan: dict[str, Any], job: Job) -> None:
             f"the config says side: {job.settings['side']}, the plan {plan['revision']} is for the {plan['side']}",
             where="plan.json",
             fix="make the plan again",
+        )
+    ilium = [c["name"] for c in plan["resection_planes"] if str(c["name"]).startswith("ilium_")]
+    if plan["procedure"] != "hemisacrectomy" or ilium:
+        what = "takes part of the ilium" if ilium else f"is a {plan['procedure']}"
+        raise ConfigError(
+            f"plan {plan['revision']} {what}: a model and an implant are made for a hemisacrectomy whose ilium stays "
+            "whole, for nothing else yet",
+            where=f"prototype.iterations.{iteration.id}.plan",
+            fix="ask for the target `plan` only, which holds resection, screws and construct; or name another plan",
         )
 
 

@@ -184,8 +184,10 @@ def _cut_with_prior(
     figures = check_fit(prior, fit, settings)
     progress("cuts in the disputed band", done=0.35)
     scene, box = _scene(view, prior, fit, settings)
-    regions, corrections = _split(scene, settings, edited)
-    named = (regions.region > 0) & (regions.region <= LABELS["l5"]) & scene.bone
+    regions, corrections, painted = _split(scene, settings, edited)
+    # A cortex thinner than a voxel lies below every threshold: what a person painted as bone is bone.
+    bone = scene.bone | painted
+    named = (regions.region > 0) & (regions.region <= LABELS["l5"]) & bone
     disputed = 100.0 * float((regions.disputed & named).sum()) / max(int(named.sum()), 1)
     report = {
         "prior": {
@@ -205,7 +207,7 @@ def _cut_with_prior(
     inside = {n: float(fit.inside[prior.bone == k].mean()) for k, n in enumerate(prior.names)}
     return _Parts(
         scene.hu,
-        scene.bone,
+        bone,
         regions.region,
         box,
         scene.distance,
@@ -221,22 +223,28 @@ def _cut_with_prior(
 
 def _split(
     scene: Scene, settings: SegmentConfig, edited: LabelMap | None
-) -> tuple[Regions, dict[str, Any] | None]:
-    """The cuts, once more around what a person corrected; and what that changed."""
+) -> tuple[Regions, dict[str, Any] | None, BoolArray]:
+    """The cuts, once more around what a person corrected; what that changed; and voxels (K, J, I) painted as bone."""
     regions = split_bones(scene, settings.band_mm)
     if not settings.corrections and edited is None:
-        return regions, None
+        return regions, None, np.zeros(scene.bone.shape, dtype=bool)
     said = paint(settings.corrections, scene.hu)
+    painted = said.bone
     if edited is not None:
         said = both(said, edits(edited.on(scene.hu)[0], regions.region, scene.hu))
     again = split_bones(scene, settings.band_mm, said)
     voxel_mm3 = scene.hu.voxel_volume_mm3
-    return again, {
-        "strokes": len(settings.corrections),
-        "edited_labels": edited.name if edited is not None else None,
-        "marked_mm3": float((said.codes > 0).sum()) * voxel_mm3,
-        "changed": changes(regions.region, again.region, voxel_mm3),
-    }
+    return (
+        again,
+        {
+            "strokes": len(settings.corrections),
+            "edited_labels": edited.name if edited is not None else None,
+            "marked_mm3": float((said.codes > 0).sum()) * voxel_mm3,
+            "below_threshold_mm3": float((painted & ~scene.bone).sum()) * voxel_mm3,
+            "changed": changes(regions.region, again.region, voxel_mm3),
+        },
+        painted,
+    )
 
 
 def _scene(view: Volume, prior: ShapePrior, fit: Fit, settings: SegmentConfig) -> tuple[Scene, Box]:

@@ -18,7 +18,7 @@ from implantflow.geometry import FloatArray
 from implantflow.segment.cut import BoolArray
 from implantflow.segment.filters import signed_depth
 from implantflow.segment.grid import box_around, crop
-from implantflow.segment.labels import LABELS, OTHER
+from implantflow.segment.labels import L5, LABELS, OTHER
 from implantflow.volumes import Volume
 
 #: Up to here (mm) from a stroke the image alone decides, and an erased voxel this far from any label is meant.
@@ -39,6 +39,11 @@ class Said:
 
     codes: NDArray[np.uint8]
     near: BoolArray
+
+    @property
+    def bone(self) -> BoolArray:
+        """Voxels (K, J, I) said to belong to one of the four bones with a surface: bone whatever their CT number."""
+        return np.asarray((self.codes > 0) & (self.codes <= L5))
 
     def steer(
         self, lean: NDArray[np.float32], band: float, ours: Sequence[int], domain: BoolArray

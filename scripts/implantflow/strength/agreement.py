@@ -17,6 +17,7 @@ from implantflow.strength.lattice_cell import LatticeCell
 from implantflow.strength.mesh import Grid
 from implantflow.strength.multigrid import Multigrid
 from implantflow.strength.parts import Parts
+from implantflow.strength.rods import Rods
 from implantflow.strength.solver import solve
 
 _COMPARED = (
@@ -87,7 +88,7 @@ def grid_sensitivity(
     cell: LatticeCell,
     config: StrengthConfig,
     results: list[CaseResult],
-    corridors: list[dict[str, Any]] | None,
+    fixation: Rods | None,
 ) -> dict[str, Any]:
     """How far the governing case's figures still depend on the voxel, from voxels twice as large.
 
@@ -99,7 +100,7 @@ def grid_sensitivity(
         half of the one before (stepped surfaces converge with the first power of the voxel), which is that same
         change once more.
     """
-    coarse = build_model(field, regions, coarsen(parts, 2.0 * parts.grid.voxel_mm), cell, config, corridors)
+    coarse = build_model(field, regions, coarsen(parts, 2.0 * parts.grid.voxel_mm), cell, config, fixation)
     worst = governing(results)
     fine = worst.figures
     rough = solve_cases(coarse, field, cell, only(config, worst))[0].figures

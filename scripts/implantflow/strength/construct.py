@@ -22,6 +22,7 @@ from implantflow.strength import faces
 from implantflow.strength.faces import Contact
 from implantflow.strength.frame import Frame
 from implantflow.strength.mesh import Mesh
+from implantflow.strength.rods import Held, Rods
 
 #: Longest beam along a screw, mm.
 _STEP_MM = 5.0
@@ -117,69 +118,76 @@ def _join(k: FloatArray, one: int, other: int | None, spring: float) -> None:
 
 
 def assemble(
-    field: Field,
-    regions: Mapping[str, Any],
-    corridors: list[dict[str, Any]],
-    mesh: Mesh,
-    load: Contact,
-    config: StrengthConfig,
+    field: Field, regions: Mapping[str, Any], rods: Rods, mesh: Mesh, load: Contact, config: StrengthConfig
 ) -> Assembly:
-    """Put the construct of the config together from the plan's screws.
+    """Put rods and screws together as a frame, with what holds it.
 
     Raises
     ------
     InputError
-        A rod names a screw that the plan does not have, or that does not fit, or one in the implant that has no hole.
+        A screw in the implant has no hole there.
     """
     wanted = config.fixation
     assert wanted is not None
-    known = {str(c["name"]): c for c in corridors}
-    frame, ports, springs = Frame(), [load], []
-    metal = 1000.0 * wanted.screw_modulus_gpa
-    for rod in wanted.rods:
-        heads = []
+    made = _Made(Frame(), [load], [])
+    paths = []
+    for rod in rods.rods:
+        nodes = [made.frame.node(_in_field(field, place)) for place in rod.path_mm]
+        for one, other in itertools.pairwise(nodes):
+            made.frame.beam(rod.name, one, other, rod.diameter_mm, 1000.0 * rod.modulus_gpa)
         for screw in rod.screws:
-            if screw.name not in known:
-                raise InputError(
-                    f"rod '{rod.name}' names the screw '{screw.name}', which the plan does not have; it has: "
-                    f"{', '.join(known) or 'none'}",
-                    where="strength.fixation",
-                    fix="name a corridor of the plan, or plan it under plan.revisions[].corridors",
-                )
-            entry = known[screw.name]
-            if not entry["fits"]:
-                raise InputError(
-                    f"rod '{rod.name}' rests on the screw '{screw.name}', which does not fit: {entry['reason']}",
-                    where="strength.fixation",
-                    fix="leave the screw out, or change its corridor under plan.revisions[].corridors",
-                )
-            start, end = _in_field(field, entry["start_lps_mm"]), _in_field(field, entry["end_lps_mm"])
-            head = start - wanted.stand_off_mm * unit(end - start)
-            if screw.held_by == "implant":
-                held = _hole(field, regions, screw.name, start, end)
-                middles = [held[0] + (n + 0.5) / _HALVES * (held[1] - held[0]) for n in range(_HALVES)]
-                stations = [head, *middles, held[1]]
-            else:
-                count = max(2, round(float(np.linalg.norm(end - start)) / _STEP_MM))
-                stations = [head, *(start + (n + 0.5) / count * (end - start) for n in range(count))]
-            nodes = [frame.node(place) for place in stations]
-            for one, other in itertools.pairwise(nodes):
-                frame.beam(screw.name, one, other, float(entry["diameter_mm"]), metal)
-            if screw.held_by == "implant":
-                length = float(np.linalg.norm(held[1] - held[0])) / _HALVES
-                for n, node in enumerate(nodes[1 : 1 + _HALVES]):
-                    springs.append((node, str(len(ports)), metal * length))
-                    half = (held[0] + n / _HALVES * (held[1] - held[0]), middles[n])
-                    ports.append(_wall(mesh, f"{screw.name}_{n + 1}", half, held[2]))
-            else:
-                length = float(np.linalg.norm(end - start)) / (len(nodes) - 1)
-                springs += [(n, screw.held_by, wanted.bone_bed_n_per_mm2 * length) for n in nodes[1:]]
-            heads.append(nodes[0])
-        for one, other in itertools.pairwise(heads):
-            frame.beam(rod.name, one, other, rod.diameter_mm, 1000.0 * rod.modulus_gpa)
-    in_vertebra = any(holder == "vertebra" for _, holder, _ in springs)
+            _put_screw(made, field, regions, screw, nodes[screw.at], mesh, wanted)
+        paths.append(nodes)
+    for link in rods.links:
+        one, other = (paths[rod][place] for rod, place in link.ends)
+        made.frame.beam(link.name, one, other, link.diameter_mm, 1000.0 * rods.rods[0].modulus_gpa)
+    in_vertebra = any(holder == "vertebra" for _, holder, _ in made.springs)
     bed = wanted.vertebra_bed_n_per_mm3 * float(load.areas.sum()) if in_vertebra else None
-    return Assembly(ports, frame, springs, bed)
+    return Assembly(made.ports, made.frame, made.springs, bed)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """An assembly as far as it is put together; attributes as in :class:`Assembly`."""
+
+    frame: Frame
+    ports: list[Contact]
+    springs: list[tuple[int, str, float]]
+
+
+def _put_screw(
+    made: _Made,
+    field: Field,
+    regions: Mapping[str, Any],
+    screw: Held,
+    head: int,
+    mesh: Mesh,
+    wanted: Fixation,
+) -> None:
+    """Beams of one screw from the rod's node ``head`` down, and the springs of what its thread sits in."""
+    metal = 1000.0 * wanted.screw_modulus_gpa
+    start, end = _in_field(field, screw.start_mm), _in_field(field, screw.end_mm)
+    above = [_in_field(field, place) for place in screw.above_mm]
+    if screw.held_by == "implant":
+        held = _hole(field, regions, screw.name, start, end)
+        middles = [held[0] + (n + 0.5) / _HALVES * (held[1] - held[0]) for n in range(_HALVES)]
+        below = [*middles, held[1]]
+    else:
+        count = max(2, round(float(np.linalg.norm(end - start)) / _STEP_MM))
+        below = [start + (n + 0.5) / count * (end - start) for n in range(count)]
+    nodes = [head, *(made.frame.node(place) for place in (*above, *below))]
+    for one, other in itertools.pairwise(nodes):
+        made.frame.beam(screw.name, one, other, screw.diameter_mm, metal)
+    inside = nodes[1 + len(above) :]
+    if screw.held_by != "implant":
+        length = float(np.linalg.norm(end - start)) / len(inside)
+        made.springs.extend((n, screw.held_by, wanted.bone_bed_n_per_mm2 * length) for n in inside)
+        return
+    length = float(np.linalg.norm(held[1] - held[0])) / _HALVES
+    for n, node in enumerate(inside[:_HALVES]):
+        made.springs.append((node, str(len(made.ports)), metal * length))
+        half = (held[0] + n / _HALVES * (held[1] - held[0]), middles[n])
+        made.ports.append(_wall(mesh, f"{screw.name}_{n + 1}", half, held[2]))
 
 
 def _in_field(field: Field, point_lps_mm: Any) -> FloatArray:
@@ -220,13 +228,3 @@ def _wall(mesh: Mesh, name: str, half: tuple[FloatArray, FloatArray], radius_mm:
     points = (places[:, None, :] + ring[None]).reshape(-1, 3)
     areas = np.full(len(points), 4 * np.pi * radius_mm * reach / len(points))
     return faces.attach(mesh, name, points, areas)
-
-
-def limitation(fixation: Fixation | None) -> str:
-    """What the model says about rods and screws, for the list of limitations."""
-    if fixation is None:
-        return "rods and screws carry nothing: strength.fixation is not given"
-    return (
-        "rods and screws are straight beams, the vertebra moves without turning, screws sit in an elastic bed of "
-        "bone; connectors are rigid"
-    )

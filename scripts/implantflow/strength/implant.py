@@ -20,6 +20,7 @@ from implantflow.strength.faces import Contact
 from implantflow.strength.lattice_cell import LatticeCell
 from implantflow.strength.mesh import Mesh, build_mesh, largest_part
 from implantflow.strength.parts import Parts
+from implantflow.strength.rods import Rods
 from implantflow.strength.solver import Model
 
 #: A voxel with a smaller share of the implant than this is no element: it would carry next to nothing and
@@ -67,7 +68,7 @@ def build_model(
     parts: Parts,
     cell: LatticeCell,
     config: StrengthConfig,
-    corridors: list[dict[str, Any]] | None = None,
+    rods: Rods | None = None,
 ) -> ImplantModel:
     """Set up the equations.
 
@@ -80,13 +81,13 @@ def build_model(
         The field cut into voxels.
     cell : LatticeCell
     config : StrengthConfig
-    corridors : list of dict, optional
-        Screws of the plan; given, the construct of the config shares the load.
+    rods : Rods, optional
+        Given, they and their screws share the load.
 
     Raises
     ------
     InputError
-        A screw of the construct is not in the plan, or a face that the config names is not in the regions.
+        A screw in the implant has no hole there, or a face that the config names is not in the regions.
     GeometryError
         The implant falls apart at this voxel size, or a face is off the mesh.
     """
@@ -110,8 +111,8 @@ def build_model(
     scales = np.stack([dense, porous * cell.density_factor(density)])
     model = Model.of(mesh, [cell.metal, cell.elasticity], scales, springs.ravel())
     assembly = None
-    if corridors is not None and config.fixation is not None:
-        assembly = assemble(field, regions, corridors, mesh, load, config)
+    if rods is not None:
+        assembly = assemble(field, regions, rods, mesh, load, config)
     contacts = [load, *[c for c, _ in supports], *(assembly.ports[1:] if assembly else [])]
     # The same depth on any grid, so that grids can be compared.
     layers = math.ceil(config.exclude_elements * config.voxel_mm / parts.grid.voxel_mm - 1e-9)

@@ -16,12 +16,12 @@ from implantflow.field.make import make_field
 from implantflow.geometry import FloatArray, invert_rigid
 from implantflow.jobs import Job, progress
 from implantflow.strength.agreement import grid_sensitivity, second_solution
-from implantflow.strength.construct import limitation
 from implantflow.strength.implant import ImplantModel, build_model
 from implantflow.strength.judge import CaseResult, governing, solve_cases
 from implantflow.strength.lattice_cell import LatticeCell, characterise
 from implantflow.strength.outside import compare
 from implantflow.strength.parts import Parts, voxelise
+from implantflow.strength.rods import Rods, drawn, limitation, planned
 from implantflow.strength.sizing import size_strut, strut_rods, without_strut
 
 #: Distances of the solid stage's own field are stored on a grid of this share of a voxel, at most 0.5 mm.
@@ -48,7 +48,7 @@ def strength_solid(job: Job) -> None:
     """Stress in the implant as designed, with a lattice of nominal density, and the strut it would need.
 
     Reads ``cell``, ``cell_data``, ``implant`` (STL), ``regions``, ``implant_json`` and, where rods share the load,
-    ``plan``; writes ``strength`` (JSON)
+    ``plan`` and ``construct``; writes ``strength`` (JSON)
     and ``view`` (npz).
     The build orientation is not chosen yet, so the cell's axes are taken along the patient's.
 
@@ -79,12 +79,12 @@ def strength_solid(job: Job) -> None:
     rods = strut_rods(regions)
     parts = voxelise(field, config.voxel_mm, more_dense=rods(None), density=cell.relative_density)
     progress("solving the load cases", done=0.5)
-    corridors = _corridors(job, config)
-    setup = build_model(field, regions, parts, cell, config, corridors)
+    fixation = _fixation(job, config)
+    setup = build_model(field, regions, parts, cell, config, fixation)
     results = solve_cases(setup, field, cell, config)
     progress("second solution and strut radii", done=0.8)
     figures = _figures(config, cell, setup, results) | second_solution(field, regions, parts, cell, config)
-    figures |= grid_sensitivity(field, regions, parts, cell, config, results, corridors)
+    figures |= grid_sensitivity(field, regions, parts, cell, config, results, fixation)
     figures |= size_strut(field, regions, rods, cell, config, results)
     figures |= {
         "stage": "solid",
@@ -100,7 +100,7 @@ def strength_final(job: Job) -> None:
     """Judge the implant with the field that will be built.
 
     Reads ``field``, ``field_data``, ``cell``, ``cell_data``, ``implant`` (STL), ``regions``, ``strength_solid`` and,
-    where rods share the load, ``plan``; writes ``strength`` (JSON) and ``view`` (npz).
+    where rods share the load, ``plan`` and ``construct``; writes ``strength`` (JSON) and ``view`` (npz).
     The lattice's density is measured in the field, voxel by voxel, and the cell lies along the build axes.
 
     Raises
@@ -128,12 +128,12 @@ def strength_final(job: Job) -> None:
     progress("measuring the field voxel by voxel", done=0.0)
     parts = voxelise(field, config.voxel_mm)
     progress("solving the load cases", done=0.6)
-    corridors = _corridors(job, config)
-    setup = build_model(field, regions, parts, cell, config, corridors)
+    fixation = _fixation(job, config)
+    setup = build_model(field, regions, parts, cell, config, fixation)
     results = solve_cases(setup, field, cell, config)
     progress("second solution", done=0.9)
     figures = _figures(config, cell, setup, results) | second_solution(field, regions, parts, cell, config)
-    figures |= grid_sensitivity(field, regions, parts, cell, config, results, corridors)
+    figures |= grid_sensitivity(field, regions, parts, cell, config, results, fixation)
     figures |= {
         "stage": "final",
         "frame": "build_xyz; places in patient_lps",
@@ -192,11 +192,14 @@ def _regions(job: Job) -> tuple[dict[str, Any], str]:
     return regions, digest
 
 
-def _corridors(job: Job, config: StrengthConfig) -> list[dict[str, Any]] | None:
-    """Screws of the plan, where rods and screws share the load."""
+def _fixation(job: Job, config: StrengthConfig) -> Rods | None:
+    """Rods and screws where they share the load: the planned construct's, or straight ones of the config."""
     if config.fixation is None:
         return None
-    return list(read_json(job.input("plan"))["corridors"])
+    corridors = read_json(job.input("plan"))["corridors"]
+    if config.fixation.rods is not None:
+        return drawn(config.fixation, corridors)
+    return planned(config.fixation, corridors, read_json(job.input("construct")))
 
 
 def _use_threads(threads: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from implantflow.report.figures.base import Context, Figure, Float, Image
 from implantflow.report.meshes import Mesh
 from implantflow.report.palette import BONES, TUMOUR, TUMOUR_AFTER, Rgb
 from implantflow.report.slicing import Slice
-from implantflow.report.views import Part, fit_camera, render
+from implantflow.report.views import Camera, Part, fit_camera, render
 from implantflow.volumes import Volume
 
 _NAMES = {"sacrum": "sacrum", "hip_left": "left hip bone", "hip_right": "right hip bone", "l5": "L5"}
@@ -171,14 +172,16 @@ def four_views(
     views: tuple[str, ...] = ("anterior", "posterior", "left lateral", "top"),
     width_px: int = 330,
     height_px: int = 300,
+    written: Callable[[Image, Camera], Image] | None = None,
 ) -> Image:
-    """Pictures of ``parts`` from several sides at one scale, framed on ``shown``."""
+    """Pictures of ``parts`` from several sides at one scale, framed on ``shown``; ``written`` puts words on each."""
     cameras = [fit_camera(view, shown, width_px, height_px) for view in views]
     scale = max(c.mm_per_px for c in cameras)
     panels = []
     for view, camera in zip(views, cameras, strict=True):
         same = type(camera)(**{**camera.__dict__, "mm_per_px": scale})
-        image = canvas.letters(render(same, parts), same.markers, dark=False)
+        image = render(same, parts)
+        image = canvas.letters(image if written is None else written(image, same), same.markers, dark=False)
         panels.append(canvas.titled(canvas.scale_bar(image, scale, dark=False), view))
     return canvas.row(panels)
 

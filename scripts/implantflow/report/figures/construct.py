@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from implantflow.report import canvas, slicing
-from implantflow.report.figures import base
+from implantflow.report.figures import base, screws
 from implantflow.report.figures.anatomy import four_views
 from implantflow.report.figures.base import Context, Figure, Float, Image
 from implantflow.report.meshes import Mesh
@@ -57,6 +57,14 @@ def _metal_parts(context: Context) -> dict[str, Mesh]:
     }
 
 
+def bones_that_stay(context: Context) -> list[Mesh]:
+    """What of sacrum (or L5), ilia and L5 is left; where part of an ilium leaves, the rest of it is the plan's."""
+    rest = {f"hip_{context.summary['side']}": context.files.mesh(context.plan_file("remaining_hip.stl"))}
+    found = [context.files.mesh(context.plan_file("remaining_bone.stl"))]
+    found += [rest.get(name) or context.bones.get(name) for name in ("hip_left", "hip_right", "l5")]
+    return [mesh for mesh in found if mesh is not None]
+
+
 def construct_3d(context: Context) -> Figure | None:
     """Screws, rods, connectors and cables on the bones that stay, from four sides."""
     metal = _metal_parts(context)
@@ -69,18 +77,19 @@ def construct_3d(context: Context) -> Figure | None:
         if shown is not None
         else (specimen, SPECIMEN, "specimen, for the implant")
     )
-    remaining = context.files.mesh(context.plan_file("remaining_bone.stl"))
-    bones = [
-        m
-        for m in (remaining, *(context.bones.get(n) for n in ("hip_left", "hip_right", "l5")))
-        if m is not None
-    ]
+    bones = bones_that_stay(context)
     parts = [Part(mesh, unit_rgb(BONE), alpha=0.35) for mesh in bones]
     parts += [Part(mesh, unit_rgb(CABLE if kind == "cables" else _METAL)) for kind, mesh in metal.items()]
     if body is not None:
         parts.append(Part(body, unit_rgb(colour), alpha=0.75))
+    places = screws.heads(context)
     image = four_views(
-        parts, [*metal.values(), *bones], ("anterior", "posterior", "left lateral", "right lateral"), 330, 360
+        parts,
+        [*metal.values(), *bones],
+        ("anterior", "posterior", "left lateral", "right lateral"),
+        400,
+        330,
+        lambda panel, camera: screws.named(panel, camera, places, dark=False),
     )
     record = context.files.json(context.plan_file("construct.json")) or {}
     entries: list[tuple[str, Rgb]] = [

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from implantflow.report import canvas, raster
-from implantflow.report.figures import base
+from implantflow.report.figures import base, screws
 from implantflow.report.figures.base import Context, Figure, Float, Image
 from implantflow.report.figures.planning import corridors
 from implantflow.report.meshes import Mesh, section, tube
@@ -19,6 +19,8 @@ _WATER_PER_MM = 0.0193
 _TITANIUM_PER_MM = 0.24
 #: What lies where the specimen was, but for the implant.
 _SOFT_HU = 40
+#: The field reaches this far beyond metal, to the sides and up and down, mm; size of a pixel, mm.
+_BESIDE_MM, _BEYOND_MM, _PIXEL_MM = 60.0, 45.0, 0.45
 
 
 def radiographs(context: Context) -> Figure | None:
@@ -33,16 +35,19 @@ def radiographs(context: Context) -> Figure | None:
     panels = []
     for view in ("anterior", "left lateral"):
         image, camera = _radiograph(ct, metal, view)
+        image = screws.named(image, camera, screws.heads(context), dark=True)
         image = canvas.letters(image, camera.markers, dark=True)
         image = canvas.scale_bar(image, camera.mm_per_px, dark=True)
-        panels.append(canvas.titled(image, "antero-posterior" if view == "anterior" else "lateral"))
+        panels.append(
+            canvas.titled(image, "antero-posterior" if view == "anterior" else "lateral, from the left")
+        )
     return base.finish(
         context,
         "radiographs",
         "Construct as simulated radiographs",
         "Computed from the planning CT (parallel beam). The specimen's bone is taken out of it, the implant put in as "
         f"metal of its mean density, and {told}. A simulation of how the plan would look, not an image of the patient; "
-        "soft tissue lies as it did in the CT.",
+        "soft tissue lies as it did in the CT. Each screw has the name that it has in the plan.",
         "Simulated antero-posterior and lateral radiographs of the pelvis with implant and screws.",
         canvas.row(panels),
         photo=True,
@@ -86,32 +91,42 @@ def _without(ct: Volume, bone: Mesh) -> Volume:
 
 def _radiograph(ct: Volume, metal: list[tuple[Mesh, float]], view: str) -> tuple[Image, Camera]:
     axis = 1 if view == "anterior" else 0
+    camera = _field(ct, [mesh for mesh, _ in metal], view)
+    path = _water_path_mm(ct, camera, axis)
+    exposure = _WATER_PER_MM * path
+    # Exposed for what lies about the metal: skin, air and couch at the field's edge would flatten bone to one grey.
+    edge = round(0.75 * _BEYOND_MM / camera.mm_per_px)
+    body = exposure[edge:-edge, edge:-edge]
+    body = body[(body > 0.2) & (body > 0.4 * np.percentile(body, 95.0))] if body.size else body
+    dark, bright = np.percentile(body, [10.0, 99.0]) if len(body) else (0.0, 1.0)
+    for mesh, share in metal:
+        exposure = exposure + _TITANIUM_PER_MM * share * thickness_mm(camera, [mesh])
+    # Bone fills seven tenths of the greys; what is denser is compressed into the rest, as film does.
+    share_of_bone = np.clip((exposure - dark) / max(bright - dark, 1e-6), 0.0, None)
+    denser = np.maximum(share_of_bone - 1.0, 0.0)
+    grey = 0.7 * np.minimum(share_of_bone, 1.0) + 0.3 * denser / (denser + 3.0)
+    return np.repeat(np.rint(255 * grey).astype(np.uint8)[:, :, None], 3, axis=2), camera
+
+
+def _field(ct: Volume, metal: list[Mesh], view: str) -> Camera:
+    """A field about the metal, within the scan."""
     size = np.array(ct.array.shape[::-1])
-    low, high = np.sort(ct.index_to_lps(np.array([[0, 0, 0], size - 1])), axis=0)
+    first, last = np.sort(ct.index_to_lps(np.array([[0, 0, 0], size - 1])), axis=0)
+    margin = np.array([_BESIDE_MM, _BESIDE_MM, _BEYOND_MM])
+    low = np.maximum(first, np.min([mesh.vertices.min(axis=0) for mesh in metal], axis=0) - margin)
+    high = np.minimum(last, np.max([mesh.vertices.max(axis=0) for mesh in metal], axis=0) + margin)
     forward, up, markers = VIEWS[view]
     middle = (low + high) / 2.0
-    across = 0 if axis == 1 else 1
-    camera = Camera(
+    across = 0 if view == "anterior" else 1
+    return Camera(
         forward,
         up,
         (float(middle[0]), float(middle[1]), float(middle[2])),
-        0.6,
-        round(float(high[across] - low[across]) / 0.6),
-        round(float(high[2] - low[2]) / 0.6),
+        _PIXEL_MM,
+        round(float(high[across] - low[across]) / _PIXEL_MM),
+        round(float(high[2] - low[2]) / _PIXEL_MM),
         markers,
     )
-    path = _water_path_mm(ct, camera, axis)
-    exposure = _WATER_PER_MM * path
-    body = exposure[exposure > 0.2]
-    dark, bright = np.percentile(body, [10.0, 99.5]) if len(body) else (0.0, 1.0)
-    for mesh, share in metal:
-        exposure = exposure + _TITANIUM_PER_MM * share * thickness_mm(camera, [mesh])
-    # Bone fills three quarters of the greys; what is denser is compressed into the rest, as film does.
-    share_of_bone = np.clip((exposure - dark) / max(bright - dark, 1e-6), 0.0, None)
-    grey = np.where(
-        share_of_bone <= 1.0, 0.75 * share_of_bone, 1.0 - 0.25 * np.exp(-0.75 * (share_of_bone - 1.0))
-    )
-    return np.repeat(np.rint(255 * grey).astype(np.uint8)[:, :, None], 3, axis=2), camera
 
 
 def _water_path_mm(ct: Volume, camera: Camera, axis: int) -> Float:
