@@ -11,7 +11,10 @@ from strength_block import Room
 
 from implantflow.artifacts import read_json, sha256_file
 from implantflow.config.strength import StrengthConfig
-from implantflow.errors import InputError, ProvenanceError, QualityGateError
+from implantflow.errors import GeometryError, InputError, ProvenanceError, QualityGateError
+from implantflow.field.cells import occupancy
+from implantflow.strength import element, homogenise
+from implantflow.strength.localise import StrutStress
 from implantflow.strength.stage import strength_final, strength_solid
 
 CONTRACT = {
@@ -111,6 +114,33 @@ def test_final_agrees_with_solid_in_any_build_orientation(room: Room) -> None:
     lying = run_final(room, side)
     assert lying["stiffness_n_per_mm"] == pytest.approx(upright["stiffness_n_per_mm"], rel=0.02)
     assert lying["cell_axes"] == "build_xyz"
+
+
+def test_graded_struts_feel_what_struts_of_that_size_feel(room: Room) -> None:
+    room.regions["strut"]["segments"] = []
+    room.settings["safety_factor_min"] = 1.0
+    run_solid(room)
+    nominal = run_final(room)
+    room.make_field(np.eye(4), grade_mm=0.57)
+    strength_final(room.job("final"))
+    graded = read_json(room.path("final.json"))
+    assert graded["stiffness_n_per_mm"] < 0.95 * nominal["stiffness_n_per_mm"]
+    felt = []
+    for strut in (0.67, 0.57):
+        metal = element.isotropic(112e3, 0.34)
+        cell = homogenise.homogenise(occupancy("diamond", 2.5, strut, 32), metal)
+        pull = np.array([[0.0, 0.0, 1.0, 0.0, 0.0, 0.0]])
+        felt.append(StrutStress.of(cell, metal, 0.99).root_mean_square(pull)[0])
+    stress = [f["load_cases"][0]["strut_stress_concentration"] for f in (nominal, graded)]
+    assert stress[1] / stress[0] == pytest.approx(felt[1] / felt[0], rel=0.08)
+
+
+def test_graded_struts_beyond_those_homogenised_are_refused(room: Room) -> None:
+    run_solid(room)
+    room.make_field(np.eye(4), grade_mm=0.4)
+    with pytest.raises(GeometryError, match="cannot be judged"):
+        strength_final(room.job("final"))
+    assert not room.path("final.json").exists()
 
 
 @pytest.mark.requirement("strong-enough")

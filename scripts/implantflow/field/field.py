@@ -109,6 +109,12 @@ class Field:
         """(N,) signed distance in mm to the dense region (shell, strut, faces, bosses), negative inside."""
         return self._grid(self.dense, points_build)
 
+    def strut_value(self, points_build: ArrayLike) -> FloatArray:
+        """(N,) strut diameter in mm that the lattice has at (N, 3) points."""
+        if self.grade is None:
+            return np.full(len(np.asarray(points_build)), self.strut_mm)
+        return self._grid(self.grade, points_build)
+
     def lattice_value(self, points_build: ArrayLike) -> FloatArray:
         """(N,) value of the unclipped lattice in mm, negative inside metal."""
         return self.lattice.value(points_build)

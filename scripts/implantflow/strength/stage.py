@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,9 @@ def strength_solid(job: Job) -> None:
         "implant_stl_sha256": digest,
     }
     write_json(job.outputs["strength"], figures)
-    _write_view(job, field, parts, setup, governing(results))
+    # What a lattice graded by stress is graded by: every load case counts.
+    envelope = np.max([r.strut_mpa for r in results], axis=0)
+    _write_view(job, field, parts, setup, governing(results), {"strut_all_cases_mpa": envelope})
 
 
 def strength_final(job: Job) -> None:
@@ -280,8 +283,18 @@ def _pass_or_refuse(config: StrengthConfig, results: list[CaseResult]) -> None:
     )
 
 
-def _write_view(job: Job, field: Field, parts: Parts, setup: ImplantModel, result: CaseResult) -> None:
-    """Fields of the governing load case on the voxel grid, (K, J, I) float32, rounded to hide the last bits."""
+def _write_view(
+    job: Job,
+    field: Field,
+    parts: Parts,
+    setup: ImplantModel,
+    result: CaseResult,
+    more: Mapping[str, FloatArray] = MappingProxyType({}),
+) -> None:
+    """Fields of the governing load case on the voxel grid, (K, J, I) float32, rounded to hide the last bits.
+
+    ``more`` : further values (E,) of the elements, by name.
+    """
     spread = setup.model.mesh.spread
     places: dict[str, FloatArray] = {
         "origin_mm": parts.grid.origin_mm,
@@ -296,6 +309,7 @@ def _write_view(job: Job, field: Field, parts: Parts, setup: ImplantModel, resul
         "strut_mpa": spread(result.strut_mpa),
         "displacement_mm": spread(result.displacement_mm),
         "judged": spread(setup.judged.astype(np.float32)),
+        **{name: spread(values) for name, values in more.items()},
     }
     rounded = {k: np.round(v, 4).astype(np.float32) for k, v in volumes.items()}
     write_npz(job.outputs["view"], places | rounded)
