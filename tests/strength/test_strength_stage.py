@@ -155,6 +155,30 @@ def test_final_refuses_what_is_too_weak(room: Room) -> None:
     assert not room.path("final.json").exists()
 
 
+def test_a_factor_that_holds_only_without_its_error_bar_is_refused(room: Room) -> None:
+    run_solid(room)
+    figures = run_final(room)
+    bars = figures["grid_sensitivity"]["error_bar_pct"]
+    factors = []
+    for case in figures["load_cases"]:
+        if case["name"] == figures["governing_load_case"]:
+            factors = [
+                case["safety_factor_dense"] / (1 + bars["max_von_mises_dense_mpa"] / 100),
+                case["safety_factor_strut"] / (1 + bars["max_strut_stress_mpa"] / 100),
+            ]
+    with_bar = figures["safety_factor_with_error_bar"]
+    assert with_bar == pytest.approx(min(factors), rel=1e-4)
+    assert with_bar < figures["safety_factor"]
+    coarse = [key for key, bar in bars.items() if bar > 10.0]
+    assert figures["grid_sensitivity"]["not_converged"] == coarse
+    assert any("not converged" in line for line in figures["limitations"]) == bool(coarse)
+    room.settings["safety_factor_min"] = 0.5 * (with_bar + figures["safety_factor"])
+    room.path("final.json").unlink()
+    with pytest.raises(QualityGateError, match="error bar of the grid"):
+        strength_final(room.job("final"))
+    assert not room.path("final.json").exists()
+
+
 def test_regions_of_another_implant_are_refused(room: Room) -> None:
     room.regions["implant_stl_sha256"] = "0" * 64
     with pytest.raises(ProvenanceError, match="another implant"):
