@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from implantflow.artifacts import read_json, read_stl, sha256_file, write_json
 from implantflow.config.build import BuildSettings
@@ -24,6 +25,8 @@ from implantflow.lattice.cell_measures import CellFigures, measure_cell, tradeof
 from implantflow.lattice.export import write_beams, write_coupon, write_preview
 from implantflow.lattice.part_measures import PartFigures, measure_part, measure_window, porous_windows
 from implantflow.lattice.stress_grade import porous_shares, steps_of, stress_grading
+from implantflow.solids.mesh import Solid
+from implantflow.solids.stock import with_stock
 
 #: Struts of the trade-off table, as multiples of the case's.
 TRADEOFF_STRUTS = (0.6, 0.8, 1.0, 1.2, 1.4)
@@ -105,8 +108,9 @@ def _field(job: Job, config: LatticeConfig, build: BuildSettings) -> tuple[Field
             fix=f"use a multiple of {2 * layer_mm:g} mm",
         )
     vertices, faces = read_stl(implant)
+    printed, stock = _printed(vertices.astype(np.float64), faces, regions, config)
     matrix = place_on_plate(
-        vertices.astype(np.float64),
+        vertices.astype(np.float64) if printed is None else printed[0],
         build.orientation.up_lps,
         build.orientation.right_lps,
         build.orientation.support_gap_mm,
@@ -123,8 +127,10 @@ def _field(job: Job, config: LatticeConfig, build: BuildSettings) -> tuple[Field
         config.cell_mm,
         config.strut_mm or 0.0,
         config.grid_mm,
+        printed,
     )
     facts = {
+        "machining_stock_facts": stock,
         "implant_stl_sha256": digest,
         "regions_sha256": sha256_file(regions_file),
         "machine": build.machine.name,
@@ -132,6 +138,22 @@ def _field(job: Job, config: LatticeConfig, build: BuildSettings) -> tuple[Field
         "orientation": build.orientation.model_dump(),
     }
     return field, facts
+
+
+def _printed(
+    vertices: FloatArray, faces: NDArray[np.int64], regions: dict[str, Any], config: LatticeConfig
+) -> tuple[tuple[FloatArray, NDArray[np.int64]] | None, dict[str, Any] | None]:
+    """The surface with machining stock and what of it is stock; None where nothing is machined."""
+    if not regions.get("machining"):
+        return None, None
+    if config.texture is not None:
+        raise GeometryError(
+            "a texture on the contact faces would be cut off with the machining stock, or cut into it",
+            where="lattice.texture, implant.machining",
+            fix="leave one of the two out",
+        )
+    solid, figures = with_stock(Solid.of(vertices, faces), regions)
+    return (solid.vertices, solid.faces), figures
 
 
 def _filling(job: Job, config: LatticeConfig, implant_digest: str, matrix: FloatArray) -> Filling:

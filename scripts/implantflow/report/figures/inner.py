@@ -12,6 +12,7 @@ from implantflow.geometry import invert_rigid, transform_points
 from implantflow.report import canvas
 from implantflow.report.figures import base
 from implantflow.report.figures.base import Context, Figure, Float
+from implantflow.report.meshes import Mesh
 from implantflow.report.palette import CABLE, CONTACT, DENSE, HOLE, Rgb
 from implantflow.report.slicing import Slice
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _AIR: Rgb = (255, 255, 255)
 _PORE: Rgb = (233, 238, 243)
 _NET: Rgb = (86, 150, 200)
+_STOCK: Rgb = (0, 158, 115)
+_STOCK_NAME = "machining stock, cut away after printing"
 #: Scale of the sections and of the detail (mm a pixel), room about the implant and edge of the detail (mm).
 _MM_PER_PX, _DETAIL_MM_PER_PX, _ROOM_MM, _DETAIL_MM = 0.2, 0.04, 8.0, 16.0
 
@@ -39,13 +42,17 @@ def lattice_sections(context: Context) -> Figure | None:
     surface = transform_points(invert_rigid(field.build_from_patient), field.vertices_mm)
     planes, spot = _planes(surface, rods)
     used: set[str] = set()
-    panels = [_panel(field, plane, rods, used) for plane in planes]
+    stock = None
+    if field.stock is not None:
+        stock = Mesh(transform_points(invert_rigid(field.build_from_patient), field.stock[0]), field.stock[1])
+    panels = [_panel(field, plane, rods, used, stock) for plane in planes]
     side = round(_DETAIL_MM / _DETAIL_MM_PER_PX)
     place = (float(spot[0]), float(spot[1]), float(spot[2]))
-    close = _panel(field, Slice("sagittal", place, _DETAIL_MM_PER_PX, side, side), rods, used)
+    close = _panel(field, Slice("sagittal", place, _DETAIL_MM_PER_PX, side, side), rods, used, stock)
     panels.append(canvas.text(close, (close.shape[1] - 6, 5), "detail", size=13, anchor="ra"))
     entries = [("lattice strut", _NET), ("open pore", _PORE), ("dense contact face or shell", CONTACT)]
     entries += [(name, colour) for name, colour, _ in rods if name in used]
+    entries += [(_STOCK_NAME, _STOCK)] if _STOCK_NAME in used else []
     struts = " to ".join(f"{s:.2f}" for s in sorted(set(field.lattice.strut_range_mm)))
     return base.finish(
         context,
@@ -109,8 +116,13 @@ def _planes(surface: Float, rods: list[Rods]) -> tuple[list[Slice], Float]:
     return planes, hole
 
 
-def _panel(field: Field, plane: Slice, rods: list[Rods], used: set[str]) -> NDArray[np.uint8]:
-    """The plane in colours; names of the dense parts that it shows are added to ``used``."""
+def _panel(
+    field: Field, plane: Slice, rods: list[Rods], used: set[str], stock: Mesh | None
+) -> NDArray[np.uint8]:
+    """The plane in colours; names of the dense parts that it shows are added to ``used``.
+
+    ``stock`` : the printed surface in patient LPS, where machining takes some of it away.
+    """
     places = plane.grid_mm()
     points = transform_points(field.build_from_patient, places)
     region = field.region(points)
@@ -129,6 +141,11 @@ def _panel(field: Field, plane: Slice, rods: list[Rods], used: set[str]) -> NDAr
         colours[own] = colour
         if own.any():
             used.add(name)
+    if stock is not None:
+        extra = plane.mask_of(stock).ravel() & (region == 0)
+        colours[extra] = _STOCK
+        if extra.any():
+            used.add(_STOCK_NAME)
     return base.dressed(colours.reshape(plane.height_px, plane.width_px, 3), plane, dark=False)
 
 
