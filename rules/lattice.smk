@@ -1,9 +1,21 @@
 # The one field that every later stage evaluates, measured; and the design gate.
 
 
+def stress_files(wildcards):
+    """The solution that grades the lattice, where the case grades it by stress."""
+    if CASES[wildcards.case].lattice.stress_grading is None:
+        return {}
+    folder = f"results/{wildcards.case}/strength/solid"
+    return {
+        "strength_solid": f"{folder}/strength.json",
+        "strength_view": f"{folder}/view.npz",
+    }
+
+
 rule make_lattice:
     """Porous lattice with dense strut and faces as one field; density, pores and throats measured from it."""
     input:
+        unpack(stress_files),
         implant="results/{case}/implant/implant.stl",
         regions="results/{case}/implant/regions.json",
         cell="results/{case}/strength/cell.json",

@@ -191,6 +191,14 @@ def inner(function: Function) -> Function:
     return _compile(function, inline="never")
 
 
+def inlined(function: Function) -> Function:
+    """Compile a short function into every kernel that calls it.
+
+    A call hands over each array of a tuple with a count of its users, which costs more than a short function does.
+    """
+    return _compile(function, inline="always")
+
+
 def parallel(function: Function) -> Function:
     """Compile ``function`` for all threads of the job; its parallel loops must write disjoint results."""
     return _compile(function, parallel=True)

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from synthetic_pelvis import IMPLANT, MID_X, changed, implant_job, side_plane
 
 from implantflow.artifacts import read_json, read_stl, sha256_file, write_json
+from implantflow.config.implant import ImplantConfig
 from implantflow.errors import GeometryError, QualityGateError, ReviewError
 from implantflow.geometry import Plane
 from implantflow.implant.approved import deviation_mm, require_same
@@ -142,6 +144,42 @@ def test_unsigned_or_foreign_gates_are_refused(bones: Path, plan: Path, rp2: Pat
     )
     with pytest.raises(ReviewError, match=r"prototype\.json of rp2 is about another file"):
         design_implant(implant_job(bones, plan, copy, tmp_path / "o"))
+
+
+STOCK = {"midline_mm": 0.5, "caudal_mm": 0.0, "si_joint_mm": 0.0, "l5s1_mm": 0.0, "bores_mm": 0.4}
+
+
+def test_machining_stock_is_a_layer_on_the_same_implant(
+    final: Path, bones: Path, plan: Path, rp2: Path, tmp_path: Path
+) -> None:
+    design_implant(implant_job(bones, plan, rp2, tmp_path, changed(IMPLANT, machining=STOCK)))
+    assert sha256_file(tmp_path / "implant.stl") == sha256_file(final / "implant.stl")
+    stock = read_json(tmp_path / "implant.json")["machining_stock"]
+    assert list(stock["faces"]) == ["midline"]
+    area_mm2 = read_json(final / "implant.json")["faces"]["midline"]["area_mm2"]
+    assert stock["faces"]["midline"]["stock_mm"] == 0.5
+    assert stock["faces"]["midline"]["volume_mm3"] == pytest.approx(0.5 * area_mm2, rel=0.02)
+    assert [b["stock_mm"] for b in stock["bores"].values()] == [0.4] * len(stock["bores"])
+    assert stock["volume_mm3"] > stock["faces"]["midline"]["volume_mm3"]
+    assert read_json(tmp_path / "regions.json")["machining"]["bores_mm"] == 0.4
+    assert read_json(final / "implant.json")["machining_stock"] is None
+
+
+@pytest.mark.parametrize(
+    ("stock", "message"),
+    [
+        ({"si_joint_mm": 0.5}, "lattice cannot be machined"),
+        ({"midline_mm": 1.9, "l5s1_mm": 1.6}, "l5s1"),
+        ({"bores_mm": 3.0}, "less than or equal"),
+    ],
+)
+def test_stock_that_cannot_be_machined_is_refused(stock: dict[str, float], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ImplantConfig.model_validate(changed(IMPLANT, machining={**STOCK, **stock}))
+    for key in STOCK:
+        with pytest.raises(ValidationError, match=key):
+            left_out = {k: v for k, v in STOCK.items() if k != key}
+            ImplantConfig.model_validate(changed(IMPLANT, machining=left_out))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 from implantflow.artifacts import read_stl, sha256_file, write_json, write_stl
 from implantflow.config.strength import CellConfig
 from implantflow.field.make import make_field
+from implantflow.field.shaping import Filling, Grading
 from implantflow.jobs import Job
 from implantflow.strength.stage import homogenise_cell
 
@@ -102,9 +103,13 @@ class Room:
     def path(self, name: str) -> Path:
         return self.folder / name
 
-    def make_field(self, build_from_patient: np.ndarray) -> None:
+    def make_field(self, build_from_patient: np.ndarray, grade_mm: float | None = None) -> None:
+        """The field; with ``grade_mm`` it is graded, to that strut everywhere."""
         v, f = read_stl(self.path("implant.stl"))
         args = (self.lattice["cell"], self.lattice["cell_mm"], self.lattice["strut_mm"], 0.5)
+        if grade_mm is not None:
+            grading = Grading(grade_mm, grade_mm, 1.0)
+            args = (Filling(*args[:3], grading=grading), *args[1:])
         field = make_field(v.astype(float), f, self.regions, build_from_patient, *args)
         field.save(self.path("field.json"), self.path("field.npz"), {})
 

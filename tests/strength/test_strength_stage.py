@@ -11,7 +11,10 @@ from strength_block import Room
 
 from implantflow.artifacts import read_json, sha256_file
 from implantflow.config.strength import StrengthConfig
-from implantflow.errors import InputError, ProvenanceError, QualityGateError
+from implantflow.errors import GeometryError, InputError, ProvenanceError, QualityGateError
+from implantflow.field.cells import occupancy
+from implantflow.strength import element, homogenise
+from implantflow.strength.localise import StrutStress
 from implantflow.strength.stage import strength_final, strength_solid
 
 CONTRACT = {
@@ -113,6 +116,33 @@ def test_final_agrees_with_solid_in_any_build_orientation(room: Room) -> None:
     assert lying["cell_axes"] == "build_xyz"
 
 
+def test_graded_struts_feel_what_struts_of_that_size_feel(room: Room) -> None:
+    room.regions["strut"]["segments"] = []
+    room.settings["safety_factor_min"] = 1.0
+    run_solid(room)
+    nominal = run_final(room)
+    room.make_field(np.eye(4), grade_mm=0.57)
+    strength_final(room.job("final"))
+    graded = read_json(room.path("final.json"))
+    assert graded["stiffness_n_per_mm"] < 0.95 * nominal["stiffness_n_per_mm"]
+    felt = []
+    for strut in (0.67, 0.57):
+        metal = element.isotropic(112e3, 0.34)
+        cell = homogenise.homogenise(occupancy("diamond", 2.5, strut, 32), metal)
+        pull = np.array([[0.0, 0.0, 1.0, 0.0, 0.0, 0.0]])
+        felt.append(StrutStress.of(cell, metal, 0.99).root_mean_square(pull)[0])
+    stress = [f["load_cases"][0]["strut_stress_concentration"] for f in (nominal, graded)]
+    assert stress[1] / stress[0] == pytest.approx(felt[1] / felt[0], rel=0.08)
+
+
+def test_graded_struts_beyond_those_homogenised_are_refused(room: Room) -> None:
+    run_solid(room)
+    room.make_field(np.eye(4), grade_mm=0.4)
+    with pytest.raises(GeometryError, match="cannot be judged"):
+        strength_final(room.job("final"))
+    assert not room.path("final.json").exists()
+
+
 @pytest.mark.requirement("strong-enough")
 def test_final_refuses_what_is_too_weak(room: Room) -> None:
     run_solid(room)
@@ -122,6 +152,30 @@ def test_final_refuses_what_is_too_weak(room: Room) -> None:
     with pytest.raises(QualityGateError, match="safety factor") as refused:
         run_final(room)
     assert "patient LPS" in refused.value.where
+    assert not room.path("final.json").exists()
+
+
+def test_a_factor_that_holds_only_without_its_error_bar_is_refused(room: Room) -> None:
+    run_solid(room)
+    figures = run_final(room)
+    bars = figures["grid_sensitivity"]["error_bar_pct"]
+    factors = []
+    for case in figures["load_cases"]:
+        if case["name"] == figures["governing_load_case"]:
+            factors = [
+                case["safety_factor_dense"] / (1 + bars["max_von_mises_dense_mpa"] / 100),
+                case["safety_factor_strut"] / (1 + bars["max_strut_stress_mpa"] / 100),
+            ]
+    with_bar = figures["safety_factor_with_error_bar"]
+    assert with_bar == pytest.approx(min(factors), rel=1e-4)
+    assert with_bar < figures["safety_factor"]
+    coarse = [key for key, bar in bars.items() if bar > 10.0]
+    assert figures["grid_sensitivity"]["not_converged"] == coarse
+    assert any("not converged" in line for line in figures["limitations"]) == bool(coarse)
+    room.settings["safety_factor_min"] = 0.5 * (with_bar + figures["safety_factor"])
+    room.path("final.json").unlink()
+    with pytest.raises(QualityGateError, match="error bar of the grid"):
+        strength_final(room.job("final"))
     assert not room.path("final.json").exists()
 
 

@@ -24,6 +24,8 @@ BEHIND_MM = 0.1
 class Part:
     """What is to be built: outer solid as drawn in build_xyz, dense region, lattice (cell, cell_mm, strut_mm).
 
+    The outer solid carries the machining stock, where the implant has any.
+
     ``sampled`` is what fills the solid, as drawn, where that is more than one periodic cell beside dense metal.
     """
 
@@ -66,7 +68,8 @@ class Part:
             sampled = drawn.material_drawn(
                 scale.drawn(field.origin_mm[None])[0], field.spacing_mm * np.asarray(scale.factors)
             )
-        return cls(scale.drawn(field.vertices_mm), field.faces, dense, lattice, sampled)
+        vertices_mm, faces = field.printed
+        return cls(scale.drawn(vertices_mm), faces, dense, lattice, sampled)
 
     def dense_faces(self, field: Field) -> NDArray[np.bool_]:
         """(faces,) does full metal lie behind the face?"""

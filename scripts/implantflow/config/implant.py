@@ -61,6 +61,25 @@ class CablePassage(Section):
     )
 
 
+class Machining(Section):
+    """Metal printed on top of the design where it is milled or bored to size; every face is stated, 0 for none."""
+
+    midline_mm: float = Field(ge=0.0, le=2.0, description="Stock on the midline face, mm.")
+    caudal_mm: float = Field(ge=0.0, le=2.0, description="Stock on the caudal face, mm.")
+    si_joint_mm: float = Field(ge=0.0, le=2.0, description="Stock on the sacroiliac face, mm.")
+    l5s1_mm: float = Field(ge=0.0, le=2.0, description="Stock on the end plate, mm.")
+    bores_mm: float = Field(
+        ge=0.0,
+        le=2.0,
+        description="Stock on the wall of every screw hole, mm, for the thread or the final bore.",
+    )
+
+    @property
+    def faces(self) -> dict[str, float]:
+        """Stock (mm) by the name of the contact face."""
+        return {name: getattr(self, f"{name}_mm") for name in ("midline", "caudal", "si_joint", "l5s1")}
+
+
 class ImplantLimits(Section):
     """What the finished implant must hold, else it is refused."""
 
@@ -102,7 +121,27 @@ class ImplantConfig(Section):
     shell_mm: float = Field(ge=0.0, le=5.0, description="Thickness (mm) of a dense skin; 0 for none.")
     screw_hole: ScrewHole = Field(description="The S1 screw hole.")
     cable_passages: list[CablePassage] = Field(description="Cable passages; may be empty.")
+    machining: Machining | None = Field(
+        default=None,
+        description="Stock for machining, printed as a layer of its own on the finished shape; left out, nothing is "
+        "machined and the part is used as built.",
+    )
     limits: ImplantLimits = Field(description="Limits of the case.")
+
+    @model_validator(mode="after")
+    def _stock_on_metal(self) -> Self:
+        if self.machining is None:
+            return self
+        for name, stock in self.machining.faces.items():
+            dense = getattr(self.face_thickness, f"{name}_mm")
+            if stock > dense:
+                raise ValueError(
+                    f"machining.{name}_mm: {stock:g} mm of stock on a dense layer of {dense:g} mm; a lattice cannot be "
+                    "machined, so give the face at least as much face_thickness"
+                )
+        if self.machining.bores_mm >= self.screw_hole.diameter_mm / 2.0:
+            raise ValueError("machining.bores_mm would close the screw hole")
+        return self
 
     @model_validator(mode="after")
     def _unique(self) -> Self:

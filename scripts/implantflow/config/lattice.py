@@ -91,6 +91,42 @@ class GradingConfig(Section):
     over_mm: float = Field(description="Depth (mm) at which the strut has reached far_mm.", ge=1.0, le=50.0)
 
 
+class StressGradingConfig(Section):
+    """Strut diameter by the stress that strength/solid finds in nominal struts; no defaults: strength rests on it.
+
+    Between the two stresses the strut grows linearly. It is then made smooth over ``over_mm`` and is nowhere thinner
+    than the stress at that place asks for.
+    """
+
+    strut_min_mm: float = Field(description="Strut (mm) where the stress is low_mpa or less.", ge=0.2, le=1.5)
+    strut_max_mm: float = Field(
+        description="Strut (mm) where the stress is high_mpa or more.", ge=0.2, le=1.5
+    )
+    low_mpa: float = Field(
+        description="Stress (MPa) in nominal struts, the greatest of all load cases, up to which the thinnest strut "
+        "will do.",
+        ge=0.0,
+        le=1000.0,
+    )
+    high_mpa: float = Field(
+        description="Stress (MPa) in nominal struts from which on the thickest strut is wanted.",
+        gt=0.0,
+        le=1000.0,
+    )
+    over_mm: float = Field(
+        description="Length (mm) that the whole change from the thinnest to the thickest strut takes at least, along "
+        "each axis of the strength grid.",
+        ge=1.0,
+        le=50.0,
+    )
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if self.strut_min_mm >= self.strut_max_mm or self.low_mpa >= self.high_mpa:
+            raise ValueError("strut_min_mm and low_mpa must be smaller than strut_max_mm and high_mpa")
+        return self
+
+
 class TextureConfig(Section):
     """A rugged surface: waves of one length in all directions."""
 
@@ -142,6 +178,11 @@ class LatticeConfig(Section):
     )
     grading: GradingConfig | None = Field(
         default=None, description="Strut diameter that changes with depth; strut_mm is then the nominal one."
+    )
+    stress_grading: StressGradingConfig | None = Field(
+        default=None,
+        description="Strut diameter by the stress of strength/solid, instead of grading; strut_mm is then the nominal "
+        "one, which strength/solid uses.",
     )
     fillet_mm: float = Field(
         default=0.0,
@@ -197,4 +238,6 @@ class LatticeConfig(Section):
             raise ValueError("give either strut_mm or porosity, for which the strut is then solved")
         if (self.voronoi is not None) != (self.cell == "voronoi"):
             raise ValueError("the section voronoi belongs to cell voronoi, and to no other")
+        if self.grading is not None and self.stress_grading is not None:
+            raise ValueError("give either grading or stress_grading: a strut has one thickness")
         return self

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.compiled import kernel
+from implantflow.compiled import inlined, kernel
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -16,6 +16,8 @@ IntArray = NDArray[np.int64]
 STRUTS, GYROID, SHEET = 0, 1, 2
 #: Steps of the stored int16 grids in mm.
 STEP_MM = 1e-4
+#: Most nodes after which a row of nodes may repeat the cell and be worth keeping.
+MOST_NODES = 128
 
 
 class LatticeArrays(NamedTuple):
@@ -52,7 +54,7 @@ class LatticeArrays(NamedTuple):
     grade_spacing: FloatArray
 
 
-@kernel
+@inlined
 def grid_value(
     grid: NDArray[np.int16], origin: FloatArray, spacing: FloatArray, x: float, y: float, z: float
 ) -> float:
@@ -70,21 +72,24 @@ def grid_value(
     return float(low * (1.0 - w) + high * w)
 
 
-@kernel
-def segment_distance2(s: FloatArray, x: float, y: float, z: float) -> float:
-    """Squared distance of a point to a segment (7,): start, direction, 1/length^2."""
-    px = x - s[0]
-    py = y - s[1]
-    pz = z - s[2]
-    t = (px * s[3] + py * s[4] + pz * s[5]) * s[6]
+@inlined
+def segment_distance2(segments: FloatArray, s: int, x: float, y: float, z: float) -> float:
+    """Squared distance of a point to one of ``segments`` (S, 7): start, direction, 1/length^2.
+
+    The number of the segment is passed and no view of its row, which would cost more than the distance.
+    """
+    px = x - segments[s, 0]
+    py = y - segments[s, 1]
+    pz = z - segments[s, 2]
+    t = (px * segments[s, 3] + py * segments[s, 4] + pz * segments[s, 5]) * segments[s, 6]
     t = min(max(t, 0.0), 1.0)
-    dx = px - t * s[3]
-    dy = py - t * s[4]
-    dz = pz - t * s[5]
+    dx = px - t * segments[s, 3]
+    dy = py - t * segments[s, 4]
+    dz = pz - t * segments[s, 5]
     return float(dx * dx + dy * dy + dz * dz)
 
 
-@kernel
+@inlined
 def axis_distance(lattice: LatticeArrays, x: float, y: float, z: float) -> float:
     """Distance in mm to the nearest strut axis, at most about ``reach`` where no strut is near."""
     if lattice.period > 0.0:
@@ -97,8 +102,9 @@ def axis_distance(lattice: LatticeArrays, x: float, y: float, z: float) -> float
     k = min(max(int((z - o[2]) / h), 0), n[2] - 1)
     b = (k * n[1] + j) * n[0] + i
     best = lattice.reach * lattice.reach
+    segments, members = lattice.segments, lattice.members
     for m in range(lattice.starts[b], lattice.starts[b + 1]):
-        best = min(best, segment_distance2(lattice.segments[lattice.members[m]], x, y, z))
+        best = min(best, segment_distance2(segments, members[m], x, y, z))
     return float(math.sqrt(best))
 
 
@@ -115,7 +121,7 @@ def gyroid_slope(period: float, x: float, y: float, z: float) -> tuple[float, fl
     return sx * cy + sy * cz + sz * cx, math.sqrt(gx * gx + gy * gy + gz * gz)
 
 
-@kernel
+@inlined
 def base_value(lattice: LatticeArrays, x: float, y: float, z: float) -> tuple[float, float]:
     """What of the lattice does not depend on its thickness: axis distance and 1, or G and its slope in 1/mm."""
     if lattice.kind == STRUTS:
@@ -124,7 +130,7 @@ def base_value(lattice: LatticeArrays, x: float, y: float, z: float) -> tuple[fl
     return g, 2.0 * math.pi / lattice.period * max(slope, lattice.floor)
 
 
-@kernel
+@inlined
 def level_at(lattice: LatticeArrays, x: float, y: float, z: float) -> float:
     """Strut radius, or level of G, that holds at a point."""
     if lattice.grade.shape[0] == 0:
@@ -138,16 +144,20 @@ def level_at(lattice: LatticeArrays, x: float, y: float, z: float) -> float:
 
 
 @kernel
-def level_row(
-    lattice: LatticeArrays, x0: float, y: float, z: float, step: float, first: int, last: int, out: FloatArray
+def grid_row(
+    grid: NDArray[np.int16],
+    origin: FloatArray,
+    spacing: FloatArray,
+    x0: float,
+    y: float,
+    z: float,
+    step: float,
+    first: int,
+    last: int,
+    out: FloatArray,
 ) -> None:
-    """:func:`level_at` at nodes first..last-1 (x0 + i*step) of one row: between nodes of the grid it is linear in x."""
-    grid = lattice.grade
+    """:func:`grid_value` at nodes first..last-1 (x0 + i*step) of a row; between the grid's nodes it is linear in x."""
     nk, nj, ni = grid.shape
-    if nk == 0:
-        out[first:last] = lattice.level
-        return
-    origin, spacing, levels = lattice.grade_origin, lattice.grade_spacing, lattice.levels
     fy = min(max((y - origin[1]) / spacing[1], 0.0), nj - 1.000001)
     fz = min(max((z - origin[2]) / spacing[2], 0.0), nk - 1.000001)
     j, k = int(fy), int(fz)
@@ -156,15 +166,28 @@ def level_row(
     for i in range(ni):
         low = grid[k, j, i] * (1.0 - v) + grid[k, j + 1, i] * v
         high = grid[k + 1, j, i] * (1.0 - v) + grid[k + 1, j + 1, i] * v
-        row[i] = (low * (1.0 - w) + high * w) * STEP_MM
+        row[i] = low * (1.0 - w) + high * w
     start, per = (x0 - origin[0]) / spacing[0], step / spacing[0]
-    struts = lattice.kind == STRUTS
-    strut_low, strut_step, most = lattice.strut_low, lattice.strut_step, levels.shape[0] - 1.000001
     for n in range(first, last):
         fx = min(max(start + n * per, 0.0), ni - 1.000001)
         i = int(fx)
-        strut = row[i] + (fx - i) * (row[i + 1] - row[i])
-        if struts:
+        out[n] = row[i] + (fx - i) * (row[i + 1] - row[i])
+
+
+@kernel
+def level_row(
+    lattice: LatticeArrays, x0: float, y: float, z: float, step: float, first: int, last: int, out: FloatArray
+) -> None:
+    """:func:`level_at` at nodes first..last-1 (x0 + i*step) of one row."""
+    if lattice.grade.shape[0] == 0:
+        out[first:last] = lattice.level
+        return
+    grid_row(lattice.grade, lattice.grade_origin, lattice.grade_spacing, x0, y, z, step, first, last, out)
+    levels = lattice.levels
+    strut_low, strut_step, most = lattice.strut_low, lattice.strut_step, levels.shape[0] - 1.000001
+    for n in range(first, last):
+        strut = out[n] * STEP_MM
+        if lattice.kind == STRUTS:
             out[n] = 0.5 * strut
         else:
             f = min(max((strut - strut_low) / strut_step, 0.0), most)
@@ -184,7 +207,7 @@ def signed(kind: int, base: float, slope: float, level: float) -> float:
     return -inside / slope
 
 
-@kernel
+@inlined
 def lattice_value(lattice: LatticeArrays, x: float, y: float, z: float) -> float:
     """Value of the unclipped lattice at one point in mm, negative inside metal."""
     base, slope = base_value(lattice, x, y, z)
@@ -212,15 +235,15 @@ def lattice_layer(
 ) -> None:
     """Value of the lattice on the nodes (J, I) of one plane; equals :func:`lattice_value` at every node near metal.
 
-    A cell whose period is a whole number of steps is evaluated once a layer and repeated. Struts that repeat nowhere
-    are laid on the plane one by one (``order``: struts by their lowest point; ``tops``: greatest height reached by the
-    struts up to each, both with ``reach`` added); nodes further than ``reach`` from every axis get that distance.
+    A cell that repeats with the nodes (:func:`repeat_nodes`) is evaluated once a layer and repeated. Struts that repeat
+    nowhere are laid on the plane one by one (``order``: struts by their lowest point; ``tops``: greatest height reached
+    by the struts up to each, both with ``reach`` added); nodes further than ``reach`` from every axis get that
+    distance.
     ``spans`` (J, 2): first node and node after the last of each row that is wanted; the others are left alone.
     """
     nj, ni = out.shape
-    level = np.empty(ni)
-    kind = lattice.kind
     if lattice.period <= 0.0:
+        level = np.empty(ni)
         for j in range(nj):
             for i in range(spans[j, 0], spans[j, 1]):
                 out[j, i] = lattice.reach * lattice.reach
@@ -230,18 +253,60 @@ def lattice_layer(
             for i in range(spans[j, 0], spans[j, 1]):
                 out[j, i] = math.sqrt(out[j, i]) - level[i]
         return
-    n = round(lattice.period / step)
-    if abs(n * step - lattice.period) > 1e-9 or n * n > nj * ni:
+    n = repeat_nodes(lattice.period, step)
+    if n == 0 or n * n > nj * ni:
         for j in range(nj):
             for i in range(spans[j, 0], spans[j, 1]):
                 out[j, i] = lattice_value(lattice, x0 + i * step, y0 + j * step, z)
         return
     base = np.empty((n, n))
     slope = np.empty((n, n))
-    for j in range(n):
-        for i in range(n):
+    base_plane(lattice, x0, y0, step, z, base, slope)
+    repeat_plane(lattice, base, slope, x0, y0, step, z, spans, out)
+
+
+@kernel
+def repeat_nodes(period: float, step: float) -> int:
+    """After how many nodes a row of nodes and the cell repeat together; 0 where that takes more than ``MOST_NODES``."""
+    for n in range(1, MOST_NODES + 1):
+        cells = n * step / period
+        if cells > 0.5 and abs(cells - round(cells)) < 1e-9:
+            return n
+    return 0
+
+
+@kernel
+def base_plane(
+    lattice: LatticeArrays,
+    x0: float,
+    y0: float,
+    step: float,
+    z: float,
+    base: FloatArray,
+    slope: FloatArray,
+) -> None:
+    """:func:`base_value` of the nodes (n, n) of one plane, after which it repeats."""
+    for j in range(base.shape[0]):
+        for i in range(base.shape[1]):
             base[j, i], slope[j, i] = base_value(lattice, x0 + i * step, y0 + j * step, z)
-    for j in range(nj):
+
+
+@kernel
+def repeat_plane(
+    lattice: LatticeArrays,
+    base: FloatArray,
+    slope: FloatArray,
+    x0: float,
+    y0: float,
+    step: float,
+    z: float,
+    spans: IntArray,
+    out: FloatArray,
+) -> None:
+    """Values of the lattice on the nodes (J, I) of one plane from those of :func:`base_plane`."""
+    n, kind = base.shape[0], lattice.kind
+    level = np.empty(out.shape[1])
+    for j in range(out.shape[0]):
         b, s = base[j % n], slope[j % n]
         first, last = spans[j]
         level_row(lattice, x0, y0 + j * step, z, step, first, last, level)
@@ -265,11 +330,11 @@ def _lay_struts(
 ) -> None:
     """Lower ``out`` to the squared axis distance of every strut within ``reach`` of the plane."""
     nj = out.shape[0]
-    reach = lattice.reach
+    reach, segments = lattice.reach, lattice.segments
     # Struts before ``first`` all end below the plane, since ``tops`` never falls.
     first = np.searchsorted(tops, z)
     for m in range(first, order.shape[0]):
-        s = lattice.segments[order[m]]
+        s = segments[order[m]]
         if min(s[2], s[2] + s[5]) - reach > z:
             break
         if max(s[2], s[2] + s[5]) + reach < z:
@@ -281,5 +346,5 @@ def _lay_struts(
         for j in range(j0, j1 + 1):
             y = y0 + j * step
             for i in range(max(i0, spans[j, 0]), min(i1, spans[j, 1])):
-                d2 = segment_distance2(s, x0 + i * step, y, z)
+                d2 = segment_distance2(segments, order[m], x0 + i * step, y, z)
                 out[j, i] = min(out[j, i], d2)

@@ -228,14 +228,22 @@ def solved_strut_mm(cell: str, cell_mm: float, porosity: float) -> float:
     from implantflow.field.lattice import Lattice
 
     n = 64
-    low, high = 0.02 * cell_mm, 0.499 * cell_mm
-    edge = Lattice.sample(cell, cell_mm, low)[1]
+    least = low = 0.02 * cell_mm
+    high = 0.499 * cell_mm
+    thinnest, edge = Lattice.sample(cell, cell_mm, low)
     line = (np.arange(n) + 0.5) * (edge / n)
     z, y, x = np.meshgrid(line, line, line, indexing="ij")
     points = np.column_stack([x.ravel(), y.ravel(), z.ravel()])
 
+    thin = thinnest.value(points)
+
     def share(strut: float) -> float:
-        value = Lattice.sample(cell, cell_mm, strut)[0].value(points)
+        # Of round struts only the radius changes; the way to the nearest axis stays.
+        value = (
+            thin - 0.5 * (strut - least)
+            if thinnest.is_struts
+            else Lattice(cell, cell_mm, strut).value(points)
+        )
         return float(np.clip(0.5 - value / (edge / n), 0.0, 1.0).mean())
 
     if cell == "gyroid_sheet":

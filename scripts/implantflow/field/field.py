@@ -42,6 +42,8 @@ class Field:
     grade : (K, J, I) int16, strut diameter at the same nodes and in the same steps; None where all are alike.
     graph : struts of a lattice that repeats nowhere.
     fillet_mm : radius between lattice and dense metal.
+    stock : vertices (N, 3) and faces (M, 3) of the surface that is printed, where it is the implant with machining
+        stock on it; None where the implant is printed as it is.
     texture, rough : rugged surfaces and where they are, (K, J, I) int16, share in steps of 1e-4.
     """
 
@@ -60,6 +62,12 @@ class Field:
     fillet_mm: float = 0.0
     texture: Texture | None = None
     rough: NDArray[np.int16] | None = None
+    stock: tuple[FloatArray, NDArray[np.int64]] | None = None
+
+    @property
+    def printed(self) -> tuple[FloatArray, NDArray[np.int64]]:
+        """Vertices and faces of the surface that is printed, machining stock included, in build_xyz."""
+        return (self.vertices_mm, self.faces) if self.stock is None else self.stock
 
     @cached_property
     def material(self) -> Material:
@@ -109,6 +117,12 @@ class Field:
         """(N,) signed distance in mm to the dense region (shell, strut, faces, bosses), negative inside."""
         return self._grid(self.dense, points_build)
 
+    def strut_value(self, points_build: ArrayLike) -> FloatArray:
+        """(N,) strut diameter in mm that the lattice has at (N, 3) points."""
+        if self.grade is None:
+            return np.full(len(np.asarray(points_build)), self.strut_mm)
+        return self._grid(self.grade, points_build)
+
     def lattice_value(self, points_build: ArrayLike) -> FloatArray:
         """(N,) value of the unclipped lattice in mm, negative inside metal."""
         return self.lattice.value(points_build)
@@ -135,6 +149,9 @@ class Field:
             arrays["grade"] = self.grade
         if self.rough is not None:
             arrays["rough"] = self.rough
+        if self.stock is not None:
+            arrays["stock_vertices_mm"] = self.stock[0]
+            arrays["stock_faces"] = self.stock[1].astype(np.int32)
         if self.graph is not None:
             arrays["nodes_tenth_um"] = np.round(self.graph.nodes_mm * 1e4).astype(np.int32)
             arrays["beams"] = self.graph.beams.astype(np.int32)
@@ -160,6 +177,7 @@ class Field:
                 "strut_range_mm": list(self.lattice.strut_range_mm),
                 "graded": self.grade is not None,
                 "struts_stored": None if self.graph is None else len(self.graph.beams),
+                "machining_stock": self.stock is not None,
                 "fillet_mm": self.fillet_mm,
                 "texture": None if self.texture is None else asdict(self.texture),
                 "field_npz_sha256": sha256_file(npz_path),
@@ -208,6 +226,9 @@ class Field:
                     fillet_mm=float(data["fillet_mm"]),
                     texture=None if data["texture"] is None else Texture(**data["texture"]),
                     rough=None if data["texture"] is None else arrays["rough"],
+                    stock=(arrays["stock_vertices_mm"], arrays["stock_faces"].astype(np.int64))
+                    if data["machining_stock"]
+                    else None,
                 )
         except (KeyError, ValueError, TypeError, OSError) as error:
             raise InputError(f"the field cannot be read: {error!r}", where=str(json_path)) from error

@@ -47,7 +47,7 @@ def bin_pass(
                 y = origin[1] + (j + 0.5) * size
                 for i in range(low[0], high[0] + 1):
                     b = (k * shape[1] + j) * shape[0] + i
-                    d = math.sqrt(segment_distance2(g, origin[0] + (i + 0.5) * size, y, z))
+                    d = math.sqrt(segment_distance2(segments, s, origin[0] + (i + 0.5) * size, y, z))
                     if stage == 0:
                         nearest[b] = min(nearest[b], d)
                     # No point of a box is further from its middle than half the diagonal.

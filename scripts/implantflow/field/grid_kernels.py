@@ -60,6 +60,12 @@ def triangle_distance_band(
         uu = ux * ux + uy * uy + uz * uz
         uv = ux * vx + uy * vy + uz * vz
         vv = vx * vx + vy * vy + vz * vz
+        # A node further from the middle than the corners are, and by more than what is known, learns nothing here.
+        mx, my, mz = (a[0] + b[0] + c[0]) / 3.0, (a[1] + b[1] + c[1]) / 3.0, (a[2] + b[2] + c[2]) / 3.0
+        around = 0.0
+        for p in (a, b, c):
+            around = max(around, (p[0] - mx) ** 2 + (p[1] - my) ** 2 + (p[2] - mz) ** 2)
+        around = math.sqrt(around) + 1e-9
         for k in range(k0, k1 + 1):
             pz = origin[2] + k * spacing
             for j in range(j0, j1 + 1):
@@ -67,6 +73,8 @@ def triangle_distance_band(
                 for i in range(i0, i1 + 1):
                     px = origin[0] + i * spacing
                     limit = min(float(out[k, j, i]), band)
+                    if (px - mx) ** 2 + (py - my) ** 2 + (pz - mz) ** 2 > (limit + around) ** 2:
+                        continue
                     wx, wy, wz = px - a[0], py - a[1], pz - a[2]
                     height = wx * nx + wy * ny + wz * nz
                     if height * height > limit * limit * area2:

@@ -164,6 +164,7 @@ def make_field(
     cell_mm: float,
     strut_mm: float,
     grid_mm: float,
+    printed_lps: tuple[FloatArray, NDArray[np.int64]] | None = None,
 ) -> Field:
     """Make the field of an implant.
 
@@ -174,6 +175,8 @@ def make_field(
     build_from_patient : (4, 4) rigid matrix into build_xyz.
     cell, cell_mm, strut_mm : the lattice that fills the rest; ``cell`` may be the whole :class:`Filling`.
     grid_mm : spacing of the stored distances.
+    printed_lps : vertices (mm, patient LPS) and faces of the part with machining stock; the grids cover it. What lies
+        beyond the solid is dense as deep as the face below it is, and the boss of a hole is dense in the hole.
 
     Raises
     ------
@@ -184,7 +187,11 @@ def make_field(
     """
     # Coordinates in whole nanometres: the same bytes after any way of computing the transform.
     vertices = np.round(transform_points(build_from_patient, vertices_lps), 6)
-    origin, shape = nodes(vertices.min(0), vertices.max(0), grid_mm, 2.0 * grid_mm)
+    stock = None
+    if printed_lps is not None:
+        stock = np.round(transform_points(build_from_patient, printed_lps[0]), 6), printed_lps[1]
+    whole = vertices if stock is None else np.concatenate([vertices, stock[0]])
+    origin, shape = nodes(whole.min(0), whole.max(0), grid_mm, 2.0 * grid_mm)
     distance = _banded(vertices, faces, origin, grid_mm, shape, _solid_band(regions, grid_mm))
     columns = Columns.of(vertices, faces, origin[:2], grid_mm, shape[1:])
     solid = np.where(columns.inside(float(origin[2]), shape[0]), -distance, distance)
@@ -218,6 +225,7 @@ def make_field(
         fillet_mm=filling.fillet_mm,
         texture=filling.texture,
         rough=rough,
+        stock=stock,
     )
 
 

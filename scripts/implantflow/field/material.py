@@ -70,9 +70,14 @@ class Material:
     rough: NDArray[np.int16] | None = None
 
     @property
+    def by_signs(self) -> bool:
+        """Does the sign of each part alone tell where metal is? Fillets and textures ask for their values."""
+        return self.fillet_mm == 0.0 and self.texture is None
+
+    @property
     def stampable(self) -> bool:
         """Are the contours inside the solid those of the dense grid and of one periodic cell, and nothing else?"""
-        return self.lattice.periodic and self.fillet_mm == 0.0 and self.texture is None
+        return self.lattice.periodic and self.by_signs
 
     def __post_init__(self) -> None:
         if self.texture is not None and (self.solid is None or self.rough is None):

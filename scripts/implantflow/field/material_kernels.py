@@ -8,8 +8,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.compiled import inner, kernel
-from implantflow.field.cell_kernels import STEP_MM, LatticeArrays, grid_value, lattice_layer, lattice_value
+from implantflow.compiled import inlined, kernel
+from implantflow.field.cell_kernels import (
+    STEP_MM,
+    LatticeArrays,
+    grid_row,
+    grid_value,
+    lattice_layer,
+    lattice_value,
+)
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -50,16 +57,15 @@ def texture(waves: FloatArray, x: float, y: float, z: float) -> float:
     return min(max(total / (2.0 * math.sqrt(0.5 * waves.shape[0])), -1.0), 1.0)
 
 
-@inner
-def combined(material: MaterialArrays, lattice: float, x: float, y: float, z: float) -> tuple[float, int]:
-    """Value in mm of what fills the solid at a point where the bare lattice has the value ``lattice``, and its class.
+@inlined
+def joined(
+    material: MaterialArrays, dense: float, lattice: float, x: float, y: float, z: float
+) -> tuple[float, int]:
+    """Value in mm of what fills the solid and its class, at a point with these values of dense region and bare lattice.
 
     The class is VOID, LATTICE_METAL, DENSE_METAL, or 0 where the texture has taken the skin away. A fillet rounds the
     corner of two faces that meet at a right angle with its radius, and adds metal only within it of both.
     """
-    dense = FAR_MM
-    if material.dense.shape[0] > 0:
-        dense = grid_value(material.dense, material.origin, material.spacing, x, y, z) * STEP_MM
     cut = -FAR_MM
     if material.rough.shape[0] > 0:
         share = grid_value(material.rough, material.origin, material.spacing, x, y, z) * STEP_MM
@@ -81,6 +87,35 @@ def combined(material: MaterialArrays, lattice: float, x: float, y: float, z: fl
     elif value < 0.0:
         kind = LATTICE_METAL
     return max(value, cut), kind
+
+
+@inlined
+def combined(material: MaterialArrays, lattice: float, x: float, y: float, z: float) -> tuple[float, int]:
+    """:func:`joined` with the dense region's distance read at the point."""
+    dense = FAR_MM
+    if material.dense.shape[0] > 0:
+        dense = grid_value(material.dense, material.origin, material.spacing, x, y, z) * STEP_MM
+    return joined(material, dense, lattice, x, y, z)
+
+
+@kernel
+def dense_row(
+    material: MaterialArrays,
+    x0: float,
+    y: float,
+    z: float,
+    step: float,
+    first: int,
+    last: int,
+    out: FloatArray,
+) -> None:
+    """Distance in mm to the dense region at nodes first..last-1 (x0 + i*step) of one row."""
+    if material.dense.shape[0] == 0:
+        out[first:last] = FAR_MM
+        return
+    grid_row(material.dense, material.origin, material.spacing, x0, y, z, step, first, last, out)
+    for i in range(first, last):
+        out[i] *= STEP_MM
 
 
 @kernel
@@ -108,8 +143,11 @@ def material_layer(
 ) -> None:
     """Value of what fills the solid on the nodes (J, I) of one plane, within ``spans`` (J, 2) of each row."""
     lattice_layer(lattice, order, tops, x0, y0, step, z, spans, out)
+    dense = np.empty(out.shape[1])
     for j in range(out.shape[0]):
         y = y0 + j * step
-        for i in range(spans[j, 0], spans[j, 1]):
-            x = x0 + i * step
-            out[j, i] = combined(material, out[j, i], x, y, z)[0]
+        first, last = spans[j]
+        if first < last:
+            dense_row(material, x0, y, z, step, first, last, dense)
+        for i in range(first, last):
+            out[j, i] = joined(material, dense[i], out[j, i], x0 + i * step, y, z)[0]

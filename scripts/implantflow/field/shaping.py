@@ -25,8 +25,8 @@ _FADE_MM = 1.0
 class Grading:
     """Strut diameter by distance: ``near_mm`` at the surface (or the named faces), ``far_mm`` beyond ``over_mm``.
 
-    With ``stored`` (values (K, J, I) of the strut in mm, origin, spacing in mm along x, y, z, build_xyz) the strut is
-    read there, and the other figures are not used.
+    With ``stored`` (values (K, J, I) of the strut in mm, origin, spacing in mm along x, y, z) the strut is read there,
+    and the other figures are not used. ``stored_from_build``: (4, 4) into the frame of ``stored``, None for build_xyz.
     """
 
     near_mm: float
@@ -34,6 +34,7 @@ class Grading:
     over_mm: float
     faces: tuple[str, ...] = ()
     stored: tuple[FloatArray, FloatArray, FloatArray] | None = None
+    stored_from_build: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,12 @@ def grade_grid(
         from scipy import ndimage
 
         values, place, step = grading.stored
-        nodes = [origin[a] + spacing * np.arange(solid.shape[2 - a]) for a in range(3)]
-        z, y, x = np.meshgrid(*[(nodes[a] - place[a]) / step[a] for a in (2, 1, 0)], indexing="ij")
-        strut = ndimage.map_coordinates(values, [z, y, x], order=1, mode="nearest")
+        nodes = [origin[a] + spacing * np.arange(solid.shape[2 - a]) for a in (2, 1, 0)]
+        points = np.stack(np.meshgrid(*nodes, indexing="ij")[::-1], axis=-1).reshape(-1, 3)
+        if grading.stored_from_build is not None:
+            points = transform_points(grading.stored_from_build, points)
+        index = ((points - place) / step).T[::-1]
+        strut = ndimage.map_coordinates(values, index, order=1, mode="nearest").reshape(solid.shape)
     else:
         missing = sorted(set(grading.faces) - set(faces))
         if missing:

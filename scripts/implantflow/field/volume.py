@@ -1,4 +1,4 @@
-"""How much metal the field holds, and its classes on a voxel grid, by exact vertical lines through the solid."""
+"""How much metal the field holds, and its classes on a voxel grid, by exact lines through the solid."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ VOID, LATTICE_METAL, DENSE_METAL = 1, 2, 3
 SAMPLES = 8_000_000
 #: Least distance of samples (mm).
 FINEST_MM = 0.02
+#: Boxes along the cell whose middles tell most samples' side of the lattice.
+_BOXES = 64
 #: Turn of the sampling columns about z (rad): no face of an implant runs along them.
 TURN_RAD = 0.5537
 
@@ -47,6 +49,34 @@ class Volumes:
     def relative_density(self) -> float:
         """Metal share of the porous part."""
         return self.lattice_mm3 / self.porous_mm3 if self.porous_mm3 > 0 else 1.0
+
+
+class Planes:
+    """The bare lattice on the planes of a grid of nodes; what repeats from plane to plane is worked out once."""
+
+    def __init__(self, lattice: Lattice, origin_mm: FloatArray, step_mm: float) -> None:
+        from implantflow.field import cell_kernels
+
+        self._lattice, self._step = lattice, step_mm
+        self._x, self._y, self._z = (float(c) for c in origin_mm)
+        self._repeat = (
+            cell_kernels.repeat_nodes(lattice.arrays.period, step_mm) if lattice.graph is None else 0
+        )
+        self._kept: dict[int, tuple[FloatArray, FloatArray]] = {}
+
+    def fill(self, k: int, spans: NDArray[np.int64], out: FloatArray) -> None:
+        """Values in mm on the nodes (J, I) of plane ``k``, within ``spans`` (J, 2) of each row."""
+        from implantflow.field import cell_kernels
+
+        arrays, n, z = self._lattice.arrays, self._repeat, self._z + k * self._step
+        if n == 0:
+            self._lattice.layer(z, (self._x, self._y), self._step, out.shape, spans, out)
+            return
+        if k % n not in self._kept:
+            base, slope = np.empty((n, n)), np.empty((n, n))
+            cell_kernels.base_plane(arrays, self._x, self._y, self._step, z, base, slope)
+            self._kept[k % n] = base, slope
+        cell_kernels.repeat_plane(arrays, *self._kept[k % n], self._x, self._y, self._step, z, spans, out)
 
 
 def _material(dense: DenseData | Material | None, lattice: Lattice | Uniform | None) -> Material:
@@ -83,6 +113,10 @@ def volumes_of(
     shape = tuple(int(n) for n in (np.ceil((high - low) / step).astype(int) + 1)[1::-1])
     columns = Columns.of(turned, faces, low[:2] + 0.37 * step, step, (shape[0], shape[1]))
     counts = np.zeros(4, dtype=np.int64)
+    boxes, spread = np.zeros((0, 1, 1)), 0.0
+    if material.by_signs and material.lattice.graph is None:
+        boxes = np.empty((_BOXES,) * 3)
+        spread = volume_kernels.box_bases(material.lattice.arrays, boxes)
     volume_kernels.count_columns(
         columns.starts,
         columns.heights_mm,
@@ -94,6 +128,8 @@ def volumes_of(
         counts,
         material.lattice.arrays,
         material.arrays,
+        boxes,
+        spread,
     )
     share = counts * (solid_mm3 / max(int(counts.sum()), 1))
     return Volumes(solid_mm3, float(share[3]), float(share[1] + share[2]), float(share[2]))
@@ -125,21 +161,22 @@ def roomy_grid(
 
     low, high = vertices_mm.min(0), vertices_mm.max(0)
     origin = low - 1.5 * step_mm
-    count = np.ceil((high - origin) / step_mm).astype(int) + 2
-    columns = Columns.of(vertices_mm, faces, origin, step_mm, (int(count[1]), int(count[0])))
-    labels = np.zeros(tuple(count[::-1]), dtype=np.uint8)
+    nk, nj, ni = (int(n) for n in np.ceil((high - origin) / step_mm).astype(int)[::-1] + 2)
+    # Rows along x: neighbours in memory are neighbours in space.
+    rows = Columns.of(vertices_mm[:, [1, 2, 0]], faces, origin[1:], step_mm, (nk, nj))
+    labels = np.zeros((nk, nj, ni), dtype=np.uint8)
     room = np.ones(labels.shape, dtype=np.bool_)
-    volume_kernels.label_columns(
-        columns.starts,
-        columns.heights_mm,
-        origin,
-        step_mm,
-        labels,
-        room,
-        clearance_mm,
-        material.lattice.arrays,
-        material.arrays,
-    )
+    spans, values = np.zeros((nj, 2), dtype=np.int64), np.zeros((nj, ni))
+    planes = Planes(material.lattice, origin, step_mm)
+    for k in range(nk):
+        place = rows.starts, rows.heights_mm, k * nj
+        volume_kernels.row_spans(*place, float(origin[0]), step_mm, spans)
+        np.minimum(spans, ni, out=spans)
+        z = float(origin[2]) + k * step_mm
+        planes.fill(k, spans, values)
+        volume_kernels.label_plane(
+            *place, origin, step_mm, z, spans, values, labels[k], room[k], clearance_mm, material.arrays
+        )
     return labels, room, origin
 
 

@@ -18,6 +18,7 @@ from implantflow.solids.distance import Surface
 from implantflow.solids.faces import MATES, Neighbours, contact_faces, fit_figures
 from implantflow.solids.mesh import EDGE_MM, IntArray, Solid, read_solid, write_solid
 from implantflow.solids.shapes import cylinder, tube
+from implantflow.solids.stock import with_stock
 
 #: Arcam A1 envelope (docs/additive.md); the build stage checks it again in the chosen orientation.
 ENVELOPE_MM = (200.0, 200.0, 180.0)
@@ -70,21 +71,21 @@ def design_implant(job: Job) -> None:
 
     progress("dense regions", done=0.8)
     strut = plan_strut(Surface(implant), faces, config.strut_radius_mm)
-    artifacts.write_json(
-        job.outputs["regions"],
-        {
-            "frame": "patient_lps",
-            "implant_stl_sha256": artifacts.sha256_file(job.outputs["implant"]),
-            "contact_faces": _face_regions(faces, fit, config),
-            "strut": {"segments": strut["segments"]},
-            "screw_holes": _screw_holes(prototype, config),
-            "cable_passages": [
-                {key: p[key] for key in ("name", "polyline_lps_mm", "diameter_mm", "wall_mm")}
-                for p in listed["cable_passages"]
-            ],
-            "shell": {"thickness_mm": config.shell_mm},
-        },
-    )
+    regions = {
+        "frame": "patient_lps",
+        "implant_stl_sha256": artifacts.sha256_file(job.outputs["implant"]),
+        "contact_faces": _face_regions(faces, fit, config),
+        "strut": {"segments": strut["segments"]},
+        "screw_holes": _screw_holes(prototype, config),
+        "cable_passages": [
+            {key: p[key] for key in ("name", "polyline_lps_mm", "diameter_mm", "wall_mm")}
+            for p in listed["cable_passages"]
+        ],
+        "shell": {"thickness_mm": config.shell_mm},
+        "machining": _machining(config),
+    }
+    stock = with_stock(implant, regions)[1] if config.machining else None
+    artifacts.write_json(job.outputs["regions"], regions)
     artifacts.write_json(
         job.outputs["implant_json"],
         {
@@ -104,9 +105,17 @@ def design_implant(job: Job) -> None:
             "size_mm": implant.bounds_mm[1] - implant.bounds_mm[0],
             "envelope_mm": list(ENVELOPE_MM),
             "limits": config.limits.model_dump(mode="json"),
+            "machining_stock": stock,
             "strut_depth_min_mm": {s["to_face"]: s["depth_min_mm"] for s in strut["segments"]},
         },
     )
+
+
+def _machining(config: ImplantConfig) -> dict[str, Any] | None:
+    """Stock by face and in the bores, mm; None where nothing is machined."""
+    if config.machining is None:
+        return None
+    return {"faces": config.machining.faces, "bores_mm": config.machining.bores_mm}
 
 
 def _cut(approved: Solid, listed: dict[str, Any]) -> Solid:

@@ -70,18 +70,20 @@ class Reference:
 
     @cached_property
     def design_surface(self) -> Surface:
-        """The designed outer surface, build_xyz."""
-        return Surface(Solid.of(self.field.vertices_mm, self.field.faces))
+        """The designed outer surface as it is printed, machining stock on it, build_xyz."""
+        return Surface(Solid.of(*self.field.printed))
 
     @cached_property
     def drawn_surface(self) -> Surface:
         """The outer surface as drawn, build_xyz of the file."""
-        return Surface(Solid.of(self.drawn(self.field.vertices_mm), self.field.faces))
+        vertices_mm, faces = self.field.printed
+        return Surface(Solid.of(self.drawn(vertices_mm), faces))
 
     @cached_property
     def drawn_box_mm(self) -> FloatArray:
         """(2, 3) box of the drawn part."""
-        return self.drawn(self.field.bounds_mm)
+        vertices_mm, _ = self.field.printed
+        return self.drawn(np.array([vertices_mm.min(0), vertices_mm.max(0)]))
 
     def dense(self, drawn_mm: FloatArray) -> FloatArray:
         """(N,) distance to the dense region as drawn, negative inside (mm)."""

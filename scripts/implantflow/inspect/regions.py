@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from implantflow.errors import InputError
 from implantflow.field.field import Field
 from implantflow.geometry import FloatArray, transform_points
+from implantflow.solids.distance import Surface
+from implantflow.solids.mesh import Solid
 
 #: The wall of a hole lies no further from its radius than this (mm).
 _WALL_MM = 0.35
@@ -27,7 +29,7 @@ class Regions:
     Attributes
     ----------
     names : of all regions; contact faces first, then :data:`DENSE`, :data:`POROUS`, :data:`HOLES`.
-    of_triangle : (M,) index into ``names`` of every triangle of the implant.
+    of_triangle : (M,) index into ``names`` of every triangle of the implant as printed.
     faces : how many of the names are contact faces.
     """
 
@@ -68,7 +70,16 @@ def regions_of(field: Field, regions: Mapping[str, Any]) -> Regions:
         path = transform_points(field.build_from_patient, line)
         on_wall = _distance_to_line(centres, path) < radius + _WALL_MM
         found[on_wall & (found >= len(names) - 3)] = names.index(HOLES)
+    if field.stock is not None:
+        found = found[_below_stock(field)]
     return Regions(names, found, len(names) - 3)
+
+
+def _below_stock(field: Field) -> NDArray[np.int64]:
+    """The triangle of the finished implant that each triangle of the printed surface belongs to: the nearest."""
+    vertices_mm, faces = field.printed
+    finished = Surface(Solid.of(field.vertices_mm, field.faces))
+    return finished.nearest(vertices_mm[faces].mean(axis=1)).triangle
 
 
 def _holes(regions: Mapping[str, Any]) -> list[tuple[FloatArray, float]]:

@@ -75,6 +75,9 @@ def inspect_print(job: Job) -> None:
         "id": config.revision.id,
         "kind": config.revision.kind,
         "simulated": simulated,
+        "compared_with": "the implant as built, machining stock on it"
+        if field.stock
+        else "the implant as built",
         "purpose": str(job.settings["purpose"]),
         "build_file_sha256": build["cli_sha256"],
     }

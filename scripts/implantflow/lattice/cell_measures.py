@@ -53,15 +53,12 @@ def _periodic_distance(mask: NDArray[np.bool_], step: float) -> FloatArray:
 
     Distances between nodes overshoot the surface by half a step on average, which is taken off.
     """
-    from scipy import ndimage
+    from implantflow.lattice import kernels
 
-    n = mask.shape[0]
     # No sphere in a cell that percolates is wider than 0.8 cells.
-    pad = int(0.4 * n) + 1
-    around = np.pad(mask, pad, mode="wrap")
-    distance = ndimage.distance_transform_edt(around, sampling=step)
-    inner = distance[pad : pad + n, pad : pad + n, pad : pad + n]
-    return np.asarray(np.where(mask, np.maximum(inner - step / 2.0, 0.0), 0.0))
+    most = int(0.4 * mask.shape[0]) + 1
+    distance = np.sqrt(kernels.periodic_distance2(mask, most)) * step
+    return np.asarray(np.where(mask, np.maximum(distance - step / 2.0, 0.0), 0.0))
 
 
 def void_distance(cell: str, values: FloatArray, step: float) -> FloatArray:
@@ -88,16 +85,14 @@ def local_thickness(metal: NDArray[np.bool_], step: float) -> FloatArray:
     Twelve radii between 0.3 and 1 of the largest are told apart; nodes that not even the smallest of them
     covers (corners of the voxels, skin of nodes) are left out.
     """
-    from scipy import ndimage
+    from implantflow.lattice import kernels
 
     depth = _periodic_distance(metal, step)
     thickness = np.zeros_like(depth)
     # Spheres reach no further than the deepest node.
-    pad = int(np.ceil(float(depth.max()) / step)) + 1
-    core = (slice(pad, -pad),) * 3
+    most = int(np.ceil(float(depth.max()) / step)) + 1
     for radius in np.linspace(0.3, 1.0, 12) * float(depth.max()):
-        centres = np.pad(depth >= radius - 1e-9, pad, mode="wrap")
-        reach = ndimage.distance_transform_edt(~centres, sampling=step)[core]
+        reach = np.sqrt(kernels.periodic_distance2(depth < radius - 1e-9, most)) * step
         thickness[reach <= radius] = 2.0 * radius
     return np.asarray(thickness[metal & (thickness > 0)])
 

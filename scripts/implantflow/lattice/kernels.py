@@ -69,3 +69,37 @@ def _find(parent: IntArray, shift: IntArray, node: int, out: IntArray) -> int:
             out[a] += shift[node, a]
         node = parent[node]
     return node
+
+
+@kernel
+def _across(far2: IntArray, most: int, out: IntArray) -> None:
+    """``out`` (A, N, B): least far2[a, m, b] + (n - m)^2 over places m of the periodic middle axis within ``most``."""
+    na, n, nb = far2.shape
+    for a in range(na):
+        for p in range(n):
+            for b in range(nb):
+                best = far2[a, p, b]
+                d = 1
+                while d <= most and d * d < best:
+                    best = min(best, far2[a, (p + d) % n, b] + d * d, far2[a, (p - d) % n, b] + d * d)
+                    d += 1
+                out[a, p, b] = best
+
+
+@kernel
+def periodic_distance2(mask: NDArray[np.bool_], most: int) -> IntArray:
+    """Squared distance (in nodes) from each node of a periodic n^3 grid to the nearest outside ``mask``.
+
+    Exact up to ``most`` nodes; beyond, some number above its square.
+    """
+    n = mask.shape[0]
+    one = np.empty((n, n, n), np.int64)
+    for k in range(n):
+        for j in range(n):
+            for i in range(n):
+                one[k, j, i] = (most + 1) ** 2 if mask[k, j, i] else 0
+    other = np.empty_like(one)
+    _across(one.reshape(n * n, n, 1), most, other.reshape(n * n, n, 1))
+    _across(other, most, one)
+    _across(one.reshape(1, n, n * n), most, other.reshape(1, n, n * n))
+    return other

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from implantflow.field.field import POROUS, Field
 from implantflow.field.volume import VOID, Volumes, mesh_volume_mm3, roomy_grid, volumes_of
 from implantflow.geometry import FloatArray, invert_rigid, transform_points
+from implantflow.lattice.pieces import Pieces, pieces_of
 
 #: Spacing on which a suspected closed pore is looked at again (mm), and how far around it.
 _FINE_MM, _AROUND_MM = 0.06, 1.2
@@ -61,19 +61,16 @@ def measure_part(
     between a strut and a dense face, not a pore. Powder gets out of a place where a sphere of ``throat_mm`` fits
     and can roll to the outside; in strut lattices the distance to metal is exact, in gyroids of first order.
     """
-    from scipy import ndimage
-
     material = field.material
     solid_mm3 = mesh_volume_mm3(field.vertices_mm, field.faces)
     volumes = volumes_of(field.vertices_mm, field.faces, solid_mm3, material)
     labels, room, origin = roomy_grid(field.vertices_mm, field.faces, material, step_mm, throat_mm / 2.0)
-    free, count = ndimage.label(room)
-    pockets = _spots(free, count, int(free[0, 0, 0]), origin, step_mm)
-    del free, room
-    void, count = ndimage.label(labels <= VOID)
+    # The first node lies outside, and so does the piece that it belongs to.
+    pockets = _spots(pieces_of(room, corners=False), 0, origin, step_mm)
+    del room
     closed: list[Spot] = []
     notches: list[Spot] = []
-    suspects = _spots(void, count, int(void[0, 0, 0]), origin, step_mm)
+    suspects = _spots(pieces_of(labels <= VOID, corners=False), 0, origin, step_mm)
     with ThreadPoolExecutor(threads) as pool:
         widths = list(
             pool.map(lambda s: _closed_width_mm(field, np.array(s.place_mm), s.volume_mm3), suspects)
@@ -83,34 +80,18 @@ def measure_part(
             closed.append(spot)
         elif width > 0:
             notches.append(spot)
-    del void
-    metal, count = ndimage.label(labels > VOID, structure=np.ones((3, 3, 3)))
-    sizes = np.bincount(metal.ravel(), minlength=count + 1)
-    body = int(sizes[1:].argmax()) + 1 if count else 0
-    return PartFigures(
-        volumes, closed, notches, _spots(metal, count, body, origin, step_mm), step_mm, pockets
-    )
+    metal = pieces_of(labels > VOID, corners=True)
+    body = int(metal.sizes.argmax()) if len(metal.sizes) else 0
+    return PartFigures(volumes, closed, notches, _spots(metal, body, origin, step_mm), step_mm, pockets)
 
 
-def _spots(
-    components: NDArray[np.int32], count: int, main: int, origin: FloatArray, step: float
-) -> list[Spot]:
-    """Components other than ``main`` (and 0), largest first."""
-    from scipy import ndimage
-
-    sizes = np.bincount(components.ravel(), minlength=count + 1)
-    boxes = ndimage.find_objects(components)
+def _spots(pieces: Pieces, main: int, origin: FloatArray, step: float) -> list[Spot]:
+    """Pieces other than ``main``, largest first."""
     found = []
-    for number in range(1, count + 1):
-        if number == main:
-            continue
-        box = boxes[number - 1]
-        inside = np.argwhere(components[box] == number)
-        k, j, i = inside[len(inside) // 2] + [s.start for s in box]
-        place = origin + step * np.array([i, j, k])
-        found.append(
-            Spot(float(sizes[number]) * step**3, (float(place[0]), float(place[1]), float(place[2])))
-        )
+    for number, (size, (k, j, i)) in enumerate(zip(pieces.sizes, pieces.places, strict=True)):
+        if number != main:
+            x, y, z = (float(c) for c in origin + step * np.array([i, j, k]))
+            found.append(Spot(float(size) * step**3, (x, y, z)))
     return sorted(found, key=lambda spot: (-spot.volume_mm3, spot.place_mm))
 
 

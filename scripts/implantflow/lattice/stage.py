@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from implantflow.artifacts import read_json, read_stl, sha256_file, write_json
 from implantflow.config.build import BuildSettings
@@ -17,10 +19,14 @@ from implantflow.field.make import make_field
 from implantflow.field.material import Texture
 from implantflow.field.placement import place_on_plate
 from implantflow.field.shaping import Filling, Grading
+from implantflow.geometry import FloatArray
 from implantflow.jobs import Job, progress
 from implantflow.lattice.cell_measures import CellFigures, measure_cell, tradeoff
 from implantflow.lattice.export import write_beams, write_coupon, write_preview
 from implantflow.lattice.part_measures import PartFigures, measure_part, measure_window, porous_windows
+from implantflow.lattice.stress_grade import porous_shares, steps_of, stress_grading
+from implantflow.solids.mesh import Solid
+from implantflow.solids.stock import with_stock
 
 #: Struts of the trade-off table, as multiples of the case's.
 TRADEOFF_STRUTS = (0.6, 0.8, 1.0, 1.2, 1.4)
@@ -29,8 +35,9 @@ TRADEOFF_STRUTS = (0.6, 0.8, 1.0, 1.2, 1.4)
 def make_lattice(job: Job) -> None:
     """Make the field of the implant, measure it and export views of it.
 
-    Inputs: ``implant``, ``regions``, ``cell`` (homogenised). Outputs: ``field``, ``field_data``, ``lattice``,
-    ``coupon``, ``preview``, ``beams``. Settings: ``lattice``, ``build`` without its revisions, ``purpose``.
+    Inputs: ``implant``, ``regions``, ``cell`` (homogenised) and, where stress grades the lattice, ``strength_solid``
+    and ``strength_view``. Outputs: ``field``, ``field_data``, ``lattice``, ``coupon``, ``preview``, ``beams``.
+    Settings: ``lattice``, ``build`` without its revisions, ``purpose``.
 
     Raises
     ------
@@ -68,8 +75,9 @@ def make_lattice(job: Job) -> None:
 
 
 def struts_of(field: Field) -> list[float]:
-    """The nominal strut, and the thinnest and thickest of a graded lattice: what the cell is measured with."""
-    return list(dict.fromkeys([field.strut_mm, *field.lattice.strut_range_mm]))
+    """The nominal strut, and some from the thinnest to the thickest of a graded lattice: cells that are measured."""
+    low, high = field.lattice.strut_range_mm
+    return list(dict.fromkeys([field.strut_mm, *(steps_of(low, high) if high > low else [low])]))
 
 
 def _export(job: Job, config: LatticeConfig, field: Field, purpose: str, pore_mm: float) -> dict[str, Any]:
@@ -100,8 +108,9 @@ def _field(job: Job, config: LatticeConfig, build: BuildSettings) -> tuple[Field
             fix=f"use a multiple of {2 * layer_mm:g} mm",
         )
     vertices, faces = read_stl(implant)
+    printed, stock = _printed(vertices.astype(np.float64), faces, regions, config)
     matrix = place_on_plate(
-        vertices.astype(np.float64),
+        vertices.astype(np.float64) if printed is None else printed[0],
         build.orientation.up_lps,
         build.orientation.right_lps,
         build.orientation.support_gap_mm,
@@ -114,12 +123,14 @@ def _field(job: Job, config: LatticeConfig, build: BuildSettings) -> tuple[Field
         faces,
         regions,
         matrix,
-        filling_of(config),
+        _filling(job, config, digest, matrix),
         config.cell_mm,
         config.strut_mm or 0.0,
         config.grid_mm,
+        printed,
     )
     facts = {
+        "machining_stock_facts": stock,
         "implant_stl_sha256": digest,
         "regions_sha256": sha256_file(regions_file),
         "machine": build.machine.name,
@@ -127,6 +138,39 @@ def _field(job: Job, config: LatticeConfig, build: BuildSettings) -> tuple[Field
         "orientation": build.orientation.model_dump(),
     }
     return field, facts
+
+
+def _printed(
+    vertices: FloatArray, faces: NDArray[np.int64], regions: dict[str, Any], config: LatticeConfig
+) -> tuple[tuple[FloatArray, NDArray[np.int64]] | None, dict[str, Any] | None]:
+    """The surface with machining stock and what of it is stock; None where nothing is machined."""
+    if not regions.get("machining"):
+        return None, None
+    if config.texture is not None:
+        raise GeometryError(
+            "a texture on the contact faces would be cut off with the machining stock, or cut into it",
+            where="lattice.texture, implant.machining",
+            fix="leave one of the two out",
+        )
+    solid, figures = with_stock(Solid.of(vertices, faces), regions)
+    return (solid.vertices, solid.faces), figures
+
+
+def _filling(job: Job, config: LatticeConfig, implant_digest: str, matrix: FloatArray) -> Filling:
+    """What fills the part, graded by the stress of strength/solid where the case asks for it."""
+    filling = filling_of(config)
+    if config.stress_grading is None:
+        return filling
+    solid = read_json(job.input("strength_solid"))
+    if solid["implant_stl_sha256"] != implant_digest:
+        raise ProvenanceError(
+            "strength/solid was solved for another implant.stl",
+            where=str(job.input("strength_solid")),
+            fix="run the strength stage again",
+        )
+    _same_cell(solid["homogenised"], config, str(job.input("strength_solid")))
+    with np.load(job.input("strength_view")) as view:
+        return replace(filling, grading=stress_grading(config.stress_grading, view, matrix))
 
 
 def filling_of(config: LatticeConfig) -> Filling:
@@ -205,6 +249,7 @@ def _summary(
         "powder_pocket_list": [s.as_json(field) for s in part.pockets[:50]],
         "loose_island_list": [s.as_json(field) for s in loose[:50]],
         "windows": [measure_window(field, corner) for corner in porous_windows(field)],
+        "grading": _grading(config, field),
         "tradeoff": tradeoff(
             field.cell, field.cell_mm, tuple(round(k * field.strut_mm, 3) for k in TRADEOFF_STRUTS)
         ),
@@ -221,18 +266,31 @@ def _summary(
     }
 
 
+def _grading(config: LatticeConfig, field: Field) -> dict[str, Any] | None:
+    """What the strut is graded by and how much of the porous region has which; the cells are in ``by_strut``."""
+    by = config.stress_grading or config.grading
+    if by is None:
+        return None
+    source = "greatest strut stress of all load cases in strength/solid" if config.stress_grading else "depth"
+    return {"by": source, **by.model_dump(mode="json"), **porous_shares(field)}
+
+
 def _homogenised(job: Job, config: LatticeConfig) -> dict[str, Any]:
     """Figures of the homogenised cell, which must be the one of the config."""
     figures: dict[str, Any] = read_json(job.input("cell"))
+    _same_cell(figures, config, str(job.input("cell")))
+    return figures
+
+
+def _same_cell(figures: dict[str, Any], config: LatticeConfig, where: str) -> None:
     ours: list[Any] = [config.cell, config.cell_mm, config.strut_mm]
     theirs = [figures["cell"], figures["cell_mm"], figures["strut_mm"]]
     if ours != theirs:
         raise ProvenanceError(
             f"the homogenised cell {theirs} is not the lattice of the config {ours}",
-            where=str(job.input("cell")),
+            where=where,
             fix="run the strength stage again",
         )
-    return figures
 
 
 def split_loose(part: PartFigures, crumb_max_mm3: float) -> tuple[list[Any], list[Any]]:

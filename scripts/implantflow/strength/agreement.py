@@ -20,6 +20,9 @@ from implantflow.strength.parts import Parts
 from implantflow.strength.rods import Rods
 from implantflow.strength.solver import solve
 
+#: A figure that would still move by more than this with ever finer voxels (per cent) is not converged, and says so.
+CONVERGED_PCT = 10.0
+
 _COMPARED = (
     "stiffness_n_per_mm",
     "max_von_mises_dense_mpa",
@@ -98,7 +101,8 @@ def grid_sensitivity(
         ``grid_sensitivity``: per figure its change in per cent from the coarse grid to the one used, and
         ``error_bar_pct``: the change that halving the voxel without end would still bring if each halving brings
         half of the one before (stepped surfaces converge with the first power of the voxel), which is that same
-        change once more.
+        change once more. ``not_converged``: figures whose bar is above :data:`CONVERGED_PCT`.
+        ``safety_factor_with_error_bar``: the worse safety factor with each stress raised by its bar.
     """
     coarse = build_model(field, regions, coarsen(parts, 2.0 * parts.grid.voxel_mm), cell, config, fixation)
     worst = governing(results)
@@ -116,8 +120,41 @@ def grid_sensitivity(
             "coarse_voxel_mm": coarse.facts["voxel_mm"],
             **changes,
             "error_bar_pct": bars,
-        }
+            "converged_pct": CONVERGED_PCT,
+            "not_converged": [key for key, bar in bars.items() if bar > CONVERGED_PCT],
+        },
+        "safety_factor_with_error_bar": _worst_with_bars(fine, bars),
     }
+
+
+def _worst_with_bars(figures: Mapping[str, Any], bars: Mapping[str, float]) -> float:
+    pairs = (
+        ("safety_factor_dense", "max_von_mises_dense_mpa"),
+        ("safety_factor_strut", "max_strut_stress_mpa"),
+    )
+    return min(
+        float(figures[factor]) / (1.0 + bars.get(stress, 0.0) / 100.0)
+        for factor, stress in pairs
+        if figures[factor] is not None
+    )
+
+
+def words_on_convergence(sensitivity: Mapping[str, Any]) -> list[str]:
+    """A sentence for the figures that are not converged; none where all are."""
+    names = {
+        "stiffness_n_per_mm": "stiffness",
+        "max_von_mises_dense_mpa": "largest stress in dense metal",
+        "p99_von_mises_dense_mpa": "99 % quantile of the stress in dense metal",
+        "max_strut_stress_mpa": "strut stress",
+    }
+    bars = sensitivity["error_bar_pct"]
+    found = [f"{names[key]} ({bars[key]:.0f} %)" for key in sensitivity["not_converged"]]
+    if not found:
+        return []
+    return [
+        f"not converged at {sensitivity['voxel_mm']:g} mm voxels: {', '.join(found)}; the safety factor is accepted "
+        "only if it holds with these error bars"
+    ]
 
 
 def _difference(ours: FloatArray, theirs: FloatArray) -> float:

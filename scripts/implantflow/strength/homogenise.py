@@ -292,7 +292,10 @@ def _moduli(elasticity: FloatArray) -> FloatArray:
 
 
 def density_samples(
-    occupancy: Callable[[float], FloatArray], metal: FloatArray, struts_mm: list[float]
+    occupancy: Callable[[float], FloatArray],
+    metal: FloatArray,
+    struts_mm: list[float],
+    more: Callable[[UnitCell], dict[str, float]] = lambda _: {},
 ) -> list[dict[str, float]]:
     """Modulus against density over a few strut sizes.
 
@@ -300,6 +303,8 @@ def density_samples(
     ----------
     occupancy : callable
         Metal shares of the cell for a strut size in mm.
+    more : callable
+        Further figures of each cell.
 
     Returns
     -------
@@ -311,13 +316,15 @@ def density_samples(
     samples = []
     for strut in struts_mm:
         share = occupancy(strut)
-        upper, lower = (_moduli(homogenise(share**power, metal).elasticity)[0] / modulus for power in (1, 2))
+        cells = [homogenise(share**power, metal) for power in (1, 2)]
+        upper, lower = (_moduli(cell.elasticity)[0] / modulus for cell in cells)
         samples.append(
             {
                 "strut_mm": strut,
                 "relative_density": float(share.mean()),
                 "relative_modulus": 0.5 * (upper + lower),
                 "half_range": 0.5 * (upper - lower),
+                **more(cells[0]),
             }
         )
     return samples

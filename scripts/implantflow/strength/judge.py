@@ -237,9 +237,13 @@ def _worst_strut(
     nothing = {"max_strut_stress_mpa": None, "max_strut_at_lps_mm": None, "max_lattice_von_mises_mpa": None}
     if len(rows) == 0:
         return nothing, np.zeros(len(stress))
-    best, value = cell.struts.worst(stress[rows])
+    felt = stress
+    if field.grade is not None:
+        mesh = setup.model.mesh
+        felt = stress * cell.stress_factor(field.strut_value(mesh.grid.centres(mesh.voxels)))[:, None]
+    best, value = cell.struts.worst(felt[rows])
     top = int(rows[best])
-    rms = cell.struts.root_mean_square(stress)
+    rms = cell.struts.root_mean_square(felt)
     shown = np.where(is_lattice, rms * value / rms[top], 0.0) if rms[top] > 0 else np.zeros(len(stress))
     overall = element.von_mises(stress[top : top + 1])[0]
     figures = {

@@ -20,7 +20,6 @@ from implantflow.report.palette import (
     HOLE,
     IMPLANT,
     POROUS,
-    SPECIMEN,
     Rgb,
     unit_rgb,
 )
@@ -28,6 +27,8 @@ from implantflow.report.views import Part
 
 #: Full colour of the difference maps in mm.
 _DIFFERENCE_LIMIT_MM = 3.0
+#: A contact face without dense metal below it: the lattice meets the bone.
+_POROUS_FACE: Rgb = (0, 158, 115)
 
 
 def iterations(context: Context) -> Figure | None:
@@ -104,16 +105,17 @@ def implant_and_specimen(context: Context) -> Figure | None:
     rows = []
     if specimen is not None:
         rows.append(
-            _named(four_views([Part(specimen, unit_rgb(SPECIMEN))], shown, views, 400, 320), "specimen")
+            _named(four_views([Part(specimen, unit_rgb(palette.BONE))], shown, views, 400, 320), "specimen")
         )
     outer = [Part(implant, _region_colours(implant, regions), per_face=True)]
     rows.append(_named(four_views(outer, shown, views, 400, 320), "implant, outer surface"))
-    inner = [Part(implant, unit_rgb(IMPLANT), alpha=0.3), *_dense_parts(regions)]
+    inner = [Part(implant, unit_rgb(IMPLANT), alpha=0.3), *_dense_parts(regions, implant)]
     rows.append(_named(four_views(inner, shown, views, 400, 320), "implant, see-through: dense parts"))
     entries: list[tuple[str, Rgb]] = [
-        ("specimen", SPECIMEN),
+        ("specimen", palette.BONE),
         ("porous", POROUS),
         ("dense contact face", CONTACT),
+        ("porous contact face", _POROUS_FACE),
     ]
     entries += [("dense strut", DENSE), ("screw hole with boss", HOLE), ("cable passage", CABLE)]
     image = base.legend_of(canvas.column(rows), entries)
@@ -136,7 +138,8 @@ def _region_colours(implant: Mesh, regions: Mapping[str, Any]) -> Float:
     colours = np.tile(np.array(unit_rgb(POROUS)), (len(implant.faces), 1))
     for face in regions.get("contact_faces") or []:
         ids = np.asarray(face.get("triangles") or [], dtype=np.int64)
-        colours[ids[(ids >= 0) & (ids < len(colours))]] = unit_rgb(CONTACT)
+        dense = float(face.get("thickness_mm") or 0.0) > 0
+        colours[ids[(ids >= 0) & (ids < len(colours))]] = unit_rgb(CONTACT if dense else _POROUS_FACE)
     for hole in regions.get("screw_holes") or []:
         start, end = base.as_points(hole.get("start_lps_mm")), base.as_points(hole.get("end_lps_mm"))
         if start is not None and end is not None:
@@ -156,7 +159,7 @@ def _within(mesh: Mesh, start: Float, end: Float, radius_mm: float) -> NDArray[n
     return np.asarray(gap <= radius_mm)
 
 
-def _dense_parts(regions: Mapping[str, Any]) -> list[Part]:
+def _dense_parts(regions: Mapping[str, Any], implant: Mesh) -> list[Part]:
     parts = []
     for segment in (regions.get("strut") or {}).get("segments") or []:
         line = _segment(segment)
@@ -165,6 +168,7 @@ def _dense_parts(regions: Mapping[str, Any]) -> list[Part]:
     for hole in regions.get("screw_holes") or []:
         line = _segment(hole)
         if line is not None:
+            line = _in_the_implant(line, implant, float(hole["diameter_mm"]) / 2.0)
             radius = float(hole.get("boss_diameter_mm") or hole["diameter_mm"]) / 2.0
             parts.append(Part(tube(line, radius), unit_rgb(HOLE), alpha=0.6))
     for passage in regions.get("cable_passages") or []:
@@ -172,6 +176,15 @@ def _dense_parts(regions: Mapping[str, Any]) -> list[Part]:
         if path.ndim == 2 and len(path) >= 2:
             parts.append(Part(tube(path, float(passage["diameter_mm"]) / 2.0), unit_rgb(CABLE)))
     return parts
+
+
+def _in_the_implant(line: Float, implant: Mesh, radius_mm: float) -> Float:
+    """The part of a hole's axis (2, 3) that lies in the implant: where the hole's wall is about its radius away."""
+    points = line[0] + np.linspace(0.0, 1.0, 121)[:, None] * (line[1] - line[0])
+    near = np.flatnonzero(
+        np.abs(signed_distance_mm(Mesh(points, implant.faces[:0]), implant)) <= radius_mm + 0.5
+    )
+    return line if len(near) < 2 else points[[near[0], near[-1]]]
 
 
 def _segment(entry: Mapping[str, Any]) -> Float | None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.geometry import transform_points
-from implantflow.report import canvas, palette, slicing, svgplot
+from implantflow.report import canvas, palette, svgplot
 from implantflow.report.cli_layers import Layer, LayerFile
 from implantflow.report.figures import base
 from implantflow.report.figures.base import Context, Figure, Float
-from implantflow.report.palette import DENSE, Rgb
-from implantflow.report.slicing import Slice
+from implantflow.report.palette import Rgb
 
 _AIR: Rgb = (255, 255, 255)
 _SOLID_EMPTY: Rgb = (233, 238, 243)
@@ -25,54 +22,6 @@ _HATCHES: dict[int, Rgb] = {2: (140, 140, 140), 3: (0, 158, 115)}
 
 #: Colours of plotted lines, from the same set as the pictures.
 _BLUE, _ORANGE, _GREEN = "#0072b2", "#d55e00", "#00795a"
-
-
-def lattice_sections(context: Context) -> Figure | None:
-    """Metal of the field in three planes, and one detail at ten times the scale."""
-    if not context.files.exists("lattice/field.json") or not context.files.exists("lattice/field.npz"):
-        return None
-    from implantflow.field.field import Field
-
-    field = Field.load(context.files.path("lattice/field.json"), context.files.path("lattice/field.npz"))
-    corners = field.bounds_mm
-    middle_build = corners.mean(axis=0)
-    back = np.linalg.inv(field.build_from_patient)
-    centre = transform_points(back, middle_build[None])[0]
-    panels = []
-    for plane in slicing.three_planes(centre, 130.0, 130.0, 0.325):
-        panels.append(_dressed_light(_material(field, plane), plane))
-    detail = Slice("axial", (float(centre[0]), float(centre[1]), float(centre[2])), 0.04, 400, 400)
-    image = canvas.row(panels)
-    close = _dressed_light(_material(field, detail), detail)
-    cell = f"{field.cell}, cell {field.cell_mm:g} mm, strut {field.strut_mm:g} mm"
-    close = canvas.text(close, (close.shape[1] - 6, 5), "detail", size=13, anchor="ra")
-    image = canvas.row([image, close])
-    entries = [("porous: metal of the lattice", _NET), ("dense metal", DENSE), ("open pore", _SOLID_EMPTY)]
-    return base.finish(
-        context,
-        "lattice-sections",
-        "Inner structure of the implant",
-        f"Sections of the field that is built ({cell}), in patient planes, computed point by point without a mesh.",
-        "Sections through the implant showing lattice struts and dense parts.",
-        base.legend_of(image, entries),
-    )
-
-
-def _material(field: Any, plane: Slice) -> NDArray[np.uint8]:
-    points = transform_points(field.build_from_patient, plane.grid_mm())
-    region = field.region(points)
-    metal = np.zeros(len(points), bool)
-    inside = region > 0
-    metal[inside] = field.value(points[inside]) < 0
-    colours = np.full((len(points), 3), _AIR, np.uint8)
-    colours[inside] = _SOLID_EMPTY
-    colours[metal & (region == 1)] = _NET
-    colours[metal & (region == 2)] = DENSE
-    return colours.reshape(plane.height_px, plane.width_px, 3)
-
-
-def _dressed_light(image: NDArray[np.uint8], plane: Slice) -> NDArray[np.uint8]:
-    return base.dressed(image, plane, dark=False)
 
 
 def layers(context: Context) -> Figure | None:

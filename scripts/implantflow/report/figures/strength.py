@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -98,11 +99,30 @@ def on_the_implant(context: Context) -> list[Figure]:
     with np.load(context.files.path(f"strength/{which}/view.npz"), allow_pickle=False) as arrays:
         view = {key: np.asarray(arrays[key], dtype=np.float64) for key in arrays.files}
     at = _elements_at(view, implant)
+    doubt = _not_converged(facts)
     case = f"{which}, {facts.get('governing_load_case', 'governing load case')}"
     found = [_moved(context, implant, view, at, case)]
     if {"fatigue_dense", "fatigue_strut"} <= facts.keys():
         found.append(_safety(context, implant, view, at, facts, case))
-    return found
+    return [replace(figure, caption=figure.caption + doubt) for figure in found]
+
+
+def _not_converged(facts: Mapping[str, Any]) -> str:
+    """What of the shown stresses still depends on the grid, as a sentence for the caption."""
+    grid = facts.get("grid_sensitivity") or {}
+    bars, names = (
+        grid.get("error_bar_pct") or {},
+        {
+            "max_von_mises_dense_mpa": "largest stress of dense metal",
+            "max_strut_stress_mpa": "strut stress",
+        },
+    )
+    said = [
+        f"{name} ± {bars[key]:.0f} %"
+        for key, name in names.items()
+        if key in (grid.get("not_converged") or [])
+    ]
+    return f" Not converged with the grid: {', '.join(said)}." if said else ""
 
 
 def _elements_at(view: Mapping[str, Float], mesh: Mesh) -> NDArray[np.int64]:
