@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.build.cross_kernels import DENSE, LATTICE, SOLID
-from implantflow.build.merge_kernels import BIN_BITS, find_crossings, link_after, make_grid, merge
+from implantflow.build.merge_kernels import merge
 from implantflow.build.place_kernels import place_lattice
+from implantflow.build.search_kernels import BIN_BITS, find_crossings, link_after, make_grid
 from implantflow.compiled import kernel
 
 IntArray = NDArray[np.int64]
@@ -55,11 +56,12 @@ def _joined(
         if not closed[c]:
             after[borders + lstart[c + 1] - 1] = -1
     capacity = 256 + xs.shape[0]
-    crossing = find_crossings(xs, ys, after, kinds, grid, capacity)
+    crossing = find_crossings(xs, ys, after, kinds, grid, False, capacity)
     while crossing[0] < 0:
         capacity *= 4
-        crossing = find_crossings(xs, ys, after, kinds, grid, capacity)
-    return merge(xs, ys, after, kinds, curve_start, grid, table, cell, crossing, area2_min)
+        crossing = find_crossings(xs, ys, after, kinds, grid, False, capacity)
+    sides = np.zeros(curve_start.shape[0] - 1, np.int64)
+    return merge(xs, ys, after, kinds, curve_start, grid, table, cell, crossing, sides, area2_min)
 
 
 @kernel
