@@ -42,13 +42,26 @@ def is_left(ax: int, ay: int, bx: int, by: int, px: int, py: int, shifted_up: bo
 
 @kernel
 def bin_segments(
-    xs: IntArray, ys: IntArray, after: IntArray, x0: int, y0: int, bits: int, nx: int, ny: int
+    xs: IntArray,
+    ys: IntArray,
+    after: IntArray,
+    chosen: BoolArray,
+    x0: int,
+    y0: int,
+    bits: int,
+    nx: int,
+    ny: int,
 ) -> tuple[IntArray, IntArray]:
-    """Segments per square of 2^bits units: ``starts`` (nx*ny + 1) and the ids (first points) of the segments."""
+    """Segments per square of 2^bits units: ``starts`` (nx*ny + 1) and the ids (first points) of the segments.
+
+    ``chosen`` (P,) : those to take; none (0,) for all.
+    """
     starts = np.zeros(nx * ny + 1, np.int64)
     members = np.empty(0, np.int64)
     for sweep in range(2):
         for p in range(xs.shape[0]):
+            if chosen.shape[0] > 0 and not chosen[p]:
+                continue
             q = after[p]
             i0 = (min(xs[p], xs[q]) - x0) >> bits
             i1 = (max(xs[p], xs[q]) - x0) >> bits

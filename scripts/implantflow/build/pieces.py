@@ -40,8 +40,8 @@ class Pieces(NamedTuple):
     anchors (3 K,) x and y : a point inside each piece and the corners of the box that it stays in.
     meets (K,) : radius from which on a piece meets another one.
     low, step, bins : smallest radius of the outlines, distance and number of their radii.
-    curves (K * bins + 1,) : first curve of each piece at each radius. start (C + 1,), x, y (P,) : points of each curve;
-    move_x, move_y (P,) : how far a point moves with the radius.
+    curves (K * bins + 1,) : first curve of each piece at each radius. start (C + 1,) : first point of each curve.
+    outline (P, 4) : x and y of each point, and how far it moves along x and y for each unit of radius.
     """
 
     cell_units: int
@@ -55,10 +55,7 @@ class Pieces(NamedTuple):
     bins: int
     curves: IntArray
     start: IntArray
-    x: FloatArray
-    y: FloatArray
-    move_x: FloatArray
-    move_y: FloatArray
+    outline: FloatArray
 
 
 class _Piece(NamedTuple):
@@ -162,6 +159,8 @@ def _outlines(piece: _Piece, cell_mm: float, z_mm: float, radii: FloatArray, are
     several = np.diff(first) > 1
     if several.any() and (radii[several].max() + NEAR_MM > piece.meets):
         return None  # a hole that another piece might cover
+    if len(points):
+        box = np.concatenate([points.min(0), points.max(0)]) + np.array([-1.0, -1.0, 1.0, 1.0]) * NEAR_MM
     return _Outlines(first, start, points, moves, box)
 
 
@@ -211,19 +210,17 @@ def _packed(
     unit_mm: float,
     radii: FloatArray,
 ) -> Pieces:
-    curves, starts, points, moves = [0], [np.zeros(1, dtype=np.int64)], [], []
+    curves, starts, outline = [0], [np.zeros(1, dtype=np.int64)], []
     total = filled = 0
     anchors = []
     for (piece, made), half in rows:
         curves += (made.first[1:] + total).tolist()
         starts.append(made.start[1:] + filled)
-        points.append((made.points + half) / unit_mm)
-        moves.append(made.moves)
+        outline.append(np.column_stack([(made.points + half) / unit_mm, made.moves]))
         total, filled = total + int(made.first[-1]), filled + len(made.points)
         box = np.concatenate([np.floor((made.box[:2] + half) / unit_mm), np.ceil((made.box[2:] + half) / unit_mm)])
         anchors += [np.round((piece.anchor + half) / unit_mm), box[:2], box[2:]]
     place = np.array(anchors).astype(np.int64)
-    xy, uv = np.concatenate(points), np.concatenate(moves)
     return Pieces(
         cell_units,
         len(counts),
@@ -236,5 +233,5 @@ def _packed(
         len(radii),
         np.array(curves, dtype=np.int64),
         np.concatenate(starts),
-        *(np.ascontiguousarray(a) for a in (xy[:, 0], xy[:, 1], uv[:, 0], uv[:, 1])),
+        np.concatenate(outline),
     )

@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.build.cross_kernels import SOLID, bin_segments, cross_pair, is_left
+from implantflow.build.cross_kernels import OVERLAPPING, SOLID, bin_segments, cross_pair, is_left
 from implantflow.compiled import kernel
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 #: Segments look for each other in squares of 2^7 units, 0.64 mm: a shift is ten times faster than a division.
 BIN_BITS = 7
+#: Where pieces of the lattice look for each other as well, in 2^6: there are more of them.
+JOINED_BITS = 6
 
 
 @kernel
@@ -29,13 +32,13 @@ def link_after(starts: IntArray) -> IntArray:
 
 @kernel
 def make_grid(
-    xs: IntArray, ys: IntArray, after: IntArray, bits: int
+    xs: IntArray, ys: IntArray, after: IntArray, chosen: BoolArray, bits: int
 ) -> tuple[IntArray, IntArray, int, int, int, int, int]:
-    """Bins of 2^bits units over all segments: (starts, members, x0, y0, bits, nx, ny)."""
+    """Bins of 2^bits units over the ``chosen`` (P,) segments, none (0,) for all: (starts, members, x0, y0, bits, nx, ny)."""
     x0, y0 = xs.min(), ys.min()
     nx = ((xs.max() - x0) >> bits) + 1
     ny = ((ys.max() - y0) >> bits) + 1
-    starts, members = bin_segments(xs, ys, after, x0, y0, bits, nx, ny)
+    starts, members = bin_segments(xs, ys, after, chosen, x0, y0, bits, nx, ny)
     return starts, members, x0, y0, bits, nx, ny
 
 
@@ -46,10 +49,12 @@ def find_crossings(
     after: IntArray,
     kinds: IntArray,
     grid: tuple[IntArray, IntArray, int, int, int, int, int],
-    every: bool,
+    joined: BoolArray,
     capacity: int,
 ) -> tuple[int, IntArray, FloatArray, FloatArray]:
-    """All crossings between curves of different kinds; the bins hold S and D, or with ``every`` all curves.
+    """All crossings between curves of different kinds; the bins hold S and D, and of the lattice what is joined.
+
+    ``joined`` (P,) : points whose curves of the lattice may cross others of it; none (0,) where no curves of it do.
 
     Returns
     -------
@@ -76,8 +81,10 @@ def find_crossings(
                 b = j * nx + i
                 for m in range(starts[b], starts[b + 1]):
                     r = members[m]
-                    # Each pair once: D meets S only, L meets S and D; where all are in the bins, the lower kind.
-                    if kinds[r] == kinds[p] or (every and kinds[r] > kinds[p]):
+                    # Each pair once: D meets S only, L meets S and D, and sets of L meet those before them.
+                    if kinds[r] == kinds[p]:
+                        continue
+                    if kinds[r] >= OVERLAPPING and (kinds[r] > kinds[p] or not joined[p]):
                         continue
                     s = after[r]
                     rl, rb = min(xs[r], xs[s]), min(ys[r], ys[s])
@@ -110,7 +117,7 @@ def has_self_crossing(xs: IntArray, ys: IntArray, loop_starts: IntArray, bits: i
     They look for each other in squares of 2^bits units.
     """
     after = link_after(loop_starts)
-    starts, members, _, _, _, nx, ny = make_grid(xs, ys, after, bits)
+    starts, members, _, _, _, nx, ny = make_grid(xs, ys, after, np.empty(0, np.bool_), bits)
     for b in range(nx * ny):
         for m in range(starts[b], starts[b + 1]):
             p = members[m]

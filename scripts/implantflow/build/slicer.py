@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.build.cli_writer import CONTOUR_ID, HATCH_ID, NET_ID
+from implantflow.build.graded import GradedLattice
 from implantflow.build.plan import HATCH_MIN_MM, NO_ISLANDS, IntArray, Loops, Outline, Plan
 from implantflow.build.regular import crosses_itself, simple_loops
 from implantflow.build.sampled import SampledLattice
@@ -43,11 +44,11 @@ class Slicer:
             heights, plan.solid.faces, self.first_z, plan.layer_mm, plan.layers
         )
         self.window = self._window(plan)
-        self.lattice: StampedLattice | SampledLattice | None = None
+        self.lattice: StampedLattice | GradedLattice | SampledLattice | None = None
         if plan.stamps is not None:
             self.lattice = StampedLattice(plan.stamps, plan)
         elif plan.sampled is not None:
-            self.lattice = SampledLattice(plan.sampled, plan)
+            self.lattice = GradedLattice.of(plan.sampled, plan) or SampledLattice(plan.sampled, plan)
         self._local = threading.local()
 
     @staticmethod
