@@ -24,46 +24,51 @@ def _crossings(
     begin = np.zeros(lines + 1, np.int64)
     if lines <= 0 or across.shape[0] == 0:
         return begin, np.empty(0)
-    # Crossings as they come, counted by line and by bucket along it; times one over the pitch is several times faster
-    # than a division, and the fraction that a whole number leaves is never as small as the slack.
+    # First line at or beyond each point. Times one over the pitch is several times faster than a division, and no
+    # fraction that a whole number leaves is as small as the slack.
     per = 1.0 / pitch
+    line_of = np.empty(across.shape[0], np.int32)
+    for p in range(across.shape[0]):
+        line_of[p] = min(max(int(math.ceil(across[p] * per - 1e-9)) - first, 0), lines)
+    count = 0
+    for c in range(starts.shape[0] - 1):
+        if starts[c] < starts[c + 1]:
+            before = line_of[starts[c + 1] - 1]
+            for q in range(starts[c], starts[c + 1]):
+                count += abs(line_of[q] - before)
+                before = line_of[q]
+    # Crossings as they come, counted by line and by bucket along it.
     left = along.min()
     columns = ((along.max() - left) >> _BUCKET_BITS) + 1
-    bucket = np.zeros(lines * columns + 1, np.int64)
-    room = across.shape[0] + 16
-    found = np.empty(room)
-    key = np.empty(room, np.int64)
-    count = 0
+    bucket = np.zeros(lines * columns + 1, np.int32)
+    found = np.empty(count)
+    key = np.empty(count, np.int32)
+    n = 0
     for c in range(starts.shape[0] - 1):
         if starts[c] == starts[c + 1]:
             continue
         p = starts[c + 1] - 1
-        before = int(math.ceil(across[p] * per - 1e-9)) - first
         for q in range(starts[c], starts[c + 1]):
             # Half-open: a line through a vertex meets exactly one of the two segments that continue.
-            after = int(math.ceil(across[q] * per - 1e-9)) - first
-            if before != after:
-                for line in range(max(min(before, after), 0), min(max(before, after), lines)):
-                    t = ((first + line) * pitch - across[p]) / (across[q] - across[p])
-                    value = along[p] + t * (along[q] - along[p])
-                    if count == room:
-                        room *= 2
-                        found = np.concatenate((found, np.empty(count)))
-                        key = np.concatenate((key, np.empty(count, np.int64)))
-                    found[count] = value
-                    key[count] = line * columns + ((int(value) - left) >> _BUCKET_BITS)
-                    bucket[key[count] + 1] += 1
-                    count += 1
-            before = after
+            for line in range(min(line_of[p], line_of[q]), max(line_of[p], line_of[q])):
+                t = ((first + line) * pitch - across[p]) / (across[q] - across[p])
+                found[n] = along[p] + t * (along[q] - along[p])
+                k = line * columns + ((int(found[n]) - left) >> _BUCKET_BITS)
+                key[n] = k
+                bucket[k + 1] += 1
+                n += 1
             p = q
-    for k in range(lines * columns):
-        bucket[k + 1] += bucket[k]
-    where = np.empty(count)
+    total = 0
+    for k in range(lines * columns + 1):
+        total += bucket[k]
+        bucket[k] = total
     for line in range(lines + 1):
         begin[line] = bucket[line * columns]
+    where = np.empty(count)
     for n in range(count):
-        where[bucket[key[n]]] = found[n]
-        bucket[key[n]] += 1
+        k = key[n]
+        where[bucket[k]] = found[n]
+        bucket[k] += 1
     for line in range(lines):
         # All but sorted: what is out of order is in one bucket.
         a = begin[line]
