@@ -33,7 +33,9 @@ _LEAST_SLOPE = 0.4
 
 
 @kernel
-def _larger(a: FloatArray, b: FloatArray, move_x: float, move_y: float, x: float, y: float, z: float) -> float:
+def _larger(
+    a: FloatArray, b: FloatArray, move_x: float, move_y: float, x: float, y: float, z: float
+) -> float:
     """Larger of the squared distances to strut a and to strut b moved along the plane."""
     return max(segment_distance2(a, x, y, z), segment_distance2(b, x - move_x, y - move_y, z))
 

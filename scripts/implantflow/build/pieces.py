@@ -104,7 +104,9 @@ def _grouped(
     return root, move
 
 
-def phase_pieces(cell: str, cell_mm: float, z_mm: float, low_mm: float, high_mm: float) -> list[_Piece] | None:
+def phase_pieces(
+    cell: str, cell_mm: float, z_mm: float, low_mm: float, high_mm: float
+) -> list[_Piece] | None:
     """Pieces of the plane at ``z_mm`` for radii from ``low_mm`` to ``high_mm``; None where they do not come apart."""
     from implantflow.build import piece_kernels
 
@@ -143,7 +145,9 @@ class _Outlines(NamedTuple):
     box: FloatArray
 
 
-def _outlines(piece: _Piece, cell_mm: float, z_mm: float, radii: FloatArray, area_min_mm2: float) -> _Outlines | None:
+def _outlines(
+    piece: _Piece, cell_mm: float, z_mm: float, radii: FloatArray, area_min_mm2: float
+) -> _Outlines | None:
     """Outlines of a piece at every radius; None where they cannot be stamped."""
     from implantflow.build import piece_kernels
 
@@ -177,7 +181,12 @@ def make_pieces(
     None where the cell is no whole number of layers and units, or a phase does not come apart into pieces.
     """
     phases, units = round(cell_mm / layer_mm), round(cell_mm / unit_mm)
-    if abs(phases * layer_mm - cell_mm) > 1e-9 or phases % 2 or abs(units * unit_mm - cell_mm) > 1e-9 or units % 2:
+    if (
+        abs(phases * layer_mm - cell_mm) > 1e-9
+        or phases % 2
+        or abs(units * unit_mm - cell_mm) > 1e-9
+        or units % 2
+    ):
         return None
     shift = half_shift(cell, cell_mm, struts_mm[0])
     low, high = 0.5 * struts_mm[0], 0.5 * struts_mm[1]
@@ -218,7 +227,9 @@ def _packed(
         starts.append(made.start[1:] + filled)
         outline.append(np.column_stack([(made.points + half) / unit_mm, made.moves]))
         total, filled = total + int(made.first[-1]), filled + len(made.points)
-        box = np.concatenate([np.floor((made.box[:2] + half) / unit_mm), np.ceil((made.box[2:] + half) / unit_mm)])
+        box = np.concatenate(
+            [np.floor((made.box[:2] + half) / unit_mm), np.ceil((made.box[2:] + half) / unit_mm)]
+        )
         anchors += [np.round((piece.anchor + half) / unit_mm), box[:2], box[2:]]
     place = np.array(anchors).astype(np.int64)
     return Pieces(
