@@ -73,6 +73,15 @@ class Slicer:
         slots: NDArray[np.int32] = self._local.slots
         return slots
 
+    def _fine(self) -> tuple[FloatArray, IntArray]:
+        """Working memory of this thread for the dense region: values of the fine nodes, links (-1 between layers)."""
+        if not hasattr(self._local, "fine"):
+            i0, i1, j0, j1 = self.window.tolist()
+            shape = ((j1 - j0) * DENSE_FINE + 1, (i1 - i0) * DENSE_FINE + 1)
+            self._local.fine = np.empty(shape), np.full(2 * shape[0] * shape[1], -1, dtype=np.int64)
+        fine: tuple[FloatArray, IntArray] = self._local.fine
+        return fine
+
     def outline(self, index: int, *, stamped: bool = False) -> Outline:
         """Borders of layer ``index`` (0 is the part's lowest).
 
@@ -151,6 +160,7 @@ class Slicer:
             self.plan.area2_min,
             dense.scale.factors,
             dense.scale.centre_mm,
+            *self._fine(),
         )
 
     def hatches(self, index: int, outline: Outline) -> tuple[IntArray, float, IntArray, float]:
