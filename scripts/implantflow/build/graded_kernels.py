@@ -20,6 +20,10 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 
+#: A unit of distance from where a point belongs weighs as much as this area (units^2).
+_STRAY = 10.0
+
+
 class Radii(NamedTuple):
     """Radius of the struts over one layer, units: (J, I) nodes; x, y of the first and nodes per unit along x, y."""
 
@@ -70,12 +74,15 @@ def draw_curve(
     """Append one outline, made for the radius ``level``, moved to its tile and to the radius there; new length.
 
     ``outline`` (P, 4) : x, y and how they move with the radius. ``grid``, ``place`` : see :class:`Radii`.
-    A point that two neighbours' moves would make the outline turn back at is left out.
+    Points are rounded one after the other so that the area so far stays right: copies that are all alike would
+    otherwise all err alike. A point at which moves would make the outline turn back is left out.
     """
     begin = n
     rows, columns = grid.shape[0] - 2, grid.shape[1] - 2
     x0, y0, per_x, per_y = place
-    ux, uy = 0.0, 0.0
+    ux, uy, error = 0.0, 0.0, 0.0
+    last = outline.shape[0] - 1
+    b = last
     for p in range(outline.shape[0]):
         px, py = outline[p, 0] + dx, outline[p, 1] + dy
         # radius_at, written out: a call for every point would cost more than it does.
@@ -85,8 +92,24 @@ def draw_curve(
         low = grid[j, i] + (grid[j, i + 1] - grid[j, i]) * u
         high = grid[j + 1, i] + (grid[j + 1, i + 1] - grid[j + 1, i]) * u
         move = low + (high - low) * v - level
-        x = int(math.floor(px + move * outline[p, 2] + 0.5))
-        y = int(math.floor(py + move * outline[p, 3] + 0.5))
+        wx, wy = px + move * outline[p, 2], py + move * outline[p, 3]
+        x, y = int(math.floor(wx + 0.5)), int(math.floor(wy + 0.5))
+        # What moving this point along x or y does to the area: half the way between its neighbours.
+        c = p + 1 if p < last else 0
+        tx, ty = 0.5 * (outline[c, 1] - outline[b, 1]), 0.5 * (outline[b, 0] - outline[c, 0])
+        b = p
+        ex, ey = x - wx, y - wy
+        error += ex * tx + ey * ty
+        if abs(tx) > abs(ty):
+            way = -1 if ex > 0.0 else 1
+            if abs(error + way * tx) + _STRAY * (1.0 - 2.0 * abs(ex)) < abs(error):
+                x += way
+                error += way * tx
+        else:
+            way = -1 if ey > 0.0 else 1
+            if abs(error + way * ty) + _STRAY * (1.0 - 2.0 * abs(ey)) < abs(error):
+                y += way
+                error += way * ty
         if n > begin and (x - xs[n - 1]) * (px - ux) + (y - ys[n - 1]) * (py - uy) <= 0.0:
             continue
         ux, uy = px, py

@@ -14,7 +14,9 @@ IntArray = NDArray[np.int64]
 
 
 @kernel
-def _mixed(grid: NDArray[np.int16], k: int, w: float, window: IntArray) -> tuple[FloatArray, IntArray, IntArray]:
+def _mixed(
+    grid: NDArray[np.int16], k: int, w: float, window: IntArray
+) -> tuple[FloatArray, IntArray, IntArray]:
     """Values of one plane on the window's nodes, and the squares of each row that a contour may cross.
 
     Squares of one sign hold none; those at the border of the window count, since the border is made positive.
@@ -43,9 +45,7 @@ def _mixed(grid: NDArray[np.int16], k: int, w: float, window: IntArray) -> tuple
 
 
 @kernel
-def _refined(
-    values: FloatArray, begin: IntArray, squares: IntArray, fine: int, out: FloatArray
-) -> None:
+def _refined(values: FloatArray, begin: IntArray, squares: IntArray, fine: int, out: FloatArray) -> None:
     """Bilinear values on nodes ``fine`` times denser, of the squares of :func:`_mixed` only.
 
     The outermost nodes are made positive, so that every contour closes: the window must reach beyond the solid.
@@ -72,9 +72,7 @@ def _refined(
 
 
 @kernel
-def _linked(
-    values: FloatArray, begin: IntArray, squares: IntArray, fine: int, follow: IntArray
-) -> IntArray:
+def _linked(values: FloatArray, begin: IntArray, squares: IntArray, fine: int, follow: IntArray) -> IntArray:
     """:func:`~implantflow.build.stamp_kernels.next_crossing` for the squares of :func:`_mixed` only."""
     heads = np.empty(2 * squares.shape[0] * fine * fine, np.int64)
     count = 0

@@ -72,9 +72,7 @@ def _link(
 
 
 @kernel
-def link_square(
-    values: FloatArray, j: int, i: int, follow: IntArray, heads: IntArray, count: int
-) -> int:
+def link_square(values: FloatArray, j: int, i: int, follow: IntArray, heads: IntArray, count: int) -> int:
     """:func:`next_crossing` for one square that is not at the period's border; returns how many heads there are."""
     a = values[j, i] < 0.0
     if a == (values[j, i + 1] < 0.0) == (values[j + 1, i + 1] < 0.0) == (values[j + 1, i] < 0.0):
