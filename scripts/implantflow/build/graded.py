@@ -36,7 +36,7 @@ def steepest(grade: Grade) -> float:
         float(np.abs(np.diff(grade.grid.astype(np.float64), axis=axis)).max(initial=0.0)) * _STEP_MM / spacing
         for axis, spacing in zip((2, 1, 0), grade.spacing_mm, strict=True)
     ]
-    return max(steps)
+    return float(max(steps))
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class GradedLattice:
 
         origin, spacing, unit = self.grade.origin_mm, self.grade.spacing_mm, self.unit_mm
         grid = graded_kernels.radii_of_layer(self.grade.grid, origin, spacing, z_mm, 0.5 * _STEP_MM / unit)
-        place = (*(float(v) / unit for v in origin[:2]), *(unit / float(v) for v in spacing[:2]))
-        return graded_kernels.Radii(grid, place)
+        x, y, step_x, step_y = (float(v) / unit for v in (*origin[:2], *spacing[:2]))
+        return graded_kernels.Radii(grid, (x, y, 1.0 / step_x, 1.0 / step_y))
 
     def assemble(
         self, index: int, z_mm: float, solid: Loops, dense: Loops

@@ -93,7 +93,7 @@ def draw_curve(
         high = grid[j + 1, i] + (grid[j + 1, i + 1] - grid[j + 1, i]) * u
         move = low + (high - low) * v - level
         wx, wy = px + move * outline[p, 2], py + move * outline[p, 3]
-        x, y = int(math.floor(wx + 0.5)), int(math.floor(wy + 0.5))
+        x, y = math.floor(wx + 0.5), math.floor(wy + 0.5)
         # What moving this point along x or y does to the area: half the way between its neighbours.
         c = p + 1 if p < last else 0
         tx, ty = 0.5 * (outline[c, 1] - outline[b, 1]), 0.5 * (outline[b, 0] - outline[c, 0])
@@ -122,11 +122,11 @@ def draw_curve(
 
 
 @kernel
-def _room(pieces: Pieces, box: IntArray, phase: int) -> tuple[IntArray, int, int, int]:
-    """Tiles (i0, i1, j0, j1) over which each piece of a phase comes, and the most points, curves and copies there are."""
+def _room(pieces: Pieces, box: IntArray, phase: int) -> tuple[IntArray, int, int]:
+    """Tiles (i0, i1, j0, j1) over which each piece of a phase comes, and the most points and curves there are."""
     first, last = pieces.phase[phase], pieces.phase[phase + 1]
     tiles = np.empty((last - first, 4), np.int64)
-    points = curves = copies = 0
+    points = curves = 0
     for k in range(first, last):
         left, low, right, high = bounds(pieces.anchor_x, pieces.anchor_y, 3 * k, 3 * k + 3)
         t = tiles[k - first]
@@ -140,8 +140,7 @@ def _room(pieces: Pieces, box: IntArray, phase: int) -> tuple[IntArray, int, int
             most_curves = max(most_curves, d - c)
         points += count * most
         curves += count * most_curves
-        copies += count
-    return tiles, points, curves, copies
+    return tiles, points, curves
 
 
 @kernel
@@ -167,7 +166,7 @@ def place_pieces(
     cell, low, step, bins = pieces.cell_units, pieces.low, pieces.step, pieces.bins
     grid, place = radii.grid, radii.place
     curves, start, outline = pieces.curves, pieces.start, pieces.outline
-    tiles, most, most_curves, _ = _room(pieces, box, phase)
+    tiles, most, most_curves = _room(pieces, box, phase)
     wx, wy, wstart = np.empty(most, np.int64), np.empty(most, np.int64), np.zeros(most_curves + 1, np.int64)
     mx, my, mstart = np.empty(most, np.int64), np.empty(most, np.int64), np.zeros(most_curves + 1, np.int64)
     mkind, mside = np.empty(most_curves, np.int64), np.empty(most_curves, np.int64)

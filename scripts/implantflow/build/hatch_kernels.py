@@ -29,7 +29,7 @@ def _crossings(
     per = 1.0 / pitch
     line_of = np.empty(across.shape[0], np.int32)
     for p in range(across.shape[0]):
-        line_of[p] = min(max(int(math.ceil(across[p] * per - 1e-9)) - first, 0), lines)
+        line_of[p] = min(max(math.ceil(across[p] * per - 1e-9) - first, 0), lines)
     count = 0
     for c in range(starts.shape[0] - 1):
         if starts[c] < starts[c + 1]:

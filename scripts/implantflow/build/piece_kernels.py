@@ -61,7 +61,7 @@ def _least_in_y(
 
 @kernel
 def meeting_radius(a: FloatArray, b: FloatArray, mx: float, my: float, z: float, box: FloatArray) -> float:
-    """Least radius at which strut a and strut b, moved by (mx, my), meet in the plane within ``box`` (x0, y0, x1, y1)."""
+    """Least radius at which strut a and strut b, moved by (mx, my), meet in the plane within a box (x0, y0, x1, y1)."""
     low, high = box[0], box[2]
     u, v = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
     fu = _least_in_y(a, b, mx, my, u, z, box[1], box[3])
@@ -167,11 +167,11 @@ def piece_contours(
 
     Returns
     -------
-    first (R + 1): first curve of each radius. start (C + 1): first point of each curve. points (P, 2), moves (P, 2): mm,
-    and how many mm each point moves for each mm of radius.
+    first (R + 1): first curve of each radius. start (C + 1): first point of each curve. points (P, 2) in mm.
+    moves (P, 2): how many mm each point moves for each mm of radius.
     """
-    ni = int(math.ceil((box[2] - box[0]) / step)) + 1
-    nj = int(math.ceil((box[3] - box[1]) / step)) + 1
+    ni = math.ceil((box[2] - box[0]) / step) + 1
+    nj = math.ceil((box[3] - box[1]) / step) + 1
     distance = np.empty((nj, ni))
     for j in range(nj):
         for i in range(ni):

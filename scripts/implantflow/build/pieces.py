@@ -86,8 +86,8 @@ def _grouped(
 ) -> tuple[IntArray, IntArray]:
     """Root of each strut's group and by how many periods (x, y) it is moved against it.
 
-    Pairs that meet below ``low_mm`` hang together; a strut that only bulges into the plane from above or below goes with
-    the first that it meets. A pair that would make a group endless stays apart.
+    Pairs that meet below ``low_mm`` hang together; a strut that only bulges into the plane, from above or below, goes
+    with the first that it meets. A pair that would make a group endless stays apart.
     """
     ends = np.stack([struts[:, 2], struts[:, 2] + struts[:, 5]])
     bulges = (ends.min(0) >= z_mm) | (ends.max(0) <= z_mm)
@@ -190,7 +190,8 @@ def make_pieces(
         return None
     shift = half_shift(cell, cell_mm, struts_mm[0])
     low, high = 0.5 * struts_mm[0], 0.5 * struts_mm[1]
-    radii = low + RADIUS_STEP_MM * np.arange(round((high - low) / RADIUS_STEP_MM + 0.5) + 1)
+    count = round((high - low) / RADIUS_STEP_MM + 0.5) + 1
+    radii = low + RADIUS_STEP_MM * np.arange(count, dtype=np.float64)
     made: list[list[tuple[_Piece, _Outlines]]] = []
     for phase in range(phases if shift is None else phases // 2):
         z_mm = (phase + 0.5) * layer_mm

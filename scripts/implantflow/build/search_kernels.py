@@ -34,7 +34,10 @@ def link_after(starts: IntArray) -> IntArray:
 def make_grid(
     xs: IntArray, ys: IntArray, after: IntArray, chosen: BoolArray, bits: int
 ) -> tuple[IntArray, IntArray, int, int, int, int, int]:
-    """Bins of 2^bits units over the ``chosen`` (P,) segments, none (0,) for all: (starts, members, x0, y0, bits, nx, ny)."""
+    """Bins of 2^bits units: (starts, members, x0, y0, bits, nx, ny).
+
+    Over the ``chosen`` (P,) segments; none (0,) for all.
+    """
     x0, y0 = xs.min(), ys.min()
     nx = ((xs.max() - x0) >> bits) + 1
     ny = ((ys.max() - y0) >> bits) + 1
