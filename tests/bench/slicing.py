@@ -1,11 +1,12 @@
 """Slicing: ours and the peers in one run, each a whole process.
 
 Part of ``make bench``; alone: ``python -m tests.bench.slicing``. Writes results/bench/slicing.json and the table of
-docs/validation/slicing.md.
+docs/validation/slicing.md; with ``--only GROUP`` it measures that group and prints it, and writes nothing.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import platform
@@ -35,6 +36,9 @@ LATTICES = (
 #: Layers that the peers are given of the meshed cube: enough for a time per layer, few enough to end.
 TRIMESH_LAYERS, PYSLM_LAYERS = 40, 4
 
+#: Groups of contestants, in the order in which they are measured.
+GROUPS = ("lattice", "check", "solid", "height", "implant", "contours")
+
 #: Peers that could not be run; the page says so.
 MISSING: list[str] = []
 
@@ -59,8 +63,8 @@ def _apart(call: str, path: Path, number: float) -> None:
     subprocess.run([sys.executable, "-c", code, str(path), str(number)], check=True)
 
 
-def ours(work: Path, solid: Path) -> list[Cost]:
-    """STL -> CLI with contours and hatches, for every kind of lattice; the check apart."""
+def lattices(work: Path, solid: Path) -> list[Cost]:
+    """STL -> CLI with contours and hatches, for every kind of lattice."""
     layers = round(HEIGHT_MM / LAYER_MM)
     costs = []
     for label, cell, strut, limit in LATTICES:
@@ -72,15 +76,37 @@ def ours(work: Path, solid: Path) -> list[Cost]:
         )
     command = peer("ours_write.py", str(solid), str(work / "graded.cli"), "diamond", "2.5", "0.5", "0.7")
     run("lattice", "graded", command, work=layers, repeats=1)
-    note = "sampled from the field; at most 4.0 CPU-s"
+    note = "struts moved to their radius point by point; at most 4.0 CPU-s"
     costs.append(
         run("lattice", "implantflow diamond 2.5/0.5-0.7 graded", command, work=layers, repeats=1, note=note)
     )
+    return costs
+
+
+def read_back(work: Path, solid: Path) -> list[Cost]:
+    """The check of one of the files, without slicing."""
     checked = work / "diamond0.5.cli"
+    if not checked.is_file():
+        subprocess.run(peer("ours_write.py", str(solid), str(checked), "diamond", "2.5", "0.5"), check=True)
     command = peer("ours_check.py", str(checked))
-    costs.append(run("check", "implantflow, diamond 2.5/0.5 read back", command, work=layers))
+    layers = round(HEIGHT_MM / LAYER_MM)
+    return [run("check", "implantflow, diamond 2.5/0.5 read back", command, work=layers)]
+
+
+def full_metal(work: Path, solid: Path) -> list[Cost]:
+    """The solid without a lattice, ours and trimesh's contours of it."""
     command = peer("ours_write.py", str(solid), str(work / "solid.cli"))
-    costs.append(run("solid", "implantflow, full metal", command, work=layers))
+    layers = round(HEIGHT_MM / LAYER_MM)
+    arguments = [str(solid), str(LAYER_MM), "400", "900"]
+    return [
+        run("solid", "implantflow, full metal", command, work=layers),
+        run("solid", "trimesh (contours)", peer("trimesh_slice.py", *arguments), work=400, repeats=1),
+    ]
+
+
+def heights(work: Path) -> list[Cost]:
+    """One part and another twice as high: memory must not follow."""
+    costs = []
     for name, height in (("single", 89.0), ("double", 178.0)):
         _apart("hemisacrum", work / f"{name}.stl", height)
         command = peer(
@@ -90,6 +116,12 @@ def ours(work: Path, solid: Path) -> list[Cost]:
         costs.append(
             run("height", f"implantflow diamond 2.5/0.5, {height:.0f} mm", command, work=count, repeats=2)
         )
+    return costs
+
+
+def implant(work: Path) -> list[Cost]:
+    """The demo case's implant, where it is there."""
+    costs = []
     if (DEMO / "field.json").is_file():
         build = json.loads((DEMO.parent / "build" / "r1" / "build.json").read_text())
         command = peer("ours_write.py", str(DEMO), str(work / "demo.cli"))
@@ -99,7 +131,7 @@ def ours(work: Path, solid: Path) -> list[Cost]:
 
 
 def peers(work: Path, solid: Path) -> list[Cost]:
-    """The peers on a meshed cube of the same lattice, and on the solid."""
+    """The peers on a meshed cube of the same lattice."""
     mesh = work / "lattice.stl"
     _apart("meshed_lattice", mesh, CUBE_MM)
     cube = f"cube of {CUBE_MM:.0f} mm, {mesh.stat().st_size // 50:,} triangles"
@@ -138,24 +170,37 @@ def peers(work: Path, solid: Path) -> list[Cost]:
         MISSING.append("PySLM (contours and hatches) was not installed in this run: no row")
     if prusa is None:
         MISSING.append("PrusaSlicer was not installed in this run: no row")
+    return costs
+
+
+def contours(solid: Path) -> list[Cost]:
+    """Contours of the solid alone, warm."""
+    costs = []
     layers = round(HEIGHT_MM / LAYER_MM)
     for name in ("implantflow", "manifold3d"):
         command = peer("contours.py", name, str(solid), str(LAYER_MM), "3")
         costs.append(warm("contours", f"{name} (solid, contours only)", command, work=layers))
-    arguments = [str(solid), str(LAYER_MM), "400", "900"]
-    costs.append(
-        run("solid", "trimesh (contours)", peer("trimesh_slice.py", *arguments), work=400, repeats=1)
-    )
     return costs
 
 
-def main() -> list[Cost]:
-    """Measure everything, write the JSON and the page."""
+def main(only: str | None = None) -> list[Cost]:
+    """Measure everything, write the JSON and the page; or one group, and print it."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         solid = work / "hemisacrum.stl"
         _apart("hemisacrum", solid, HEIGHT_MM)
-        costs = ours(work, solid) + peers(work, solid)
+        groups = {
+            "lattice": lambda: lattices(work, solid) + peers(work, solid),
+            "check": lambda: read_back(work, solid),
+            "solid": lambda: full_metal(work, solid),
+            "height": lambda: heights(work),
+            "implant": lambda: implant(work),
+            "contours": lambda: contours(solid),
+        }
+        costs = [cost for name in GROUPS if only in (None, name) for cost in groups[name]()]
+    if only is not None:
+        print(page(costs))
+        return costs
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "slicing.json").write_text(json.dumps([asdict(c) for c in costs], indent=2) + "\n")
     PAGE.write_text(page(costs))
@@ -183,4 +228,6 @@ def page(costs: list[Cost]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.slicing", description=__doc__)
+    parser.add_argument("--only", choices=GROUPS, default=None, help="measure this group only, write nothing")
+    main(parser.parse_args().only)

@@ -91,3 +91,43 @@ def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pyte
     assert compiled.kernel_folder() == tmp_path / "implantflow" / "kernels"
     monkeypatch.setattr(compiled.os, "getuid", lambda: tmp_path.stat().st_uid + 1)
     assert compiled.kernel_folder() is None
+
+
+LINKED = """
+import sys
+import numpy as np
+from implantflow.compiled import kernel
+
+@kernel
+def root(value):
+    if value < 0.0:
+        raise ValueError("no root")
+    return np.sqrt(np.full(3, value)).sum()
+
+@kernel
+def roots(value, times):
+    return times * root(value)
+
+number = float if sys.argv[1] == "float" else int
+first, second = root(4.0), roots(4.0, number(2))
+print(sum(root.stats.cache_hits.values()), first, second, sum(roots.stats.cache_hits.values()))
+try:
+    root(-1.0)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_a_cached_kernel_raises_and_is_compiled_into_others(tmp_path: Path) -> None:
+    script = tmp_path / "linked.py"
+    script.write_text(LINKED)
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    for number, hits in (("float", 0), ("int", 1)):
+        done = subprocess.run(
+            [sys.executable, str(script), number],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == f"{hits} 6.0 12.0 0\nno root\n", number

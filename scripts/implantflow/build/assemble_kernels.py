@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.build.cross_kernels import DENSE, LATTICE, SOLID
-from implantflow.build.merge_kernels import BIN_BITS, find_crossings, link_after, make_grid, merge
+from implantflow.build.merge_kernels import merge
 from implantflow.build.place_kernels import place_lattice
+from implantflow.build.search_kernels import BIN_BITS, find_crossings, link_after, make_grid
 from implantflow.compiled import kernel
 
 IntArray = NDArray[np.int64]
@@ -15,7 +16,7 @@ BoolArray = NDArray[np.bool_]
 
 
 @kernel
-def _borders(
+def borders(
     sx: IntArray, sy: IntArray, sstart: IntArray, dx: IntArray, dy: IntArray, dstart: IntArray
 ) -> tuple[IntArray, IntArray, IntArray, IntArray, IntArray]:
     """Loops of S and D in one: x, y, starts, index of the point after each, kinds."""
@@ -44,7 +45,8 @@ def _joined(
     area2_min: int,
 ) -> tuple[IntArray, IntArray, IntArray, int]:
     """Find the crossings of the borders with the lattice's curves and merge them (see :func:`merge`)."""
-    grid = make_grid(border_x, border_y, border_after, BIN_BITS)
+    none_joined = np.empty(0, np.bool_)
+    grid = make_grid(border_x, border_y, border_after, none_joined, BIN_BITS)
     borders = border_x.shape[0]
     xs = np.concatenate((border_x, lx))
     ys = np.concatenate((border_y, ly))
@@ -55,11 +57,12 @@ def _joined(
         if not closed[c]:
             after[borders + lstart[c + 1] - 1] = -1
     capacity = 256 + xs.shape[0]
-    crossing = find_crossings(xs, ys, after, kinds, grid, capacity)
+    crossing = find_crossings(xs, ys, after, kinds, grid, none_joined, capacity)
     while crossing[0] < 0:
         capacity *= 4
-        crossing = find_crossings(xs, ys, after, kinds, grid, capacity)
-    return merge(xs, ys, after, kinds, curve_start, grid, table, cell, crossing, area2_min)
+        crossing = find_crossings(xs, ys, after, kinds, grid, none_joined, capacity)
+    sides = np.zeros(curve_start.shape[0] - 1, np.int64)
+    return merge(xs, ys, after, kinds, curve_start, grid, table, cell, crossing, sides, area2_min)
 
 
 @kernel
@@ -92,7 +95,7 @@ def assemble(
     whole : (W, 3) curve, column and row of the copies of closed curves that are metal as they are.
     wrong : the number of mismatched crossings.
     """
-    border_x, border_y, border_start, border_after, border_kind = _borders(sx, sy, sstart, dx, dy, dstart)
+    border_x, border_y, border_start, border_after, border_kind = borders(sx, sy, sstart, dx, dy, dstart)
     box = np.array([border_x.min(), border_y.min(), border_x.max(), border_y.max()])
     lx, ly, lstart, closed, whole = place_lattice(
         border_x,
@@ -143,7 +146,7 @@ def assemble_curves(
     area2_min: int,
 ) -> tuple[IntArray, IntArray, IntArray, int]:
     """One layer's material from loops of S (at least one), of D and of L: x, y, starts, mismatched crossings."""
-    border_x, border_y, border_start, border_after, border_kind = _borders(sx, sy, sstart, dx, dy, dstart)
+    border_x, border_y, border_start, border_after, border_kind = borders(sx, sy, sstart, dx, dy, dstart)
     return _joined(
         border_x,
         border_y,

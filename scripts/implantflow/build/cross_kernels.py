@@ -17,8 +17,15 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-#: Kinds of curves; the number is also the rank of the infinitesimal shift.
-SOLID, LATTICE, DENSE = 0, 1, 2
+#: Kinds of curves; the number is also the rank of the infinitesimal shift. A lattice whose pieces may overlap is
+#: several sets of curves, the further ones numbered from OVERLAPPING on; no two curves of one set overlap.
+SOLID, LATTICE, DENSE, OVERLAPPING = 0, 1, 2, 3
+
+
+@kernel
+def is_lattice(kind: int) -> bool:
+    """Is this the kind of the lattice's curves, or of one of its sets?"""
+    return kind == LATTICE or kind >= OVERLAPPING
 
 
 @kernel
@@ -35,13 +42,26 @@ def is_left(ax: int, ay: int, bx: int, by: int, px: int, py: int, shifted_up: bo
 
 @kernel
 def bin_segments(
-    xs: IntArray, ys: IntArray, after: IntArray, x0: int, y0: int, bits: int, nx: int, ny: int
+    xs: IntArray,
+    ys: IntArray,
+    after: IntArray,
+    chosen: BoolArray,
+    x0: int,
+    y0: int,
+    bits: int,
+    nx: int,
+    ny: int,
 ) -> tuple[IntArray, IntArray]:
-    """Segments per square of 2^bits units: ``starts`` (nx*ny + 1) and the ids (first points) of the segments."""
+    """Segments per square of 2^bits units: ``starts`` (nx*ny + 1) and the ids (first points) of the segments.
+
+    ``chosen`` (P,) : those to take; none (0,) for all.
+    """
     starts = np.zeros(nx * ny + 1, np.int64)
     members = np.empty(0, np.int64)
     for sweep in range(2):
         for p in range(xs.shape[0]):
+            if chosen.shape[0] > 0 and not chosen[p]:
+                continue
             q = after[p]
             i0 = (min(xs[p], xs[q]) - x0) >> bits
             i1 = (max(xs[p], xs[q]) - x0) >> bits
@@ -110,6 +130,44 @@ def inside(
             if is_left(xs[p], ys[p], xs[q], ys[q], px, py, up) != rising:
                 odd = not odd
     return odd
+
+
+@kernel
+def inside_sets(
+    xs: IntArray,
+    ys: IntArray,
+    after: IntArray,
+    kinds: IntArray,
+    grid: tuple[IntArray, IntArray, int, int, int, int, int],
+    px: int,
+    py: int,
+    point_kind: int,
+    odd: BoolArray,
+) -> None:
+    """:func:`inside` for every set at once: ``odd`` (sets,) becomes true for those that hold the point."""
+    starts, members, x0, y0, bits, nx, ny = grid
+    odd[:] = False
+    row = (py - y0) >> bits
+    column = (px - x0) >> bits
+    if row < 0 or row >= ny or column < 0:
+        return
+    for i in range(min(column, nx - 1) + 1):
+        b = row * nx + i
+        for m in range(starts[b], starts[b + 1]):
+            p = members[m]
+            q = after[p]
+            up = point_kind > kinds[p]
+            if up:
+                spans = (ys[p] > py) != (ys[q] > py)
+                rising = ys[q] > py
+            else:
+                spans = (ys[p] >= py) != (ys[q] >= py)
+                rising = ys[q] >= py
+            # A segment lies in several bins of a row: count it in its leftmost only.
+            if not spans or max((min(xs[p], xs[q]) - x0) >> bits, 0) != i:
+                continue
+            if is_left(xs[p], ys[p], xs[q], ys[q], px, py, up) != rising:
+                odd[kinds[p]] = not odd[kinds[p]]
 
 
 @kernel

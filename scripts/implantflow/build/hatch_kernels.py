@@ -12,6 +12,9 @@ from implantflow.compiled import kernel
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+#: Crossings are sorted roughly into buckets of 2^7 units, 0.64 mm, along their line.
+_BUCKET_BITS = 7
+
 
 @kernel
 def _crossings(
@@ -19,36 +22,57 @@ def _crossings(
 ) -> tuple[IntArray, FloatArray]:
     """Sorted positions at which closed loops cross the lines across = (first + l) * pitch."""
     begin = np.zeros(lines + 1, np.int64)
-    where = np.empty(0)
-    for sweep in range(2):
-        for c in range(starts.shape[0] - 1):
-            p = starts[c + 1] - 1
+    if lines <= 0 or across.shape[0] == 0:
+        return begin, np.empty(0)
+    # First line at or beyond each point. Times one over the pitch is several times faster than a division, and no
+    # fraction that a whole number leaves is as small as the slack.
+    per = 1.0 / pitch
+    line_of = np.empty(across.shape[0], np.int32)
+    for p in range(across.shape[0]):
+        line_of[p] = min(max(math.ceil(across[p] * per - 1e-9) - first, 0), lines)
+    count = 0
+    for c in range(starts.shape[0] - 1):
+        if starts[c] < starts[c + 1]:
+            before = line_of[starts[c + 1] - 1]
             for q in range(starts[c], starts[c + 1]):
-                low, high = min(across[p], across[q]), max(across[p], across[q])
-                # Half-open: a line through a vertex meets exactly one of the two segments that continue.
-                l0 = max(-(-low // pitch) - first, 0)
-                l1 = min(-(-high // pitch) - 1 - first, lines - 1)
-                for line in range(l0, l1 + 1):
-                    if sweep == 0:
-                        begin[line + 1] += 1
-                    else:
-                        t = ((first + line) * pitch - across[p]) / (across[q] - across[p])
-                        where[begin[line]] = along[p] + t * (along[q] - along[p])
-                        begin[line] += 1
-                p = q
-        if sweep == 0:
-            for line in range(lines):
-                begin[line + 1] += begin[line]
-            where = np.empty(begin[lines])
-    for line in range(lines, 0, -1):
-        begin[line] = begin[line - 1]
-    begin[0] = 0
-    for line in range(lines):
-        a, b = begin[line], begin[line + 1]
-        if b - a > 24:
-            where[a:b] = np.sort(where[a:b])
+                count += abs(line_of[q] - before)
+                before = line_of[q]
+    # Crossings as they come, counted by line and by bucket along it.
+    left = along.min()
+    columns = ((along.max() - left) >> _BUCKET_BITS) + 1
+    bucket = np.zeros(lines * columns + 1, np.int32)
+    found = np.empty(count)
+    key = np.empty(count, np.int32)
+    n = 0
+    for c in range(starts.shape[0] - 1):
+        if starts[c] == starts[c + 1]:
             continue
-        for m in range(a + 1, b):
+        p = starts[c + 1] - 1
+        for q in range(starts[c], starts[c + 1]):
+            # Half-open: a line through a vertex meets exactly one of the two segments that continue.
+            for line in range(min(line_of[p], line_of[q]), max(line_of[p], line_of[q])):
+                t = ((first + line) * pitch - across[p]) / (across[q] - across[p])
+                found[n] = along[p] + t * (along[q] - along[p])
+                k = line * columns + ((int(found[n]) - left) >> _BUCKET_BITS)
+                key[n] = k
+                bucket[k + 1] += 1
+                n += 1
+            p = q
+    total = 0
+    for k in range(lines * columns + 1):
+        total += bucket[k]
+        bucket[k] = total
+    for line in range(lines + 1):
+        begin[line] = bucket[line * columns]
+    where = np.empty(count)
+    for n in range(count):
+        k = key[n]
+        where[bucket[k]] = found[n]
+        bucket[k] += 1
+    for line in range(lines):
+        # All but sorted: what is out of order is in one bucket.
+        a = begin[line]
+        for m in range(a + 1, begin[line + 1]):
             value = where[m]
             n = m
             while n > a and where[n - 1] > value:

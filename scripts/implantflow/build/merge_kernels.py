@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from implantflow.build.cross_kernels import (
     DENSE,
     LATTICE,
+    OVERLAPPING,
     SOLID,
-    bin_segments,
-    cross_pair,
     inside,
     inside_any,
-    is_left,
+    inside_sets,
+    is_lattice,
 )
 from implantflow.build.mesh_kernels import double_area
 from implantflow.compiled import kernel
@@ -28,93 +28,14 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 
-#: Segments look for each other in squares of 2^7 units, 0.64 mm: a shift is ten times faster than a division.
-BIN_BITS = 7
-
-
-@kernel
-def link_after(starts: IntArray) -> IntArray:
-    """Index of the point after each point of closed loops given by ``starts`` (L + 1)."""
-    after = np.empty(starts[starts.shape[0] - 1], np.int64)
-    for c in range(starts.shape[0] - 1):
-        for p in range(starts[c], starts[c + 1]):
-            after[p] = p + 1
-        if starts[c + 1] > starts[c]:
-            after[starts[c + 1] - 1] = starts[c]
-    return after
-
-
-@kernel
-def find_crossings(
-    xs: IntArray,
-    ys: IntArray,
-    after: IntArray,
-    kinds: IntArray,
-    grid: tuple[IntArray, IntArray, int, int, int, int, int],
-    capacity: int,
-) -> tuple[int, IntArray, FloatArray, FloatArray]:
-    """All crossings between curves of different kinds; the bins hold S and D.
-
-    Returns
-    -------
-    count (-1 when ``capacity`` was too small), segment ids (2*count), position along each with its two
-    tie-breakers (2*count, 3), place and direction (count, 3): x, y, 1.0 when the
-    even record's curve enters the odd one's set.
-    """
-    starts, members, x0, y0, bits, nx, ny = grid
-    segment = np.empty(2 * capacity, np.int64)
-    along = np.empty((2 * capacity, 3))
-    place = np.empty((capacity, 3))
-    found = np.empty(9)
-    count = 0
-    for p in range(xs.shape[0]):
-        q = after[p]
-        if q < 0 or kinds[p] == SOLID:
-            continue
-        left, right = min(xs[p], xs[q]), max(xs[p], xs[q])
-        low, high = min(ys[p], ys[q]), max(ys[p], ys[q])
-        i0, i1 = max((left - x0) >> bits, 0), min((right - x0) >> bits, nx - 1)
-        j0, j1 = max((low - y0) >> bits, 0), min((high - y0) >> bits, ny - 1)
-        for j in range(j0, j1 + 1):
-            for i in range(i0, i1 + 1):
-                b = j * nx + i
-                for m in range(starts[b], starts[b + 1]):
-                    r = members[m]
-                    # D meets S only; L meets S and D.
-                    if kinds[r] == kinds[p]:
-                        continue
-                    s = after[r]
-                    rl, rb = min(xs[r], xs[s]), min(ys[r], ys[s])
-                    if rl > right or max(xs[r], xs[s]) < left or rb > high or max(ys[r], ys[s]) < low:
-                        continue
-                    # Two segments can share several bins: they meet in the one of their common box's corner.
-                    if max((max(left, rl) - x0) >> bits, 0) != i or max((max(low, rb) - y0) >> bits, 0) != j:
-                        continue
-                    if not cross_pair(p, q, r, s, xs, ys, xs, ys, kinds[r] > kinds[p], found):
-                        continue
-                    if count == capacity:
-                        return -1, segment, along, place
-                    segment[2 * count] = p
-                    segment[2 * count + 1] = r
-                    along[2 * count, 0] = found[0]
-                    along[2 * count + 1, 0] = found[1]
-                    along[2 * count, 1:] = found[5:7]
-                    along[2 * count + 1, 1:] = found[7:9]
-                    place[count, 0] = found[2]
-                    place[count, 1] = found[3]
-                    place[count, 2] = found[4]
-                    count += 1
-    return count, segment[: 2 * count], along[: 2 * count], place[:count]
-
-
 @kernel
 def _kept(kind: int, in_solid: bool, in_dense: bool, in_lattice: bool) -> bool:
-    """Is an arc of a curve of ``kind`` on the border of S AND (D OR L)?"""
+    """Is an arc of a curve of ``kind`` on the border of S AND (D OR L)? In the lattice means in another set of it."""
     if kind == SOLID:
         return in_dense or in_lattice
     if kind == DENSE:
         return in_solid and not in_lattice
-    return in_solid and not in_dense
+    return in_solid and not in_dense and not in_lattice
 
 
 @kernel
@@ -160,11 +81,14 @@ def merge(
     table: NDArray[np.float32],
     cell: int,
     crossing: tuple[int, IntArray, FloatArray, FloatArray],
+    sides: IntArray,
     area2_min: int,
 ) -> tuple[IntArray, IntArray, IntArray, int]:
     """Link the arcs that border the material into loops.
 
-    ``table`` tells where the lattice is metal; without nodes, its curves do, which must all be closed then.
+    ``table`` tells where the lattice is metal; without nodes, its curves do, which must all be closed then. Where there
+    are several sets of the lattice, the grid must hold all curves, and no piece lies wholly inside another.
+    ``sides`` (C,) : 1 for a curve of the lattice known to lie in S and out of D, else 0.
 
     Returns
     -------
@@ -173,6 +97,10 @@ def merge(
     """
     starts, members, x0, y0, bits, nx, ny = grid
     count, segment, along, place = crossing
+    sets = max(kinds.max() + 1, OVERLAPPING)
+    state = np.zeros(sets, np.bool_)
+    known = np.zeros(sets, np.bool_)
+    odd = np.zeros(sets, np.bool_)
     records = 2 * count
     head = np.full(xs.shape[0], -1, np.int64)
     chain = np.full(records, -1, np.int64)
@@ -207,14 +135,17 @@ def merge(
                 n += 1
                 r = chain[r]
         # State before the first crossing: the opposite of what the first crossing with each set says.
-        state = np.zeros(3, np.bool_)
-        known = np.zeros(3, np.bool_)
+        state[:] = False
+        known[:] = False
         known[kind] = True
         for k in range(n):
             other = kinds[segment[row[k] ^ 1]]
             if not known[other]:
                 known[other] = True
                 state[other] = not _entering(row[k], place)
+        if sides[c] == 1:
+            state[SOLID] = state[SOLID] or not known[SOLID]
+            known[SOLID] = known[DENSE] = True
         if not known[SOLID]:
             state[SOLID] = after[b - 1] >= 0 and inside(
                 xs, ys, after, kinds, starts, members, x0, y0, bits, nx, ny, xs[a], ys[a], kind, SOLID
@@ -223,7 +154,14 @@ def merge(
             state[DENSE] = inside(
                 xs, ys, after, kinds, starts, members, x0, y0, bits, nx, ny, xs[a], ys[a], kind, DENSE
             )
-        if not known[LATTICE] and table.shape[0] > 0:
+        if sets > OVERLAPPING:
+            # Pieces do not hold each other, but a small loop of a border may lie inside one.
+            if not is_lattice(kind):
+                inside_sets(xs, ys, after, kinds, grid, xs[a], ys[a], kind, odd)
+                for other in range(OVERLAPPING, sets):
+                    if not known[other]:
+                        state[other] = odd[other]
+        elif not known[LATTICE] and table.shape[0] > 0:
             best = 0.0
             for p in range(a, b):
                 value = _lattice_at(table, xs[p], ys[p], cell)
@@ -232,8 +170,12 @@ def merge(
             state[LATTICE] = best < 0.0
         elif not known[LATTICE]:
             state[LATTICE] = inside_any(xs, ys, after, kinds, xs[a], ys[a], kind, LATTICE)
+        held = 0
+        for other in range(sets):
+            if state[other] and is_lattice(other):
+                held += 1
         if n == 0:
-            if after[b - 1] >= 0 and _kept(kind, state[SOLID], state[DENSE], state[LATTICE]):
+            if after[b - 1] >= 0 and _kept(kind, state[SOLID], state[DENSE], held > 0):
                 for p in range(a, b):
                     ox[filled] = xs[p]
                     oy[filled] = ys[p]
@@ -241,11 +183,15 @@ def merge(
                 loops += 1
                 ostart[loops] = filled
             continue
-        in_kept[row[0]] = _kept(kind, state[SOLID], state[DENSE], state[LATTICE])
+        in_kept[row[0]] = _kept(kind, state[SOLID], state[DENSE], held > 0)
         for k in range(n):
             r = row[k]
-            state[kinds[segment[r ^ 1]]] = _entering(r, place)
-            kept = _kept(kind, state[SOLID], state[DENSE], state[LATTICE])
+            other = kinds[segment[r ^ 1]]
+            entering = _entering(r, place)
+            if is_lattice(other) and entering != state[other]:
+                held += 1 if entering else -1
+            state[other] = entering
+            kept = _kept(kind, state[SOLID], state[DENSE], held > 0)
             out_kept[r] = kept
             if k + 1 < n:
                 follow[r] = row[k + 1]
@@ -309,45 +255,3 @@ def _push(ox: IntArray, oy: IntArray, begin: int, filled: int, x: int, y: int) -
     ox[filled] = x
     oy[filled] = y
     return filled + 1
-
-
-@kernel
-def make_grid(
-    xs: IntArray, ys: IntArray, after: IntArray, bits: int
-) -> tuple[IntArray, IntArray, int, int, int, int, int]:
-    """Bins of 2^bits units over all segments: (starts, members, x0, y0, bits, nx, ny)."""
-    x0, y0 = xs.min(), ys.min()
-    nx = ((xs.max() - x0) >> bits) + 1
-    ny = ((ys.max() - y0) >> bits) + 1
-    starts, members = bin_segments(xs, ys, after, x0, y0, bits, nx, ny)
-    return starts, members, x0, y0, bits, nx, ny
-
-
-@kernel
-def has_self_crossing(xs: IntArray, ys: IntArray, loop_starts: IntArray, bits: int) -> bool:
-    """Does any segment of these loops cross another, not its neighbour? Touching from one side does not count.
-
-    They look for each other in squares of 2^bits units.
-    """
-    after = link_after(loop_starts)
-    starts, members, _, _, _, nx, ny = make_grid(xs, ys, after, bits)
-    for b in range(nx * ny):
-        for m in range(starts[b], starts[b + 1]):
-            p = members[m]
-            q = after[p]
-            for n in range(m + 1, starts[b + 1]):
-                r = members[n]
-                s = after[r]
-                if q == r or s == p:
-                    continue
-                if max(xs[p], xs[q]) < min(xs[r], xs[s]) or max(xs[r], xs[s]) < min(xs[p], xs[q]):
-                    continue
-                if max(ys[p], ys[q]) < min(ys[r], ys[s]) or max(ys[r], ys[s]) < min(ys[p], ys[q]):
-                    continue
-                one = is_left(xs[p], ys[p], xs[q], ys[q], xs[r], ys[r], True)
-                if one == is_left(xs[p], ys[p], xs[q], ys[q], xs[s], ys[s], True):
-                    continue
-                one = is_left(xs[r], ys[r], xs[s], ys[s], xs[p], ys[p], False)
-                if one != is_left(xs[r], ys[r], xs[s], ys[s], xs[q], ys[q], False):
-                    return True
-    return False

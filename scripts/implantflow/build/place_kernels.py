@@ -81,7 +81,7 @@ def place_lattice(
         i0, i1, j0, j1 = tiles[s - first]
         if i1 < i0 or j1 < j0:
             continue
-        touched, flips = _borders_over_tiles(
+        touched, flips = borders_over_tiles(
             bx, by, after, kinds, tiles[s - first], cell, loop_x, loop_y, a, b
         )
         for j in range(j0, j1 + 1):
@@ -135,7 +135,7 @@ def place_lattice(
 
 
 @kernel
-def _borders_over_tiles(
+def borders_over_tiles(
     bx: IntArray,
     by: IntArray,
     after: IntArray,

@@ -20,11 +20,11 @@ _NEAR_BITS = 8
 
 def crosses_itself(xs: IntArray, ys: IntArray, starts: IntArray) -> bool:
     """Do any two segments of these closed loops (units) cross or touch across each other?"""
-    from implantflow.build import merge_kernels
+    from implantflow.build import search_kernels
 
     if len(xs) == 0:
         return False
-    return bool(merge_kernels.has_self_crossing(xs, ys, starts, _NEAR_BITS))
+    return bool(search_kernels.has_self_crossing(xs, ys, starts, _NEAR_BITS))
 
 
 def simple_loops(

@@ -65,7 +65,7 @@ class SampledLattice:
 
     def contours(self, z_mm: float, solid: Loops) -> Loops:
         """Contours of the filling about the solid's loops at a height: x, y, starts in units, metal on the left."""
-        from implantflow.build import merge_kernels, raster_kernels
+        from implantflow.build import raster_kernels, search_kernels
 
         values, links = self._scratch()
         origin = np.array(self._origin_mm) / self._unit_mm
@@ -75,7 +75,7 @@ class SampledLattice:
         cells = raster_kernels.surround(values, spans)
         chord = CHORD_MM / self._unit_mm
         loops = raster_kernels.raster_loops(values, cells, links, origin, step, chord, self._area2_min)
-        if len(loops[0]) and merge_kernels.has_self_crossing(*loops, raster_kernels.NEAR_BITS):
+        if len(loops[0]) and search_kernels.has_self_crossing(*loops, raster_kernels.NEAR_BITS):
             return simple_loops(*loops, self._area2_min)
         return loops
 

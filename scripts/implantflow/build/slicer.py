@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.build.cli_writer import CONTOUR_ID, HATCH_ID, NET_ID
+from implantflow.build.graded import GradedLattice
 from implantflow.build.plan import HATCH_MIN_MM, NO_ISLANDS, IntArray, Loops, Outline, Plan
 from implantflow.build.regular import crosses_itself, simple_loops
 from implantflow.build.sampled import SampledLattice
@@ -43,11 +44,11 @@ class Slicer:
             heights, plan.solid.faces, self.first_z, plan.layer_mm, plan.layers
         )
         self.window = self._window(plan)
-        self.lattice: StampedLattice | SampledLattice | None = None
+        self.lattice: StampedLattice | GradedLattice | SampledLattice | None = None
         if plan.stamps is not None:
             self.lattice = StampedLattice(plan.stamps, plan)
         elif plan.sampled is not None:
-            self.lattice = SampledLattice(plan.sampled, plan)
+            self.lattice = GradedLattice.of(plan.sampled, plan) or SampledLattice(plan.sampled, plan)
         self._local = threading.local()
 
     @staticmethod
@@ -71,6 +72,15 @@ class Slicer:
             self._local.slots = np.empty(len(self.plan.solid.faces), dtype=np.int32)
         slots: NDArray[np.int32] = self._local.slots
         return slots
+
+    def _fine(self) -> tuple[FloatArray, IntArray]:
+        """Working memory of this thread for the dense region: values of the fine nodes, links (-1 between layers)."""
+        if not hasattr(self._local, "fine"):
+            i0, i1, j0, j1 = self.window.tolist()
+            shape = ((j1 - j0) * DENSE_FINE + 1, (i1 - i0) * DENSE_FINE + 1)
+            self._local.fine = np.empty(shape), np.full(2 * shape[0] * shape[1], -1, dtype=np.int64)
+        fine: tuple[FloatArray, IntArray] = self._local.fine
+        return fine
 
     def outline(self, index: int, *, stamped: bool = False) -> Outline:
         """Borders of layer ``index`` (0 is the part's lowest).
@@ -150,6 +160,7 @@ class Slicer:
             self.plan.area2_min,
             dense.scale.factors,
             dense.scale.centre_mm,
+            *self._fine(),
         )
 
     def hatches(self, index: int, outline: Outline) -> tuple[IntArray, float, IntArray, float]:

@@ -25,6 +25,62 @@ def all_cells(values: FloatArray) -> IntArray:
 
 
 @kernel
+def _link(
+    values: FloatArray, j: int, up: int, i: int, right: int, follow: IntArray, heads: IntArray, count: int
+) -> int:
+    """Link the crossings of the square between columns i, right and rows j, up, which a contour crosses."""
+    n = values.shape[1]
+    a, b = values[j, i] < 0.0, values[j, right] < 0.0
+    c, d = values[up, right] < 0.0, values[up, i] < 0.0
+    south = 2 * (j * n + i)
+    west = south + 1
+    north = 2 * (up * n + i)
+    east = 2 * (j * n + right) + 1
+    if a == c and b == d:
+        middle = values[j, i] + values[j, right] + values[up, right] + values[up, i] < 0.0
+        # Segments run from where metal ends to where it begins, going round the cell's border.
+        if a:
+            follow[south] = east if middle else west
+            follow[north] = west if middle else east
+            heads[count] = south
+            heads[count + 1] = north
+        else:
+            follow[east] = north if middle else south
+            follow[west] = south if middle else north
+            heads[count] = east
+            heads[count + 1] = west
+        return count + 2
+    if a and not b:
+        begin = south
+    elif b and not c:
+        begin = east
+    elif c and not d:
+        begin = north
+    else:
+        begin = west
+    if b and not a:
+        end = south
+    elif c and not b:
+        end = east
+    elif d and not c:
+        end = north
+    else:
+        end = west
+    follow[begin] = end
+    heads[count] = begin
+    return count + 1
+
+
+@kernel
+def link_square(values: FloatArray, j: int, i: int, follow: IntArray, heads: IntArray, count: int) -> int:
+    """:func:`next_crossing` for one square that is not at the period's border; returns how many heads there are."""
+    a = values[j, i] < 0.0
+    if a == (values[j, i + 1] < 0.0) == (values[j + 1, i + 1] < 0.0) == (values[j + 1, i] < 0.0):
+        return count
+    return _link(values, j, j + 1, i, i + 1, follow, heads, count)
+
+
+@kernel
 def next_crossing(values: FloatArray, cells: IntArray, follow: IntArray) -> IntArray:
     """Linked marching squares on a periodic (J, I) table of values, metal (negative) on the left.
 
@@ -50,44 +106,7 @@ def next_crossing(values: FloatArray, cells: IntArray, follow: IntArray) -> IntA
             c = values[up, right] < 0.0
             if a == b and b == c and c == d:
                 continue
-            south = 2 * (j * n + i)
-            west = south + 1
-            north = 2 * (up * n + i)
-            east = 2 * (j * n + right) + 1
-            if a == c and b == d:
-                middle = values[j, i] + values[j, right] + values[up, right] + values[up, i] < 0.0
-                # Segments run from where metal ends to where it begins, going round the cell's border.
-                if a:
-                    follow[south] = east if middle else west
-                    follow[north] = west if middle else east
-                    heads[count] = south
-                    heads[count + 1] = north
-                else:
-                    follow[east] = north if middle else south
-                    follow[west] = south if middle else north
-                    heads[count] = east
-                    heads[count + 1] = west
-                count += 2
-                continue
-            if a and not b:
-                begin = south
-            elif b and not c:
-                begin = east
-            elif c and not d:
-                begin = north
-            else:
-                begin = west
-            if b and not a:
-                end = south
-            elif c and not b:
-                end = east
-            elif d and not c:
-                end = north
-            else:
-                end = west
-            follow[begin] = end
-            heads[count] = begin
-            count += 1
+            count = _link(values, j, up, i, right, follow, heads, count)
     return heads[:count]
 
 

@@ -1,0 +1,143 @@
+"""Compiled search for the crossings of integer curves: segments meet in squares of a grid."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.build.cross_kernels import OVERLAPPING, SOLID, bin_segments, cross_pair, is_left
+from implantflow.compiled import kernel
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+#: Segments look for each other in squares of 2^7 units, 0.64 mm: a shift is ten times faster than a division.
+BIN_BITS = 7
+#: Where pieces of the lattice look for each other as well, in 2^6: there are more of them.
+JOINED_BITS = 6
+
+
+@kernel
+def link_after(starts: IntArray) -> IntArray:
+    """Index of the point after each point of closed loops given by ``starts`` (L + 1)."""
+    after = np.empty(starts[starts.shape[0] - 1], np.int64)
+    for c in range(starts.shape[0] - 1):
+        for p in range(starts[c], starts[c + 1]):
+            after[p] = p + 1
+        if starts[c + 1] > starts[c]:
+            after[starts[c + 1] - 1] = starts[c]
+    return after
+
+
+@kernel
+def make_grid(
+    xs: IntArray, ys: IntArray, after: IntArray, chosen: BoolArray, bits: int
+) -> tuple[IntArray, IntArray, int, int, int, int, int]:
+    """Bins of 2^bits units: (starts, members, x0, y0, bits, nx, ny).
+
+    Over the ``chosen`` (P,) segments; none (0,) for all.
+    """
+    x0, y0 = xs.min(), ys.min()
+    nx = ((xs.max() - x0) >> bits) + 1
+    ny = ((ys.max() - y0) >> bits) + 1
+    starts, members = bin_segments(xs, ys, after, chosen, x0, y0, bits, nx, ny)
+    return starts, members, x0, y0, bits, nx, ny
+
+
+@kernel
+def find_crossings(
+    xs: IntArray,
+    ys: IntArray,
+    after: IntArray,
+    kinds: IntArray,
+    grid: tuple[IntArray, IntArray, int, int, int, int, int],
+    joined: BoolArray,
+    capacity: int,
+) -> tuple[int, IntArray, FloatArray, FloatArray]:
+    """All crossings between curves of different kinds; the bins hold S and D, and of the lattice what is joined.
+
+    ``joined`` (P,) : points whose curves of the lattice may cross others of it; none (0,) where no curves of it do.
+
+    Returns
+    -------
+    count (-1 when ``capacity`` was too small), segment ids (2*count), position along each with its two
+    tie-breakers (2*count, 3), place and direction (count, 3): x, y, 1.0 when the
+    even record's curve enters the odd one's set.
+    """
+    starts, members, x0, y0, bits, nx, ny = grid
+    segment = np.empty(2 * capacity, np.int64)
+    along = np.empty((2 * capacity, 3))
+    place = np.empty((capacity, 3))
+    found = np.empty(9)
+    count = 0
+    for p in range(xs.shape[0]):
+        q = after[p]
+        if q < 0 or kinds[p] == SOLID:
+            continue
+        left, right = min(xs[p], xs[q]), max(xs[p], xs[q])
+        low, high = min(ys[p], ys[q]), max(ys[p], ys[q])
+        i0, i1 = max((left - x0) >> bits, 0), min((right - x0) >> bits, nx - 1)
+        j0, j1 = max((low - y0) >> bits, 0), min((high - y0) >> bits, ny - 1)
+        for j in range(j0, j1 + 1):
+            for i in range(i0, i1 + 1):
+                b = j * nx + i
+                for m in range(starts[b], starts[b + 1]):
+                    r = members[m]
+                    # Each pair once: D meets S only, L meets S and D, and sets of L meet those before them.
+                    if kinds[r] == kinds[p]:
+                        continue
+                    if kinds[r] >= OVERLAPPING and (kinds[r] > kinds[p] or not joined[p]):
+                        continue
+                    s = after[r]
+                    rl, rb = min(xs[r], xs[s]), min(ys[r], ys[s])
+                    if rl > right or max(xs[r], xs[s]) < left or rb > high or max(ys[r], ys[s]) < low:
+                        continue
+                    # Two segments can share several bins: they meet in the one of their common box's corner.
+                    if max((max(left, rl) - x0) >> bits, 0) != i or max((max(low, rb) - y0) >> bits, 0) != j:
+                        continue
+                    if not cross_pair(p, q, r, s, xs, ys, xs, ys, kinds[r] > kinds[p], found):
+                        continue
+                    if count == capacity:
+                        return -1, segment, along, place
+                    segment[2 * count] = p
+                    segment[2 * count + 1] = r
+                    along[2 * count, 0] = found[0]
+                    along[2 * count + 1, 0] = found[1]
+                    along[2 * count, 1:] = found[5:7]
+                    along[2 * count + 1, 1:] = found[7:9]
+                    place[count, 0] = found[2]
+                    place[count, 1] = found[3]
+                    place[count, 2] = found[4]
+                    count += 1
+    return count, segment[: 2 * count], along[: 2 * count], place[:count]
+
+
+@kernel
+def has_self_crossing(xs: IntArray, ys: IntArray, loop_starts: IntArray, bits: int) -> bool:
+    """Does any segment of these loops cross another, not its neighbour? Touching from one side does not count.
+
+    They look for each other in squares of 2^bits units.
+    """
+    after = link_after(loop_starts)
+    starts, members, _, _, _, nx, ny = make_grid(xs, ys, after, np.empty(0, np.bool_), bits)
+    for b in range(nx * ny):
+        for m in range(starts[b], starts[b + 1]):
+            p = members[m]
+            q = after[p]
+            for n in range(m + 1, starts[b + 1]):
+                r = members[n]
+                s = after[r]
+                if q == r or s == p:
+                    continue
+                if max(xs[p], xs[q]) < min(xs[r], xs[s]) or max(xs[r], xs[s]) < min(xs[p], xs[q]):
+                    continue
+                if max(ys[p], ys[q]) < min(ys[r], ys[s]) or max(ys[r], ys[s]) < min(ys[p], ys[q]):
+                    continue
+                one = is_left(xs[p], ys[p], xs[q], ys[q], xs[r], ys[r], True)
+                if one == is_left(xs[p], ys[p], xs[q], ys[q], xs[s], ys[s], True):
+                    continue
+                one = is_left(xs[r], ys[r], xs[s], ys[s], xs[p], ys[p], False)
+                if one != is_left(xs[r], ys[r], xs[s], ys[s], xs[q], ys[q], False):
+                    return True
+    return False
