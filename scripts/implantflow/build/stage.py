@@ -8,6 +8,7 @@ from implantflow.artifacts import sha256_file, write_json
 from implantflow.build import verdicts
 from implantflow.build.beside import coupon_part
 from implantflow.build.checks import Findings, examine_file
+from implantflow.build.melt_check import MeltRules
 from implantflow.build.obf_reader import examine_obf
 from implantflow.build.obf_writer import write_obf
 from implantflow.build.orient import hanging, search, worth_a_look
@@ -123,6 +124,7 @@ def build_part(job: Job) -> None:
         limits.loop_area_min_mm2,
         job.threads,
         follower,
+        MeltRules.of(machine),
     )
     islands = verdicts.IslandLimits(limits.island_join_max_mm, limits.island_area_max_mm2)
     dense_start = _starts_dense(field, scale, found, machine.layer_mm)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -57,6 +57,54 @@ class Preheat(Section):
     verified: bool = Field(description="Were they confirmed on the machine?")
 
 
+class Paths(Section):
+    """Where the beam runs in dense metal: contour passes inside the outline, and the filling within them.
+
+    Without this section the beam runs along the outline itself, and the metal grows by half the melt's width.
+    """
+
+    melt_width_mm: float = Field(
+        description="Width of the track that one pass melts (mm). The outer contour runs half of it inside the outline "
+        "(beam compensation); metal further than half of it from every path counts as not melted.",
+        gt=0.02,
+        le=1.0,
+    )
+    contours: int = Field(
+        description="Contour passes (count): the outer one, and inner ones inside it.", ge=1, le=10
+    )
+    contour_pitch_mm: float = Field(
+        description="Distance of neighbouring contour passes (mm), at most melt_width_mm.", gt=0.0, le=1.0
+    )
+    hatch_gap_mm: float = Field(
+        description="Hatches end this far inside the last contour pass (mm); 0 lets them end on it.", ge=0.0, le=1.0
+    )
+    hatch_turn_deg: float = Field(
+        description="How far hatches of dense metal turn from layer to layer (deg, counter-clockwise), from along x in "
+        "the layer on the plate. The net of the struts always alternates between x and y.",
+        ge=0.0,
+        lt=180.0,
+    )
+    hatch_order: Literal["snake", "one_way"] = Field(
+        description="Neighbouring hatches run to and fro (snake), or all the same way (one_way)."
+    )
+    line_order: Literal["tiles", "nearest"] = Field(
+        description="Order of the lines in the open build file: tile by tile, or from each line or outline to the nearest "
+        "next. Where the order of the CLI file jumps less, it is kept."
+    )
+    source: str = Field(description="Where these figures come from.", min_length=3)
+    verified: bool = Field(description="Were they confirmed on the machine?")
+
+    @property
+    def contour_depths_mm(self) -> tuple[float, ...]:
+        """Distance of each contour pass from the outline, outermost first."""
+        return tuple(0.5 * self.melt_width_mm + n * self.contour_pitch_mm for n in range(self.contours))
+
+    @property
+    def hatch_depth_mm(self) -> float:
+        """Distance that hatches keep from the outline."""
+        return self.contour_depths_mm[-1] + self.hatch_gap_mm
+
+
 class Machine(Section):
     """A machine preset: limits of the machine and the themes it is driven with."""
 
@@ -96,6 +144,11 @@ class Machine(Section):
         default=None,
         description="Walls of the supports; needed where build.supports asks for them.",
     )
+    paths: Paths | None = Field(
+        default=None,
+        description="Contour passes inside the outline of dense metal and the filling within them; without it the beam "
+        "runs along the outline itself.",
+    )
 
     @field_validator("envelope_mm")
     @classmethod
@@ -114,6 +167,22 @@ class Machine(Section):
         low, high = self.energy_density_j_mm3
         if not 0 < low < high:
             raise ValueError("energy_density_j_mm3 must be (low, high) with 0 < low < high")
+        return self
+
+    @model_validator(mode="after")
+    def _touching(self) -> Machine:
+        if self.paths is None:
+            return self
+        width = self.paths.melt_width_mm
+        for name, pitch in (
+            ("paths.contour_pitch_mm", self.paths.contour_pitch_mm),
+            ("hatch.offset_mm", self.hatch.offset_mm),
+            ("net.offset_mm", self.net.offset_mm),
+        ):
+            if pitch > width:
+                raise ValueError(
+                    f"{name} {pitch:g} is more than paths.melt_width_mm {width:g}: powder would stay between the lines"
+                )
         return self
 
 

@@ -1,0 +1,252 @@
+"""Compiled helpers of the beam's paths: what they leave bare, borders of struts in mixed outlines, packing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.build.cli_kernels import HATCHES_SHORT, MOST_ITEMS
+from implantflow.build.hatch_kernels import crossings
+from implantflow.build.mesh_kernels import quantise_loops
+from implantflow.build.stamp_kernels import simplify
+from implantflow.compiled import inner, kernel
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Words = NDArray[np.uint16]
+
+
+@inner
+def _track_on_line(
+    level: float, a0: float, b0: float, a1: float, b1: float, radius: float
+) -> tuple[float, float]:
+    """Stretch (low, high) of the line a = ``level`` within ``radius`` of the segment (a0, b0)-(a1, b1); high < low: none."""
+    low, high = np.inf, -np.inf
+    for end in range(2):
+        a, b = (a0, b0) if end == 0 else (a1, b1)
+        room = radius * radius - (level - a) * (level - a)
+        if room >= 0.0:
+            half = math.sqrt(room)
+            low, high = min(low, b - half), max(high, b + half)
+    da, db = a1 - a0, b1 - b0
+    length = math.sqrt(da * da + db * db)
+    if da != 0.0:
+        ua, ub = da / length, db / length
+        for side in (-radius, radius):
+            s = (level - a0 + side * ub) / ua
+            if 0.0 <= s <= length:
+                b = b0 + s * ub + side * ua
+                low, high = min(low, b), max(high, b)
+    return low, high
+
+
+@kernel
+def _tracks(
+    lines: IntArray, vertical: bool, radius: float, pitch: int, first: int, count: int
+) -> tuple[IntArray, FloatArray]:
+    """Stretches (low, high) of the scan lines that tracks of ``lines`` cover, by scan line, sorted by their low end."""
+    a, b = (0, 1) if vertical else (1, 0)
+    begin = np.zeros(count + 1, np.int64)
+    spans = np.empty((0, 2))
+    for sweep in range(2):
+        for n in range(lines.shape[0]):
+            a0, b0, a1, b1 = lines[n, a], lines[n, b], lines[n, a + 2], lines[n, b + 2]
+            l0 = max(int(math.ceil((min(a0, a1) - radius) / pitch)) - first, 0)
+            l1 = min(int(math.floor((max(a0, a1) + radius) / pitch)) - first, count - 1)
+            for line in range(l0, l1 + 1):
+                if sweep == 0:
+                    begin[line + 1] += 1
+                    continue
+                level = float((first + line) * pitch)
+                low, high = _track_on_line(level, float(a0), float(b0), float(a1), float(b1), radius)
+                spans[begin[line], 0], spans[begin[line], 1] = low, high
+                begin[line] += 1
+        if sweep == 0:
+            for line in range(count):
+                begin[line + 1] += begin[line]
+            spans = np.empty((begin[count], 2))
+    for line in range(count, 0, -1):
+        begin[line] = begin[line - 1]
+    begin[0] = 0
+    for line in range(count):
+        part = spans[begin[line] : begin[line + 1]]
+        spans[begin[line] : begin[line + 1]] = part[np.argsort(part[:, 0])]
+    return begin, spans
+
+
+@kernel
+def bare_lines(
+    xs: IntArray,
+    ys: IntArray,
+    starts: IntArray,
+    lines: IntArray,
+    radius: float,
+    pitch: int,
+    vertical: bool,
+    shortest: int,
+) -> IntArray:
+    """Stretches of scan lines inside the loops that lie further than ``radius`` from every line: (N, 4), units.
+
+    Ends are rounded inwards to whole units, and stretches shorter than ``shortest`` are left out.
+    """
+    across, along = (xs, ys) if vertical else (ys, xs)
+    out = np.empty((0, 4), np.int64)
+    if across.shape[0] == 0:
+        return out
+    first = -(-across.min() // pitch)
+    count = max(across.max() // pitch - first + 1, 0)
+    begin, where = crossings(across, along, starts, pitch, first, count)
+    cover, spans = _tracks(lines, vertical, radius, pitch, first, count)
+    out = np.empty((where.shape[0] // 2 + spans.shape[0], 4), np.int64)
+    found = 0
+    for line in range(count):
+        level = (first + line) * pitch
+        s = cover[line]
+        reached = -np.inf
+        for m in range(begin[line], begin[line + 1] - 1, 2):
+            at, end = max(where[m], reached), where[m + 1]
+            while at < end:
+                while s < cover[line + 1] and spans[s, 0] <= at:
+                    reached = max(reached, spans[s, 1])
+                    s += 1
+                if reached > at:
+                    at = reached
+                    continue
+                stop = min(end, spans[s, 0]) if s < cover[line + 1] else end
+                u, v = int(np.ceil(at)), int(np.floor(stop))
+                if v - u >= shortest:
+                    out[found, 0], out[found, 1] = (level, u) if vertical else (u, level)
+                    out[found, 2], out[found, 3] = (level, v) if vertical else (v, level)
+                    found += 1
+                at = stop
+    return out[:found].copy()
+
+
+@kernel
+def thinned(points: FloatArray, starts: IntArray, tolerance: float) -> tuple[IntArray, IntArray, IntArray]:
+    """Closed loops without the points that lie within ``tolerance`` of a chord, in whole units: x, y, starts."""
+    few = np.empty_like(points)
+    few_start = np.zeros_like(starts)
+    filled = 0
+    for c in range(starts.shape[0] - 1):
+        loop = points[starts[c] : starts[c + 1]]
+        keep = simplify(loop, np.zeros(2), tolerance)
+        for n in range(keep.shape[0]):
+            few[filled] = loop[keep[n]]
+            filled += 1
+        few_start[c + 1] = filled
+    return quantise_loops(few[:filled], few_start, 1.0, 1)
+
+
+@kernel
+def corners_of(xs: IntArray, ys: IntArray, core_x: IntArray, core_y: IntArray) -> NDArray[np.bool_]:
+    """Which points are also corners of the core?"""
+    capacity = 16
+    while capacity < 2 * core_x.shape[0]:
+        capacity *= 2
+    mask = capacity - 1
+    table = np.full(capacity, -1, np.int64)
+    for n in range(core_x.shape[0]):
+        key = core_x[n] << 20 | core_y[n]
+        slot = (key * 2654435761 >> 12) & mask
+        while table[slot] >= 0 and table[slot] != key:
+            slot = (slot + 1) & mask
+        table[slot] = key
+    found = np.zeros(xs.shape[0], np.bool_)
+    for n in range(xs.shape[0]):
+        key = xs[n] << 20 | ys[n]
+        slot = (key * 2654435761 >> 12) & mask
+        while table[slot] >= 0 and table[slot] != key:
+            slot = (slot + 1) & mask
+        found[n] = table[slot] == key
+    return found
+
+
+@kernel
+def strut_edges(xs: IntArray, ys: IntArray, starts: IntArray, shared: NDArray[np.bool_], depth: float) -> IntArray:
+    """Borders of struts in loops that border dense metal too: (N, 4) lines ``depth`` inside the loop, units.
+
+    A segment is a strut's where neither end is a corner of the dense metal (``shared``).
+    """
+    out = np.empty((xs.shape[0], 4), np.int64)
+    count = 0
+    for c in range(starts.shape[0] - 1):
+        a, b = starts[c], starts[c + 1]
+        if not shared[a:b].any():
+            continue
+        size = b - a
+        for n in range(size):
+            p, q = a + n, a + (n + 1) % size
+            if shared[p] or shared[q]:
+                continue
+            for end in range(2):
+                here = n + end
+                x, y = _moved_in(xs, ys, a, size, here, depth)
+                out[count, 2 * end], out[count, 2 * end + 1] = x, y
+            if out[count, 0] != out[count, 2] or out[count, 1] != out[count, 3]:
+                count += 1
+    return out[:count].copy()
+
+
+@kernel
+def _moved_in(xs: IntArray, ys: IntArray, first: int, size: int, n: int, depth: float) -> tuple[int, int]:
+    """Point ``n`` of a loop moved ``depth`` to the left of both its segments, rounded to units."""
+    p, q, r = first + (n - 1) % size, first + n % size, first + (n + 1) % size
+    ux, uy = float(xs[q] - xs[p]), float(ys[q] - ys[p])
+    vx, vy = float(xs[r] - xs[q]), float(ys[r] - ys[q])
+    one, two = math.sqrt(ux * ux + uy * uy), math.sqrt(vx * vx + vy * vy)
+    ux, uy, vx, vy = ux / one, uy / one, vx / two, vy / two
+    # At a needle's tip the point would fly off: then it keeps to one side.
+    share = depth / max(1.0 + ux * vx + uy * vy, 0.5)
+    x = xs[q] - share * (uy + vy)
+    y = ys[q] + share * (ux + vx)
+    return int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
+
+
+@kernel
+def relabel(
+    words: Words, shared: NDArray[np.bool_], xs: IntArray, ys: IntArray, starts: IntArray, label: int
+) -> float:
+    """Give those of a packed layer's first polylines another label whose loops hold ``shared`` points; their length."""
+    at = 2
+    length = 0.0
+    for c in range(starts.shape[0] - 1):
+        a, b = starts[c], starts[c + 1]
+        if shared[a:b].any():
+            words[at + 1] = label
+            p = b - 1
+            for q in range(a, b):
+                dx, dy = float(xs[q] - xs[p]), float(ys[q] - ys[p])
+                length += math.sqrt(dx * dx + dy * dy)
+                p = q
+        at += 4 + 2 * int(words[at + 3])
+    return length
+
+
+@kernel
+def line_words(lines: IntArray, label: int) -> Words:
+    """Blocks of hatches that hold these lines (N, 4); coordinates must fit 16 bits."""
+    count = lines.shape[0]
+    blocks = -(-count // MOST_ITEMS)
+    out = np.empty(3 * blocks + 4 * count, np.uint16)
+    n = 0
+    for h in range(count):
+        if h % MOST_ITEMS == 0:
+            out[n], out[n + 1], out[n + 2] = HATCHES_SHORT, label, min(count - h, MOST_ITEMS)
+            n += 3
+        for k in range(4):
+            out[n] = lines[h, k]
+            n += 1
+    return out
+
+
+@kernel
+def total_length(lines: IntArray) -> float:
+    """Sum of the lengths of lines (N, 4)."""
+    total = 0.0
+    for n in range(lines.shape[0]):
+        dx, dy = float(lines[n, 2] - lines[n, 0]), float(lines[n, 3] - lines[n, 1])
+        total += math.sqrt(dx * dx + dy * dy)
+    return total
