@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from implantflow.build.cli_kernels import HATCHES_SHORT, MOST_ITEMS
 from implantflow.build.hatch_kernels import crossings
-from implantflow.build.mesh_kernels import quantise_loops
+from implantflow.build.merge_kernels import BIN_BITS, link_after, make_grid
+from implantflow.build.mesh_kernels import double_area, quantise_loops
 from implantflow.build.stamp_kernels import simplify
 from implantflow.compiled import inner, kernel
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 Words = NDArray[np.uint16]
 
 
@@ -141,7 +143,7 @@ def thinned(points: FloatArray, starts: IntArray, tolerance: float) -> tuple[Int
 
 
 @kernel
-def corners_of(xs: IntArray, ys: IntArray, core_x: IntArray, core_y: IntArray) -> NDArray[np.bool_]:
+def corners_of(xs: IntArray, ys: IntArray, core_x: IntArray, core_y: IntArray) -> BoolArray:
     """Which points are also corners of the core?"""
     capacity = 16
     while capacity < 2 * core_x.shape[0]:
@@ -165,21 +167,119 @@ def corners_of(xs: IntArray, ys: IntArray, core_x: IntArray, core_y: IntArray) -
 
 
 @kernel
-def strut_edges(xs: IntArray, ys: IntArray, starts: IntArray, shared: NDArray[np.bool_], depth: float) -> IntArray:
+def without_crumbs(
+    core_x: IntArray, core_y: IntArray, starts: IntArray, xs: IntArray, ys: IntArray, area2_min: int
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Loops of the core without those below ``area2_min`` (2 x area) none of whose corners is one of the points."""
+    tiny = np.zeros(starts.shape[0] - 1, np.bool_)
+    for c in range(starts.shape[0] - 1):
+        tiny[c] = abs(double_area(core_x, core_y, starts[c], starts[c + 1])) < area2_min
+    if not tiny.any():
+        return core_x, core_y, starts
+    shared = corners_of(core_x, core_y, xs, ys)
+    keep = np.ones(core_x.shape[0], np.bool_)
+    few = np.zeros_like(starts)
+    loops = 0
+    for c in range(starts.shape[0] - 1):
+        a, b = starts[c], starts[c + 1]
+        if tiny[c] and not shared[a:b].any():
+            keep[a:b] = False
+        else:
+            loops += 1
+            few[loops] = few[loops - 1] + b - a
+    return core_x[keep], core_y[keep], few[: loops + 1]
+
+
+@kernel
+def on_border(
+    xs: IntArray, ys: IntArray, starts: IntArray, core_x: IntArray, core_y: IntArray, core_starts: IntArray
+) -> BoolArray:
+    """Which segments of the loops (by their first point) run along the core's border: their middles lie on it."""
+    after = link_after(core_starts)
+    begin, members, x0, y0, bits, nx, ny = make_grid(core_x, core_y, after, BIN_BITS)
+    found = np.zeros(xs.shape[0], np.bool_)
+    for c in range(starts.shape[0] - 1):
+        p = starts[c + 1] - 1
+        for q in range(starts[c], starts[c + 1]):
+            x, y = 0.5 * (xs[p] + xs[q]), 0.5 * (ys[p] + ys[q])
+            i0, i1 = max((int(x) - 2 - x0) >> bits, 0), min((int(x) + 2 - x0) >> bits, nx - 1)
+            j0, j1 = max((int(y) - 2 - y0) >> bits, 0), min((int(y) + 2 - y0) >> bits, ny - 1)
+            for j in range(j0, j1 + 1):
+                for i in range(i0, i1 + 1):
+                    for m in range(begin[j * nx + i], begin[j * nx + i + 1]):
+                        a = members[m]
+                        found[p] = found[p] or _touches(x, y, core_x, core_y, a, after[a])
+            p = q
+    return found
+
+
+@inner
+def _touches(x: float, y: float, xs: IntArray, ys: IntArray, a: int, b: int) -> bool:
+    """Does a point lie on segment a-b, but for the rounding of crossings to units?"""
+    dx, dy = float(xs[b] - xs[a]), float(ys[b] - ys[a])
+    length2 = dx * dx + dy * dy
+    t = min(max(((x - xs[a]) * dx + (y - ys[a]) * dy) / length2, 0.0), 1.0)
+    ex, ey = xs[a] + t * dx - x, ys[a] + t * dy - y
+    return bool(ex * ex + ey * ey <= 1.0)
+
+
+@kernel
+def chosen_loops(
+    xs: IntArray, ys: IntArray, starts: IntArray, flags: BoolArray
+) -> tuple[IntArray, IntArray, IntArray, BoolArray]:
+    """Loops that bound pieces with dense metal, with the ``flags`` of their segments; all where holes are unclear.
+
+    A hole without a flagged segment may lie in such a piece, or in an island: then nothing is left out.
+    """
+    loops = starts.shape[0] - 1
+    mine = np.zeros(loops, np.bool_)
+    for c in range(loops):
+        a, b = starts[c], starts[c + 1]
+        mine[c] = flags[a:b].any()
+        if not mine[c] and double_area(xs, ys, a, b) < 0:
+            return xs, ys, starts, flags
+    keep = np.zeros(xs.shape[0], np.bool_)
+    few = np.zeros_like(starts)
+    count = 0
+    for c in range(loops):
+        if mine[c]:
+            keep[starts[c] : starts[c + 1]] = True
+            few[count + 1] = few[count] + starts[c + 1] - starts[c]
+            count += 1
+    return xs[keep], ys[keep], few[: count + 1], flags[keep]
+
+
+@kernel
+def unmarked(xs: IntArray, ys: IntArray, starts: IntArray, flags: BoolArray) -> IntArray:
+    """Segments (N, 4) of the loops without any flag."""
+    out = np.empty((xs.shape[0], 4), np.int64)
+    count = 0
+    for c in range(starts.shape[0] - 1):
+        if flags[starts[c] : starts[c + 1]].any():
+            continue
+        p = starts[c + 1] - 1
+        for q in range(starts[c], starts[c + 1]):
+            out[count, 0], out[count, 1], out[count, 2], out[count, 3] = xs[p], ys[p], xs[q], ys[q]
+            count += 1
+            p = q
+    return out[:count].copy()
+
+
+@kernel
+def strut_edges(xs: IntArray, ys: IntArray, starts: IntArray, flags: BoolArray, depth: float) -> IntArray:
     """Borders of struts in loops that border dense metal too: (N, 4) lines ``depth`` inside the loop, units.
 
-    A segment is a strut's where neither end is a corner of the dense metal (``shared``).
+    ``flags``: segments that run along the border of the dense metal, by their first point.
     """
     out = np.empty((xs.shape[0], 4), np.int64)
     count = 0
     for c in range(starts.shape[0] - 1):
         a, b = starts[c], starts[c + 1]
-        if not shared[a:b].any():
+        if not flags[a:b].any():
             continue
         size = b - a
         for n in range(size):
-            p, q = a + n, a + (n + 1) % size
-            if shared[p] or shared[q]:
+            if flags[a + n]:
                 continue
             for end in range(2):
                 here = n + end
@@ -207,14 +307,14 @@ def _moved_in(xs: IntArray, ys: IntArray, first: int, size: int, n: int, depth: 
 
 @kernel
 def relabel(
-    words: Words, shared: NDArray[np.bool_], xs: IntArray, ys: IntArray, starts: IntArray, label: int
+    words: Words, flags: BoolArray, xs: IntArray, ys: IntArray, starts: IntArray, label: int
 ) -> float:
-    """Give those of a packed layer's first polylines another label whose loops hold ``shared`` points; their length."""
+    """Give those of a packed layer's first polylines another label whose loops hold a flagged segment; their length."""
     at = 2
     length = 0.0
     for c in range(starts.shape[0] - 1):
         a, b = starts[c], starts[c + 1]
-        if shared[a:b].any():
+        if flags[a:b].any():
             words[at + 1] = label
             p = b - 1
             for q in range(a, b):

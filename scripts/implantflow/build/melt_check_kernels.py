@@ -64,8 +64,8 @@ def _squares(
             if not wanted[c]:
                 continue
             for p in range(starts[c], starts[c + 1] - 1):
-                left, right = sorted((points[p, 0], points[p + 1, 0]))
-                low, high = sorted((points[p, 1], points[p + 1, 1]))
+                left, right = min(points[p, 0], points[p + 1, 0]), max(points[p, 0], points[p + 1, 0])
+                low, high = min(points[p, 1], points[p + 1, 1]), max(points[p, 1], points[p + 1, 1])
                 for j in range(int((low - y0) / _SQUARE), int((high - y0) / _SQUARE) + 1):
                     for i in range(int((left - x0) / _SQUARE), int((right - x0) / _SQUARE) + 1):
                         if sweep == 0:
@@ -96,18 +96,19 @@ def _near(
     """Squared distance of a short segment from the nearest outline, at most ``reach`` squared."""
     begin, members, x0, y0, columns, rows = squares
     best = reach * reach
-    i0 = max(int(math.floor((min(ax, bx) - reach - x0) / _SQUARE)), 0)
-    i1 = min(int(math.floor((max(ax, bx) + reach - x0) / _SQUARE)), columns - 1)
-    j0 = max(int(math.floor((min(ay, by) - reach - y0) / _SQUARE)), 0)
-    j1 = min(int(math.floor((max(ay, by) + reach - y0) / _SQUARE)), rows - 1)
+    left, right, low, high = min(ax, bx) - reach, max(ax, bx) + reach, min(ay, by) - reach, max(ay, by) + reach
+    i0 = max(int(math.floor((left - x0) / _SQUARE)), 0)
+    i1 = min(int(math.floor((right - x0) / _SQUARE)), columns - 1)
+    j0 = max(int(math.floor((low - y0) / _SQUARE)), 0)
+    j1 = min(int(math.floor((high - y0) / _SQUARE)), rows - 1)
     for j in range(j0, j1 + 1):
         for i in range(i0, i1 + 1):
             for m in range(begin[j * columns + i], begin[j * columns + i + 1]):
                 p = members[m]
-                away = _apart(
-                    ax, ay, bx, by, points[p, 0], points[p, 1], points[p + 1, 0], points[p + 1, 1]
-                )
-                best = min(best, away)
+                cx, cy, dx, dy = points[p, 0], points[p, 1], points[p + 1, 0], points[p + 1, 1]
+                if max(cx, dx) < left or min(cx, dx) > right or max(cy, dy) < low or min(cy, dy) > high:
+                    continue
+                best = min(best, _apart(ax, ay, bx, by, cx, cy, dx, dy))
     return best
 
 
@@ -129,6 +130,7 @@ def _in_metal(x: float, y: float, points: FloatArray, starts: IntArray) -> bool:
 def path_faults(
     lines: FloatArray,
     depths: FloatArray,
+    asked_for: BoolArray,
     points: FloatArray,
     starts: IntArray,
     offset: BoolArray,
@@ -141,7 +143,8 @@ def path_faults(
 
     Parameters
     ----------
-    lines : (N, 4). depths : (N,) least distance from the outlines that the beam stays inside of, units.
+    lines : (N, 4). depths : (N,) least distance from the outlines that the beam stays inside of, units; 0 for borders of
+        struts, which run along one. asked_for : (N,) lines of which it is asked whether they lie in metal.
     points, starts : all closed polylines of the layer; ``offset`` (L,) those that the beam stays inside of.
     rows, begin, where : the metal cut by rows along x. slack : what rounding may take, units.
     """
@@ -158,18 +161,20 @@ def path_faults(
         joined = n > 0 and ax == lines[n - 1, 2] and ay == lines[n - 1, 3]
         low, high = min(ay, by), max(ay, by)
         r = max(int(math.ceil((low - first) / pitch)), 0)
-        good, asked = True, False
-        while r < rows.shape[0] and rows[r] <= high and ay != by:
-            x = ax + (rows[r] - ay) / (by - ay) * (bx - ax)
-            side = np.searchsorted(where[begin[r] : begin[r + 1]], x)
-            if side % 2 == 0 and _near(x, rows[r], x, rows[r], slack + 1.0, points, squares) > slack * slack:
+        x, y = 0.5 * (ax + bx), 0.5 * (ay + by)
+        good, asked = True, not asked_for[n]
+        if depths[n] <= 0.0:
+            # The border of a strut: it lies along an outline.
+            good, asked = _near(x, y, x, y, 3.0 * slack, points, squares) <= 6.0 * slack * slack, True
+        while asked_for[n] and r < rows.shape[0] and rows[r] <= high and ay != by:
+            at = ax + (rows[r] - ay) / (by - ay) * (bx - ax)
+            side = np.searchsorted(where[begin[r] : begin[r + 1]], at)
+            if side % 2 == 0 and _near(at, rows[r], at, rows[r], slack + 1.0, points, squares) > slack * slack:
                 good = False
             asked = True
             r += 1
         if not asked and not (joined and known):
-            x, y = 0.5 * (ax + bx), 0.5 * (ay + by)
             good = _in_metal(x, y, points, starts)
-            good = good or _near(x, y, x, y, slack + 1.0, points, squares) <= slack * slack
         known = good
         out += 0 if good else 1
         if depths[n] > slack:
@@ -205,9 +210,9 @@ def _mark(
         # Only the part of the segment that is this near to the row can reach it.
         t0, t1 = 0.0, 1.0
         if dy != 0.0:
-            t0, t1 = sorted(((y - reach - ay) / dy, (y + reach - ay) / dy))
-            t0, t1 = max(t0, 0.0), min(t1, 1.0)
-        left, right = sorted((ax + t0 * dx, ax + t1 * dx))
+            t0, t1 = (y - reach - ay) / dy, (y + reach - ay) / dy
+            t0, t1 = max(min(t0, t1), 0.0), min(max(t0, t1), 1.0)
+        left, right = min(ax + t0 * dx, ax + t1 * dx), max(ax + t0 * dx, ax + t1 * dx)
         i0 = max(int(math.ceil((left - reach - x0) / step)), 0)
         i1 = min(int(math.floor((right + reach - x0) / step)), seen.shape[1] - 1)
         for i in range(i0, i1 + 1):

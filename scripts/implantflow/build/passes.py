@@ -24,6 +24,8 @@ from implantflow.geometry import FloatArray
 _OFFSET_FINE, _ARC_UNITS, _CHORD_UNITS = 64, 0.25, 0.5
 #: Borders of struts are drawn this far inside, so that rounding leaves none of them outside (units).
 _EDGE_UNITS = 2.0
+#: Metal counts as reached up to this far beyond half the melt's width: what offset and rounding may take (units).
+_REACH_UNITS = 1.5
 #: Turned hatches are made in a turned frame of this much finer units.
 _FINE = 16
 
@@ -31,13 +33,17 @@ _NO_LINES = np.empty((0, 4), dtype=np.int64)
 
 
 class Passes(NamedTuple):
-    """What the beam follows in a layer beside outlines of struts and their net: (N, 4) lines in units, by kind."""
+    """What the beam follows in a layer beside outlines of struts and their net: (N, 4) lines in units, by kind.
+
+    ``dense_border`` marks the segments of the layer's outlines, by their first point, that border dense metal.
+    """
 
     outer: IntArray = _NO_LINES
     inner: IntArray = _NO_LINES
     edges: IntArray = _NO_LINES
     hatches: IntArray = _NO_LINES
     thin: IntArray = _NO_LINES
+    dense_border: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
 
     @property
     def hatch_units(self) -> float:
@@ -56,16 +62,15 @@ class Passes(NamedTuple):
         """
         from implantflow.build import cover_kernels
 
-        core = outline.core
-        if len(core[0]) == 0:
-            return words, [length * unit_mm, 0.0, 0.0]
-        shared = cover_kernels.corners_of(outline.x, outline.y, core[0], core[1])
-        replaced = cover_kernels.relabel(words, shared, outline.x, outline.y, outline.starts, OUTLINE_ID)
+        border = (outline.x, outline.y, outline.starts)
+        replaced = 0.0
+        if len(self.dense_border):
+            replaced = cover_kernels.relabel(words, self.dense_border, *border, OUTLINE_ID)
         kinds = ((self.outer, OUTER_ID), (self.inner, INNER_ID), (self.edges, EDGE_ID), (self.thin, THIN_ID))
-        blocks = [cover_kernels.line_words(lines, label) for lines, label in kinds]
+        blocks = [cover_kernels.line_words(lines, label) for lines, label in kinds if len(lines)]
         outer, inner, edges, thin = (float(cover_kernels.total_length(lines)) * unit_mm for lines, _ in kinds)
         melted = (length - replaced) * unit_mm + outer + inner + edges
-        return np.concatenate([words, *blocks]), [melted, inner, thin]
+        return np.concatenate([words, *blocks]) if blocks else words, [melted, inner, thin]
 
 
 def inset(loops: Loops, depths: list[float]) -> list[Loops]:
@@ -94,8 +99,21 @@ def _as_loops(found: list[FloatArray], chord: float = 0.0) -> Loops:
     return cover_kernels.thinned(points, starts, chord)
 
 
-def core_of(solid: Loops, dense: Loops) -> Loops:
-    """Loops of the dense metal of a layer, solid AND dense region, of borders that need not be in general position."""
+def core_of(solid: Loops, dense: Loops, material: Loops, area2_min: int) -> Loops:
+    """Loops of the dense metal of a layer: solid AND dense region, whose borders need not be in general position.
+
+    Loops below ``area2_min`` (2 x area) that border nothing of the ``material`` were left out of it, and are here.
+    """
+    core = _common(solid, dense)
+    if len(core[0]) == 0:
+        return core
+    from implantflow.build import cover_kernels
+
+    return cover_kernels.without_crumbs(*core, material[0], material[1], area2_min)
+
+
+def _common(solid: Loops, dense: Loops) -> Loops:
+    """Solid AND dense region."""
     if len(solid[0]) == 0 or len(dense[0]) == 0:
         return NO_LOOPS
     from implantflow.build import assemble_kernels
@@ -132,14 +150,14 @@ class DensePaths:
         self._paths = paths
         self._depths = [depth / unit for depth in paths.contour_depths_mm]
         self._gap = paths.hatch_gap_mm / unit
-        self._radius = 0.5 * paths.melt_width_mm / unit
+        self._radius = 0.5 * paths.melt_width_mm / unit + _REACH_UNITS
         self._pitch = round(plan.hatch_pitch_mm / unit)
         self._net_pitch = round(plan.net_pitch_mm / unit)
         self._shortest = round(HATCH_MIN_MM / unit)
         self._porous = plan.porous
 
-    def of_layer(self, level: int, outline: Outline) -> Passes:
-        """Passes of layer ``level``, counted from the plate."""
+    def of_layer(self, level: int, outline: Outline, net: IntArray) -> Passes:
+        """Passes of layer ``level``, counted from the plate; ``net`` are the lines that fill its struts."""
         from implantflow.build import cover_kernels
 
         core = outline.core
@@ -149,14 +167,18 @@ class DensePaths:
         contours = [as_lines(loops) for loops in found[: len(self._depths)]]
         outer, inner = contours[0], np.concatenate([_NO_LINES, *contours[1:]])
         hatches = self._hatches(level, found[-1])
-        edges = _NO_LINES
-        if self._porous:
-            shared = cover_kernels.corners_of(outline.x, outline.y, core[0], core[1])
-            edges = cover_kernels.strut_edges(outline.x, outline.y, outline.starts, shared, _EDGE_UNITS)
-        return Passes(outer, inner, edges, hatches, self._thin(level, core, [outer, inner, hatches]))
+        if not self._porous:
+            thin = self._thin(level, core, [outer, inner, hatches])
+            return Passes(outer, inner, _NO_LINES, hatches, thin, np.ones(len(outline.x), dtype=np.bool_))
+        border = cover_kernels.on_border(outline.x, outline.y, outline.starts, *core)
+        x, y, starts, flags = cover_kernels.chosen_loops(outline.x, outline.y, outline.starts, border)
+        edges = cover_kernels.strut_edges(x, y, starts, flags, _EDGE_UNITS)
+        # Where a strut meets dense metal, neither its net nor the contour need reach the last of it.
+        drawn = [outer, inner, hatches, edges, net, cover_kernels.unmarked(x, y, starts, flags)]
+        return Passes(outer, inner, edges, hatches, self._thin(level, (x, y, starts), drawn), border)
 
-    def _thin(self, level: int, core: Loops, drawn: list[IntArray]) -> IntArray:
-        """Lines of a net where dense metal lies further from everything drawn than half the melt's width."""
+    def _thin(self, level: int, metal: Loops, drawn: list[IntArray]) -> IntArray:
+        """Lines of a net where metal lies further from everything drawn than half the melt's width."""
         from implantflow.build import cover_kernels
 
         lines = np.concatenate(drawn)
@@ -164,7 +186,7 @@ class DensePaths:
         # The second direction catches walls that run along the first.
         for vertical in (level % 2 == 1, level % 2 == 0):
             bare = cover_kernels.bare_lines(
-                *core, lines, self._radius, self._net_pitch, vertical, self._shortest
+                *metal, lines, self._radius, self._net_pitch, vertical, self._shortest
             )
             made.append(bare)
             lines = np.concatenate([lines, bare])

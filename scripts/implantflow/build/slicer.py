@@ -121,7 +121,7 @@ class Slicer:
             if self._paths is not None:
                 # A dense region without a border of its own is what of the material lies in it.
                 border = (x, y, loops) if self.lattice.as_one else solid_loops
-                outline = replace(outline, core=core_of(border, dense))
+                outline = replace(outline, core=core_of(border, dense, (x, y, loops), plan.area2_min))
             if not (stamped and self._can_stay(index)):
                 outline = self.drawn_out(outline)
         if broken or wrong:
@@ -195,7 +195,7 @@ class Slicer:
         unit = self.plan.unit_mm
         dense, dense_mm, net, net_mm = self.hatches(index, outline)
         level = self.plan.first_layer + index
-        passes = None if self._paths is None else self._paths.of_layer(level, outline)
+        passes = None if self._paths is None else self._paths.of_layer(level, outline, net)
         if passes is not None:
             dense, dense_mm = passes.hatches, passes.hatch_units * unit
         z_units = round((self.plan.first_layer + index + 1) * self.plan.layer_mm / unit)
