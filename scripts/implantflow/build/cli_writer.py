@@ -19,8 +19,9 @@ SUPPORT_ID, SUPPORT = 4, "support"
 #: So are these, of files whose dense metal is melted inside its outline. The outline is then the part's border and
 #: nothing that the beam follows; every other label begins with the theme that melts it.
 OUTLINE_ID, OUTER_ID, INNER_ID, EDGE_ID, THIN_ID = 5, 6, 7, 8, 9
+OUTLINE = "outline"
 PATH_LABELS = {
-    OUTLINE_ID: "outline",
+    OUTLINE_ID: OUTLINE,
     OUTER_ID: "contour outer",
     INNER_ID: "contour inner",
     EDGE_ID: "contour of struts",

@@ -47,11 +47,11 @@ def _track_on_line(
 @kernel
 def _tracks(
     lines: IntArray, vertical: bool, radius: float, pitch: int, first: int, count: int
-) -> tuple[IntArray, FloatArray]:
-    """Stretches (low, high) of the scan lines that tracks of ``lines`` cover, by scan line, sorted by their low end."""
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Stretches of the scan lines that tracks of ``lines`` cover: begin, low, high, by scan line, sorted by low."""
     a, b = (0, 1) if vertical else (1, 0)
     begin = np.zeros(count + 1, np.int64)
-    spans = np.empty((0, 2))
+    lows, highs = np.empty(0), np.empty(0)
     for sweep in range(2):
         for n in range(lines.shape[0]):
             a0, b0, a1, b1 = lines[n, a], lines[n, b], lines[n, a + 2], lines[n, b + 2]
@@ -63,19 +63,35 @@ def _tracks(
                     continue
                 level = float((first + line) * pitch)
                 low, high = _track_on_line(level, float(a0), float(b0), float(a1), float(b1), radius)
-                spans[begin[line], 0], spans[begin[line], 1] = low, high
+                lows[begin[line]], highs[begin[line]] = low, high
                 begin[line] += 1
         if sweep == 0:
             for line in range(count):
                 begin[line + 1] += begin[line]
-            spans = np.empty((begin[count], 2))
+            lows, highs = np.empty(begin[count]), np.empty(begin[count])
     for line in range(count, 0, -1):
         begin[line] = begin[line - 1]
     begin[0] = 0
     for line in range(count):
-        part = spans[begin[line] : begin[line + 1]]
-        spans[begin[line] : begin[line + 1]] = part[np.argsort(part[:, 0])]
-    return begin, spans
+        _sort_pairs(lows, highs, begin[line], begin[line + 1])
+    return begin, lows, highs
+
+
+@kernel
+def _sort_pairs(lows: FloatArray, highs: FloatArray, first: int, last: int) -> None:
+    """Sort both arrays from ``first`` to ``last`` by the first one."""
+    if last - first > 48:
+        order = np.argsort(lows[first:last])
+        lows[first:last] = lows[first:last][order]
+        highs[first:last] = highs[first:last][order]
+        return
+    for m in range(first + 1, last):
+        low, high = lows[m], highs[m]
+        n = m
+        while n > first and lows[n - 1] > low:
+            lows[n], highs[n] = lows[n - 1], highs[n - 1]
+            n -= 1
+        lows[n], highs[n] = low, high
 
 
 @kernel
@@ -100,8 +116,8 @@ def bare_lines(
     first = -(-across.min() // pitch)
     count = max(across.max() // pitch - first + 1, 0)
     begin, where = crossings(across, along, starts, pitch, first, count)
-    cover, spans = _tracks(lines, vertical, radius, pitch, first, count)
-    out = np.empty((where.shape[0] // 2 + spans.shape[0], 4), np.int64)
+    cover, lows, highs = _tracks(lines, vertical, radius, pitch, first, count)
+    out = np.empty((where.shape[0] // 2 + lows.shape[0], 4), np.int64)
     found = 0
     for line in range(count):
         level = (first + line) * pitch
@@ -110,13 +126,13 @@ def bare_lines(
         for m in range(begin[line], begin[line + 1] - 1, 2):
             at, end = max(where[m], reached), where[m + 1]
             while at < end:
-                while s < cover[line + 1] and spans[s, 0] <= at:
-                    reached = max(reached, spans[s, 1])
+                while s < cover[line + 1] and lows[s] <= at:
+                    reached = max(reached, highs[s])
                     s += 1
                 if reached > at:
                     at = reached
                     continue
-                stop = min(end, spans[s, 0]) if s < cover[line + 1] else end
+                stop = min(end, lows[s]) if s < cover[line + 1] else end
                 u, v = int(np.ceil(at)), int(np.floor(stop))
                 if v - u >= shortest:
                     out[found, 0], out[found, 1] = (level, u) if vertical else (u, level)

@@ -85,7 +85,14 @@ def look(rules: MeltRules, layer: CliLayer, rows: Rows, levels: FloatArray, slac
         depth[mine], own = least, own | mine
     cut = (levels, rows.begin, rows.where)
     stray, near = kernels.path_faults(
-        layer.hatches[own], depth[own], ~in_frame(rules, layer)[own], layer.points, layer.starts, offset, *cut, slack
+        layer.hatches[own],
+        depth[own],
+        ~in_frame(rules, layer)[own],
+        layer.points,
+        layer.starts,
+        offset,
+        *cut,
+        slack,
     )
     paths = layer.hatches[layer.hatch_label != SUPPORT_ID]
     reach = rules.reach + _ROUNDING_UNITS

@@ -35,9 +35,7 @@ def _side(ax: float, ay: float, bx: float, by: float, px: float, py: float) -> f
 
 
 @inner
-def _apart(
-    ax: float, ay: float, bx: float, by: float, cx: float, cy: float, dx: float, dy: float
-) -> float:
+def _apart(ax: float, ay: float, bx: float, by: float, cx: float, cy: float, dx: float, dy: float) -> float:
     """Squared distance of two segments."""
     one, two = _side(ax, ay, bx, by, cx, cy), _side(ax, ay, bx, by, dx, dy)
     three, four = _side(cx, cy, dx, dy, ax, ay), _side(cx, cy, dx, dy, bx, by)
@@ -96,7 +94,12 @@ def _near(
     """Squared distance of a short segment from the nearest outline, at most ``reach`` squared."""
     begin, members, x0, y0, columns, rows = squares
     best = reach * reach
-    left, right, low, high = min(ax, bx) - reach, max(ax, bx) + reach, min(ay, by) - reach, max(ay, by) + reach
+    left, right, low, high = (
+        min(ax, bx) - reach,
+        max(ax, bx) + reach,
+        min(ay, by) - reach,
+        max(ay, by) + reach,
+    )
     i0 = max(int(math.floor((left - x0) / _SQUARE)), 0)
     i1 = min(int(math.floor((right - x0) / _SQUARE)), columns - 1)
     j0 = max(int(math.floor((low - y0) / _SQUARE)), 0)
@@ -169,7 +172,10 @@ def path_faults(
         while asked_for[n] and r < rows.shape[0] and rows[r] <= high and ay != by:
             at = ax + (rows[r] - ay) / (by - ay) * (bx - ax)
             side = np.searchsorted(where[begin[r] : begin[r + 1]], at)
-            if side % 2 == 0 and _near(at, rows[r], at, rows[r], slack + 1.0, points, squares) > slack * slack:
+            if (
+                side % 2 == 0
+                and _near(at, rows[r], at, rows[r], slack + 1.0, points, squares) > slack * slack
+            ):
                 good = False
             asked = True
             r += 1
@@ -182,7 +188,12 @@ def path_faults(
             steps = int(max(abs(bx - ax), abs(by - ay)) / _SQUARE) + 1
             for s in range(steps):
                 u, v = s / steps, (s + 1) / steps
-                cx, cy, dx, dy = ax + u * (bx - ax), ay + u * (by - ay), ax + v * (bx - ax), ay + v * (by - ay)
+                cx, cy, dx, dy = (
+                    ax + u * (bx - ax),
+                    ay + u * (by - ay),
+                    ax + v * (bx - ax),
+                    ay + v * (by - ay),
+                )
                 if _near(cx, cy, dx, dy, least + 1.0, points, squares) < least * least:
                     near += 1
                     break

@@ -203,9 +203,9 @@ class DensePaths:
         fine = 1 if square else _FINE
         vertical = square and angle_deg == 90.0
         turned = room if square else _turned(room, angle_deg)
-        lines = hatch_kernels.hatch(
-            *turned, *NO_LOOPS, vertical, self._pitch * fine, self._shortest * fine
-        )[2]
+        lines = hatch_kernels.hatch(*turned, *NO_LOOPS, vertical, self._pitch * fine, self._shortest * fine)[
+            2
+        ]
         if self._paths.hatch_order == "one_way":
             lines = _one_way(lines, vertical)
         return lines if square else _turned_back(lines, angle_deg)

@@ -144,4 +144,8 @@ def _not_of(loops: Loops, x: IntArray, y: IntArray) -> Loops:
     lengths = np.diff(loops[2])
     keep = np.array([not gone[a:b].any() for a, b in pairwise(loops[2].tolist())], dtype=bool)
     points = np.repeat(keep, lengths)
-    return loops[0][points], loops[1][points], np.concatenate([[0], np.cumsum(lengths[keep])]).astype(np.int64)
+    return (
+        loops[0][points],
+        loops[1][points],
+        np.concatenate([[0], np.cumsum(lengths[keep])]).astype(np.int64),
+    )

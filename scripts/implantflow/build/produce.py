@@ -80,7 +80,16 @@ def write_build(
         block.figures, dropped = slice_layers(other, block.words.append, threads, crumb_max_mm3)
     layer_units = round(plan.layer_mm / plan.unit_mm)
     beside = Beside(plan.first_layer, plan.layers, layer_units, supports, block)
-    header = CliHeader(machine.unit_mm, beside.layers, box, facts, clinical, date, supports is not None, plan.paths is not None)
+    header = CliHeader(
+        machine.unit_mm,
+        beside.layers,
+        box,
+        facts,
+        clinical,
+        date,
+        supports is not None,
+        plan.paths is not None,
+    )
     with CliWriter(path, header) as writer:
         figures, crumbs = slice_layers(slicer, beside.onto(writer.write), threads, crumb_max_mm3)
         beside.close()

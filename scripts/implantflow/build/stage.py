@@ -149,7 +149,7 @@ def build_part(job: Job) -> None:
     write_json(job.outputs["orientation"], orientations)
     write_json(job.outputs["themes"], themes)
     write_json(job.outputs["checks"], checks_json(checks, found, sliced))
-    write_layers(job.outputs["layers"], sliced, times)
+    write_layers(job.outputs["layers"], sliced, times, found, obf)
     write_json(
         job.outputs["build"],
         {
@@ -165,6 +165,8 @@ def build_part(job: Job) -> None:
             "obf_sha256": sha256_file(job.outputs["obf"]),
             "obf_lines": obf.lines,
             "obf_jump_m": obf.jump_mm / 1000.0,
+            "obf_jump_longest_mm": max(obf.layer_longest_mm, default=0.0),
             "cli_jump_m": obf.cli_jump_mm / 1000.0,
+            "cli_jump_longest_mm": max(obf.layer_cli_longest_mm, default=0.0),
         },
     )

@@ -76,7 +76,9 @@ class Paths(Section):
         description="Distance of neighbouring contour passes (mm), at most melt_width_mm.", gt=0.0, le=1.0
     )
     hatch_gap_mm: float = Field(
-        description="Hatches end this far inside the last contour pass (mm); 0 lets them end on it.", ge=0.0, le=1.0
+        description="Hatches end this far inside the last contour pass (mm); 0 lets them end on it.",
+        ge=0.0,
+        le=1.0,
     )
     hatch_turn_deg: float = Field(
         description="How far hatches of dense metal turn from layer to layer (deg, counter-clockwise), from along x in "
