@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -100,10 +98,10 @@ def _near(
         min(ay, by) - reach,
         max(ay, by) + reach,
     )
-    i0 = max(int(math.floor((left - x0) / _SQUARE)), 0)
-    i1 = min(int(math.floor((right - x0) / _SQUARE)), columns - 1)
-    j0 = max(int(math.floor((low - y0) / _SQUARE)), 0)
-    j1 = min(int(math.floor((high - y0) / _SQUARE)), rows - 1)
+    i0 = max(int(np.floor((left - x0) / _SQUARE)), 0)
+    i1 = min(int(np.floor((right - x0) / _SQUARE)), columns - 1)
+    j0 = max(int(np.floor((low - y0) / _SQUARE)), 0)
+    j1 = min(int(np.floor((high - y0) / _SQUARE)), rows - 1)
     for j in range(j0, j1 + 1):
         for i in range(i0, i1 + 1):
             for m in range(begin[j * columns + i], begin[j * columns + i + 1]):
@@ -146,8 +144,8 @@ def path_faults(
 
     Parameters
     ----------
-    lines : (N, 4). depths : (N,) least distance from the outlines that the beam stays inside of, units; 0 for borders of
-        struts, which run along one. asked_for : (N,) lines of which it is asked whether they lie in metal.
+    lines : (N, 4). depths : (N,) least distance from the outlines that the beam stays inside of, units; 0 for borders
+        of struts, which run along one. asked_for : (N,) lines of which it is asked whether they lie in metal.
     points, starts : all closed polylines of the layer; ``offset`` (L,) those that the beam stays inside of.
     rows, begin, where : the metal cut by rows along x. slack : what rounding may take, units.
     """
@@ -163,7 +161,7 @@ def path_faults(
         ax, ay, bx, by = lines[n, 0], lines[n, 1], lines[n, 2], lines[n, 3]
         joined = n > 0 and ax == lines[n - 1, 2] and ay == lines[n - 1, 3]
         low, high = min(ay, by), max(ay, by)
-        r = max(int(math.ceil((low - first) / pitch)), 0)
+        r = max(int(np.ceil((low - first) / pitch)), 0)
         x, y = 0.5 * (ax + bx), 0.5 * (ay + by)
         good, asked = True, not asked_for[n]
         if depths[n] <= 0.0:
@@ -214,8 +212,8 @@ def _mark(
 ) -> None:
     """Set the places of a grid within ``reach`` of a segment."""
     dx, dy = bx - ax, by - ay
-    j0 = max(int(math.ceil((min(ay, by) - reach - y0) / step)), 0)
-    j1 = min(int(math.floor((max(ay, by) + reach - y0) / step)), seen.shape[0] - 1)
+    j0 = max(int(np.ceil((min(ay, by) - reach - y0) / step)), 0)
+    j1 = min(int(np.floor((max(ay, by) + reach - y0) / step)), seen.shape[0] - 1)
     for j in range(j0, j1 + 1):
         y = y0 + j * step
         # Only the part of the segment that is this near to the row can reach it.
@@ -224,8 +222,8 @@ def _mark(
             t0, t1 = (y - reach - ay) / dy, (y + reach - ay) / dy
             t0, t1 = max(min(t0, t1), 0.0), min(max(t0, t1), 1.0)
         left, right = min(ax + t0 * dx, ax + t1 * dx), max(ax + t0 * dx, ax + t1 * dx)
-        i0 = max(int(math.ceil((left - reach - x0) / step)), 0)
-        i1 = min(int(math.floor((right + reach - x0) / step)), seen.shape[1] - 1)
+        i0 = max(int(np.ceil((left - reach - x0) / step)), 0)
+        i1 = min(int(np.floor((right + reach - x0) / step)), seen.shape[1] - 1)
         for i in range(i0, i1 + 1):
             if seen[j, i] == 0 and _point_to_segment(x0 + i * step, y, ax, ay, bx, by) <= reach * reach:
                 seen[j, i] = 1
@@ -280,8 +278,8 @@ def bare_places(
         for m in range(begin[r], begin[r + 1] - 1, 2):
             if not (offset[owner[m]] or offset[owner[m + 1]]):
                 continue
-            i0 = max(int(math.ceil((where[m] - x0) / step)), 0)
-            i1 = min(int(math.floor((where[m + 1] - x0) / step)), seen.shape[1] - 1)
+            i0 = max(int(np.ceil((where[m] - x0) / step)), 0)
+            i1 = min(int(np.floor((where[m + 1] - x0) / step)), seen.shape[1] - 1)
             for i in range(i0, i1 + 1):
                 places += 1
                 bare += 1 if seen[j, i] == 0 else 0

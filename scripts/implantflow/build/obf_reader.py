@@ -25,7 +25,7 @@ from implantflow.geometry import FloatArray
 
 
 class PathFigures(NamedTuple):
-    """Lines of a beam path, those with another beam, those on no unit, fingerprint; sums (mm, s, J, mm), longest (mm)."""
+    """Lines of a beam path, with another beam, on no unit; fingerprint; sums (mm, s, J, mm), longest jump (mm)."""
 
     lines: int
     foreign: int
@@ -205,7 +205,7 @@ def _compare(obf: ObfFile, cli: CliFile, machine: Machine, layer: CliLayer, name
         found = obf.figures(name, beam_of(machine, theme), grid_um)
         ours = [0, 0, 0]
         if theme in wanted:
-            *ours, jumps, far = kernels.cli_figures(
+            *ours, ways, far = kernels.cli_figures(
                 layer.points,
                 layer.starts,
                 layer.label,
@@ -213,7 +213,7 @@ def _compare(obf: ObfFile, cli: CliFile, machine: Machine, layer: CliLayer, name
                 layer.hatch_label,
                 np.array(wanted.pop(theme), dtype=np.int64),
             )
-            cli_jumps += jumps * cli.unit_mm
+            cli_jumps += ways * cli.unit_mm
             cli_longest.append(far * cli.unit_mm)
         count += found.lines
         differing += 0 if [found.lines, found.astray, found.mark] == ours else 1
@@ -221,7 +221,8 @@ def _compare(obf: ObfFile, cli: CliFile, machine: Machine, layer: CliLayer, name
         figures += [found.length_mm, found.melt_s, found.melt_j, found.jump_mm]
         longest.append(found.jump_longest_mm)
     differing += len(wanted)
-    return _Seen(count, differing, foreign, *figures.tolist(), max(longest), cli_jumps, max(cli_longest))
+    jumps = [max(longest), cli_jumps, max(cli_longest)]
+    return _Seen(count, differing, foreign, *figures.tolist(), *jumps)
 
 
 def examine_obf(path: Path, cli_path: Path, machine: Machine, threads: int = 1) -> ObfFindings:

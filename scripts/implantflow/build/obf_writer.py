@@ -1,9 +1,9 @@
 """The open build file (OBF 1.0): a zip with the layers' beam paths as OBP packets and JSON that orders them.
 
-It holds the lines of the CLI file that the beam follows in an order with shorter jumps, and besides them the heating: one pass over the
-heated rectangle, run ``jumpSafe.repetitions`` times before each layer. The recoater, the powder pistons, the
-temperature sensor and the time-out of the start heat are settings of a machine; they are not in the presets, so they
-are not in the file.
+It holds the lines of the CLI file that the beam follows, in an order with shorter jumps, and besides them the heating:
+one pass over the heated rectangle, run ``jumpSafe.repetitions`` times before each layer. The recoater, the powder
+pistons, the temperature sensor and the time-out of the start heat are settings of a machine; they are not in the
+presets, so they are not in the file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Compiled ordering of a layer's lines so that the beam jumps less: by tiles, rows of tiles to and fro, or by nearness."""
+"""Compiled ordering of a layer's lines so that the beam jumps less: by tiles, to and fro, or by nearness."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def by_tiles(lines: IntArray, tile: int, may_turn: bool) -> IntArray:
 
 @kernel
 def _places(lines: IntArray, run: IntArray, may_turn: bool) -> tuple[IntArray, IntArray]:
-    """Where each run can be begun, as (N, 2) points and their runs: any corner of a closed run, either end of a line."""
+    """Where each run can be begun: points (N, 2) and lines, any of a closed run; -1 - line for a line's far end."""
     count = lines.shape[0]
     at = np.empty((2 * count, 2), np.int64)
     of = np.empty(2 * count, np.int64)
@@ -113,8 +113,8 @@ def _places(lines: IntArray, run: IntArray, may_turn: bool) -> tuple[IntArray, I
 def by_nearness(lines: IntArray, may_turn: bool) -> IntArray:
     """The same lines, each run of joined ones followed by the run that can be begun nearest to its end.
 
-    A closed run may be begun at any of its corners, and keeps its direction; a line by itself may be run backwards where
-    it ``may_turn``. The first run stays the first.
+    A closed run may be begun at any of its corners, and keeps its direction; a line by itself may be run backwards
+    where it ``may_turn``. The first run stays the first.
     """
     count = lines.shape[0]
     if count < 3:
@@ -198,7 +198,7 @@ def _nearest(
     columns: int,
     rows: int,
 ) -> int:
-    """The place of a run not used yet that is nearest to a point: ring by ring of squares; drops places of used runs."""
+    """The place nearest to a point of a run not used yet: ring by ring of squares; drops places of used runs."""
     i = min(max((x - x0) // side, 0), columns - 1)
     j = min(max((y - y0) // side, 0), rows - 1)
     best, found = np.int64(1) << 60, -1

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from implantflow.build.cli_writer import EDGE_ID, INNER_ID, OUTER_ID, OUTLINE_ID, THIN_ID
 from implantflow.build.plan import HATCH_MIN_MM, NO_LOOPS, IntArray, Loops, Outline, Plan
-from implantflow.config.build import Paths
+from implantflow.config.paths import Paths
 from implantflow.geometry import FloatArray
 
 #: Offsets are made in units so much finer; an arc may lie this far from its chords, and a point that is left out this
@@ -48,9 +48,9 @@ class Passes(NamedTuple):
     @property
     def hatch_units(self) -> float:
         """Length of the hatches."""
-        from implantflow.build import cover_kernels
+        from implantflow.build import border_kernels
 
-        return float(cover_kernels.total_length(self.hatches))
+        return float(border_kernels.total_length(self.hatches))
 
     def packed_onto(
         self, words: NDArray[np.uint16], outline: Outline, length: float, unit_mm: float
@@ -60,21 +60,23 @@ class Passes(NamedTuple):
         ``length`` is that of all outlines in units. Also returns what the beam runs along as contour, the part of it
         that is inner passes, and the net of thin places, in mm.
         """
-        from implantflow.build import cover_kernels
+        from implantflow.build import border_kernels
 
         border = (outline.x, outline.y, outline.starts)
         replaced = 0.0
         if len(self.dense_border):
-            replaced = cover_kernels.relabel(words, self.dense_border, *border, OUTLINE_ID)
+            replaced = border_kernels.relabel(words, self.dense_border, *border, OUTLINE_ID)
         kinds = ((self.outer, OUTER_ID), (self.inner, INNER_ID), (self.edges, EDGE_ID), (self.thin, THIN_ID))
-        blocks = [cover_kernels.line_words(lines, label) for lines, label in kinds if len(lines)]
-        outer, inner, edges, thin = (float(cover_kernels.total_length(lines)) * unit_mm for lines, _ in kinds)
+        blocks = [border_kernels.line_words(lines, label) for lines, label in kinds if len(lines)]
+        outer, inner, edges, thin = (
+            float(border_kernels.total_length(lines)) * unit_mm for lines, _ in kinds
+        )
         melted = (length - replaced) * unit_mm + outer + inner + edges
         return np.concatenate([words, *blocks]) if blocks else words, [melted, inner, thin]
 
 
 def inset(loops: Loops, depths: list[float]) -> list[Loops]:
-    """Loops moved inwards by each of the depths (units): x, y, starts, metal on the left; none where nothing is left."""
+    """Loops moved inwards by each of the depths (units); none where nothing is left. Metal stays on the left."""
     if len(loops[0]) == 0:
         return [NO_LOOPS for _ in depths]
     import pyclipr
@@ -92,11 +94,11 @@ def _as_loops(found: list[FloatArray], chord: float = 0.0) -> Loops:
     """Clipper's loops in whole units; points within ``chord`` of their neighbours' chord are left out."""
     if not found:
         return NO_LOOPS
-    from implantflow.build import cover_kernels
+    from implantflow.build import border_kernels
 
     starts = np.cumsum([0, *(len(p) for p in found)]).astype(np.int64)
     points = np.ascontiguousarray(np.concatenate(found)[:, :2], dtype=np.float64)
-    return cover_kernels.thinned(points, starts, chord)
+    return border_kernels.thinned(points, starts, chord)
 
 
 def core_of(solid: Loops, dense: Loops, material: Loops, area2_min: int) -> Loops:
@@ -107,9 +109,9 @@ def core_of(solid: Loops, dense: Loops, material: Loops, area2_min: int) -> Loop
     core = _common(solid, dense)
     if len(core[0]) == 0:
         return core
-    from implantflow.build import cover_kernels
+    from implantflow.build import border_kernels
 
-    return cover_kernels.without_crumbs(*core, material[0], material[1], area2_min)
+    return border_kernels.without_crumbs(*core, material[0], material[1], area2_min)
 
 
 def _common(solid: Loops, dense: Loops) -> Loops:
@@ -139,7 +141,7 @@ def as_lines(loops: Loops) -> IntArray:
     after = np.arange(1, len(x) + 1)
     after[starts[1:] - 1] = starts[:-1]
     lines = np.column_stack([x, y, x[after], y[after]])
-    return lines[(lines[:, 0] != lines[:, 2]) | (lines[:, 1] != lines[:, 3])]
+    return np.asarray(lines[(lines[:, 0] != lines[:, 2]) | (lines[:, 1] != lines[:, 3])])
 
 
 class DensePaths:
@@ -158,7 +160,7 @@ class DensePaths:
 
     def of_layer(self, level: int, outline: Outline, net: IntArray) -> Passes:
         """Passes of layer ``level``, counted from the plate; ``net`` are the lines that fill its struts."""
-        from implantflow.build import cover_kernels
+        from implantflow.build import border_kernels
 
         core = outline.core
         if len(core[0]) == 0:
@@ -170,11 +172,11 @@ class DensePaths:
         if not self._porous:
             thin = self._thin(level, core, [outer, inner, hatches])
             return Passes(outer, inner, _NO_LINES, hatches, thin, np.ones(len(outline.x), dtype=np.bool_))
-        border = cover_kernels.on_border(outline.x, outline.y, outline.starts, *core)
-        x, y, starts, flags = cover_kernels.chosen_loops(outline.x, outline.y, outline.starts, border)
-        edges = cover_kernels.strut_edges(x, y, starts, flags, _EDGE_UNITS)
+        border = border_kernels.on_border(outline.x, outline.y, outline.starts, *core)
+        x, y, starts, flags = border_kernels.chosen_loops(outline.x, outline.y, outline.starts, border)
+        edges = border_kernels.strut_edges(x, y, starts, flags, _EDGE_UNITS)
         # Where a strut meets dense metal, neither its net nor the contour need reach the last of it.
-        drawn = [outer, inner, hatches, edges, net, cover_kernels.unmarked(x, y, starts, flags)]
+        drawn = [outer, inner, hatches, edges, net, border_kernels.unmarked(x, y, starts, flags)]
         return Passes(outer, inner, edges, hatches, self._thin(level, (x, y, starts), drawn), border)
 
     def _thin(self, level: int, metal: Loops, drawn: list[IntArray]) -> IntArray:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from implantflow.build.scale import Scale
 from implantflow.build.solid import Solid
 from implantflow.build.stamps import Stamps
-from implantflow.config.build import Paths
+from implantflow.config.paths import Paths
 from implantflow.field.material import Material
 from implantflow.geometry import FloatArray
 
@@ -27,8 +27,8 @@ NO_ISLANDS = np.empty((0, 3), dtype=np.int64)
 
 NO_LOOPS: Loops = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.zeros(1, dtype=np.int64))
 
-#: Columns of the figures of a layer, in this order. contour_mm: outlines; melted_contour_mm: what the beam runs along as
-#: contour, of which inner_contour_mm are passes inside the outer one; thin_mm: net of places too thin for a contour.
+#: Columns of the figures of a layer, in this order. contour_mm: outlines; melted_contour_mm: what the beam runs along
+#: as contour, of which inner_contour_mm are passes inside the outer one; thin_mm: net of places too thin for a contour.
 FIGURES = (
     "loops",
     "points",

@@ -18,7 +18,6 @@ from implantflow.config.build import Machine, StartPlate
 from implantflow.errors import QualityGateError
 from implantflow.geometry import FloatArray
 
-
 #: What no path need reach in a layer: a share of its dense metal, or an area where that is more.
 BARE_SHARE, BARE_MM2 = 0.005, 0.1
 
