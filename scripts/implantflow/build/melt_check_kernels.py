@@ -199,6 +199,12 @@ def path_faults(
 
 
 @inner
+def _shift(row: int) -> float:
+    """How far a row's places are shifted, in steps: by the golden ratio, so that no wall falls between all of them."""
+    return row * 0.6180339887498949 % 1.0
+
+
+@inner
 def _mark(
     seen: NDArray[np.uint8],
     ax: float,
@@ -210,22 +216,22 @@ def _mark(
     y0: float,
     step: float,
 ) -> None:
-    """Set the places of a grid within ``reach`` of a segment."""
+    """Set the places of a grid (rows shifted) within ``reach`` of a segment."""
     dx, dy = bx - ax, by - ay
     j0 = max(int(np.ceil((min(ay, by) - reach - y0) / step)), 0)
     j1 = min(int(np.floor((max(ay, by) + reach - y0) / step)), seen.shape[0] - 1)
     for j in range(j0, j1 + 1):
-        y = y0 + j * step
+        y, first = y0 + j * step, x0 + _shift(j) * step
         # Only the part of the segment that is this near to the row can reach it.
         t0, t1 = 0.0, 1.0
         if dy != 0.0:
             t0, t1 = (y - reach - ay) / dy, (y + reach - ay) / dy
             t0, t1 = max(min(t0, t1), 0.0), min(max(t0, t1), 1.0)
         left, right = min(ax + t0 * dx, ax + t1 * dx), max(ax + t0 * dx, ax + t1 * dx)
-        i0 = max(int(np.ceil((left - reach - x0) / step)), 0)
-        i1 = min(int(np.floor((right + reach - x0) / step)), seen.shape[1] - 1)
+        i0 = max(int(np.ceil((left - reach - first) / step)), 0)
+        i1 = min(int(np.floor((right + reach - first) / step)), seen.shape[1] - 1)
         for i in range(i0, i1 + 1):
-            if seen[j, i] == 0 and _point_to_segment(x0 + i * step, y, ax, ay, bx, by) <= reach * reach:
+            if seen[j, i] == 0 and _point_to_segment(first + i * step, y, ax, ay, bx, by) <= reach * reach:
                 seen[j, i] = 1
 
 
@@ -274,12 +280,12 @@ def bare_places(
                     _mark(seen, ax, ay, bx, by, reach, x0, rows[top], step)
     places, bare = 0, 0
     for j in range(count):
-        r = top + j
+        r, first = top + j, x0 + _shift(j) * step
         for m in range(begin[r], begin[r + 1] - 1, 2):
             if not (offset[owner[m]] or offset[owner[m + 1]]):
                 continue
-            i0 = max(int(np.ceil((where[m] - x0) / step)), 0)
-            i1 = min(int(np.floor((where[m + 1] - x0) / step)), seen.shape[1] - 1)
+            i0 = max(int(np.ceil((where[m] - first) / step)), 0)
+            i1 = min(int(np.floor((where[m + 1] - first) / step)), seen.shape[1] - 1)
             for i in range(i0, i1 + 1):
                 places += 1
                 bare += 1 if seen[j, i] == 0 else 0

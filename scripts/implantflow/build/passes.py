@@ -26,6 +26,9 @@ _OFFSET_FINE, _ARC_UNITS, _CHORD_UNITS = 64, 0.25, 0.5
 _EDGE_UNITS = 2.0
 #: Metal counts as reached up to this far beyond half the melt's width: what offset and rounding may take (units).
 _REACH_UNITS = 1.5
+#: Shortest line of the net of thin places, in half widths of the melt: the tip that an offset leaves bare in a corner
+#: of 90 degrees is shorter, and a line there would only melt beyond the outline.
+_THIN_SHARE = 0.65
 #: Turned hatches are made in a turned frame of this much finer units.
 _FINE = 16
 
@@ -156,6 +159,7 @@ class DensePaths:
         self._pitch = round(plan.hatch_pitch_mm / unit)
         self._net_pitch = round(plan.net_pitch_mm / unit)
         self._shortest = round(HATCH_MIN_MM / unit)
+        self._shortest_thin = max(self._shortest, math.ceil(_THIN_SHARE * 0.5 * paths.melt_width_mm / unit))
         self._porous = plan.porous
 
     def of_layer(self, level: int, outline: Outline, net: IntArray) -> Passes:
@@ -184,14 +188,14 @@ class DensePaths:
         from implantflow.build import cover_kernels
 
         lines = np.concatenate(drawn)
-        made = []
-        # The second direction catches walls that run along the first.
-        for vertical in (level % 2 == 1, level % 2 == 0):
-            bare = cover_kernels.bare_lines(
-                *metal, lines, self._radius, self._net_pitch, vertical, self._shortest
+        # Both ways: lines along a thin wall may all miss it, and those across it leave gaps where it runs aslant.
+        ways = (level % 2 == 1, level % 2 == 0)
+        made = [
+            cover_kernels.bare_lines(
+                *metal, lines, self._radius, self._net_pitch, vertical, self._shortest_thin
             )
-            made.append(bare)
-            lines = np.concatenate([lines, bare])
+            for vertical in ways
+        ]
         return np.concatenate(made)
 
     def _hatches(self, level: int, room: Loops) -> IntArray:
