@@ -34,7 +34,9 @@ from implantflow.build.part import Part
 from implantflow.build.plan import DenseGrid
 from implantflow.build.produce import efforts, judge, write_build
 from implantflow.build.record import Sliced
+from implantflow.build.themes import check_themes
 from implantflow.config.build import Machine, load_machine
+from implantflow.errors import QualityGateError
 
 ARCAM = load_machine("arcam-a1")
 WIDTH_MM, PITCH_MM = 0.2, 0.2
@@ -341,6 +343,13 @@ def test_preset_must_leave_no_powder_between_its_lines() -> None:
         with pytest.raises(ValidationError, match=missing):
             Machine.model_validate(ARCAM.model_dump() | {"paths": paths})
     assert ARCAM.paths is not None and ARCAM.paths.verified is False
+
+
+def test_inner_contours_too_close_melt_too_much() -> None:
+    assert check_themes(ARCAM)["paths"]["contours"] == 2
+    with pytest.raises(QualityGateError, match="'contour', its inner passes, melts with 160"):
+        check_themes(_machine(contour_pitch_mm=0.06))
+    check_themes(_machine(contour_pitch_mm=0.06, contours=1))
 
 
 def test_nearest_order_keeps_lines_outlines_and_direction() -> None:

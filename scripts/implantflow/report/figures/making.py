@@ -127,7 +127,7 @@ def layers(context: Context) -> Figure | None:
         context,
         "layers",
         f"Layers of build {revision}",
-        "Read from build.cli by the report's own reader; x and y of the machine. A hole's outline runs clockwise. Where "
+        "Read from build.cli by the report's own reader; x and y of the machine. A hole runs clockwise. Where "
         "contour passes are drawn, the beam follows them inside the outline of dense metal, and not the outline.",
         "Contours of four layers of the build file and an enlarged detail with hatch lines.",
         canvas.legend(image, entries),
