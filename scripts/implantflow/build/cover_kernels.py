@@ -45,24 +45,25 @@ def _tracks(
     """Stretches of the scan lines that tracks of ``lines`` cover: begin, low, high, by scan line, sorted by low."""
     a, b = (0, 1) if vertical else (1, 0)
     begin = np.zeros(count + 1, np.int64)
-    lows, highs = np.empty(0), np.empty(0)
-    for sweep in range(2):
-        for n in range(lines.shape[0]):
-            a0, b0, a1, b1 = lines[n, a], lines[n, b], lines[n, a + 2], lines[n, b + 2]
-            l0 = max(int(np.ceil((min(a0, a1) - radius) / pitch)) - first, 0)
-            l1 = min(int(np.floor((max(a0, a1) + radius) / pitch)) - first, count - 1)
-            for line in range(l0, l1 + 1):
-                if sweep == 0:
-                    begin[line + 1] += 1
-                    continue
-                level = float((first + line) * pitch)
-                low, high = _track_on_line(level, float(a0), float(b0), float(a1), float(b1), radius)
-                lows[begin[line]], highs[begin[line]] = low, high
-                begin[line] += 1
-        if sweep == 0:
-            for line in range(count):
-                begin[line + 1] += begin[line]
-            lows, highs = np.empty(begin[count]), np.empty(begin[count])
+    span = np.empty((lines.shape[0], 2), np.int32)
+    per = 1.0 / pitch
+    for n in range(lines.shape[0]):
+        low, high = min(lines[n, a], lines[n, a + 2]), max(lines[n, a], lines[n, a + 2])
+        # A line that the track only touches may be in or out.
+        span[n, 0] = max(int(np.ceil((low - radius) * per)) - first, 0)
+        span[n, 1] = min(int(np.floor((high + radius) * per)) - first, count - 1)
+        for line in range(span[n, 0], span[n, 1] + 1):
+            begin[line + 1] += 1
+    for line in range(count):
+        begin[line + 1] += begin[line]
+    lows, highs = np.empty(begin[count]), np.empty(begin[count])
+    for n in range(lines.shape[0]):
+        a0, b0, a1, b1 = lines[n, a], lines[n, b], lines[n, a + 2], lines[n, b + 2]
+        for line in range(span[n, 0], span[n, 1] + 1):
+            level = float((first + line) * pitch)
+            low, high = _track_on_line(level, float(a0), float(b0), float(a1), float(b1), radius)
+            lows[begin[line]], highs[begin[line]] = low, high
+            begin[line] += 1
     for line in range(count, 0, -1):
         begin[line] = begin[line - 1]
     begin[0] = 0
