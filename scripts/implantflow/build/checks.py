@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from implantflow.build.cli_reader import CliFile, CliLayer
-from implantflow.build.cli_writer import SUPPORT_ID
-from implantflow.build.islands import Island, PieceFollower, Rows, row_places
+from implantflow.build.cli_writer import OUTLINE_ID, SUPPORT_ID
+from implantflow.build.islands import ROW_MM, Island, PieceFollower, Rows, row_places
+from implantflow.build.melt_check import MeltRules, MeltSeen, in_frame, look
 from implantflow.build.pipeline import ordered
 from implantflow.build.supports import SupportReader
 from implantflow.build.voids import VoidFollower
@@ -28,9 +29,12 @@ class Findings:
 
     Attributes
     ----------
-    z_mm, area_mm2, contour_mm : (layers,) from the polylines.
+    z_mm, area_mm2, contour_mm : (layers,) from the polylines; followed_mm : those that the beam runs along.
     hatch_mm : label -> (layers,) length of its hatches.
-    open_loops, winding_errors, overlap_layers, stray_hatches, tiny_loops : counts.
+    open_loops, winding_errors, overlap_layers, stray_hatches, tiny_loops, near_paths : counts; the last are paths
+        nearer to an outline than their depth.
+    dense_mm2, bare_mm2 : (layers,) pieces with dense metal that is melted inside its outline, and what of them no path
+        reaches; empty where the machine asks for no such paths.
     islands, closed_voids : pieces that begin on powder; void that powder cannot leave.
     low_mm, high_mm : (2,) corners of everything drawn. places : where errors were seen, first few.
     """
@@ -39,12 +43,16 @@ class Findings:
     z_mm: list[float] = field(default_factory=list)
     area_mm2: list[float] = field(default_factory=list)
     contour_mm: list[float] = field(default_factory=list)
+    followed_mm: list[float] = field(default_factory=list)
+    dense_mm2: list[float] = field(default_factory=list)
+    bare_mm2: list[float] = field(default_factory=list)
     hatch_mm: dict[int, list[float]] = field(default_factory=dict)
     open_loops: int = 0
     winding_errors: int = 0
     overlap_layers: int = 0
     stray_hatches: int = 0
     tiny_loops: int = 0
+    near_paths: int = 0
     loops: int = 0
     low_mm: FloatArray = field(default_factory=lambda: np.full(2, np.inf))
     high_mm: FloatArray = field(default_factory=lambda: np.full(2, -np.inf))
@@ -80,14 +88,15 @@ class _Seen(NamedTuple):
     overlaps: int
     stray: int
     rows: Rows
+    melt: MeltSeen | None
 
 
-def _look(layer: CliLayer, rows: FloatArray) -> _Seen:
+def _look(layer: CliLayer, rows: FloatArray, rules: MeltRules | None) -> _Seen:
     """Examine one layer by itself; may run in any thread."""
     from implantflow.build import check_kernels as kernels
 
     open_, wrong, area, length = kernels.loop_figures(layer.points, layer.starts, layer.direction)
-    filling = layer.hatches[layer.hatch_label != SUPPORT_ID]
+    filling = layer.hatches[in_frame(rules, layer)]
     stray = len(kernels.stray_hatches(filling, layer.points, layer.starts, SLACK_UNITS))
     begin, where, turn, owner = kernels.row_crossings(layer.points, layer.starts, 1, rows)
     votes, overlaps = kernels.nesting(begin, where, turn, owner, len(area), SLACK_UNITS)
@@ -95,6 +104,8 @@ def _look(layer: CliLayer, rows: FloatArray) -> _Seen:
         # Where two edges all but coincide, rounding to whole units lets them cross over a length of several units but
         # a height of less than one. Metal that lies twice shows one unit higher or lower as well.
         overlaps = min(overlaps, max(_overlaps_at(layer, rows + step, len(area)) for step in (-1.0, 1.0)))
+    cut = Rows(layer.points, layer.starts, area, begin, where, owner)
+    melt = None if rules is None else look(rules, layer, cut, rows, SLACK_UNITS)
     return _Seen(
         layer,
         area,
@@ -102,8 +113,9 @@ def _look(layer: CliLayer, rows: FloatArray) -> _Seen:
         open_,
         max(wrong, int((votes < 0).sum())),
         overlaps,
-        stray,
-        Rows(layer.points, layer.starts, area, begin, where, owner),
+        stray + (0 if melt is None else melt.stray),
+        cut,
+        melt,
     )
 
 
@@ -121,6 +133,13 @@ def _enter(found: Findings, number: int, seen: _Seen, area_min_mm2: float) -> No
     found.z_mm.append(layer.z * unit)
     found.area_mm2.append(float(seen.area.sum()) * unit**2)
     found.contour_mm.append(float(seen.length.sum()) * unit)
+    found.followed_mm.append(float(seen.length[layer.label != OUTLINE_ID].sum()) * unit)
+    near = 0
+    if seen.melt is not None:
+        near = seen.melt.near
+        found.dense_mm2.append(seen.melt.places * ROW_MM**2)
+        found.bare_mm2.append(seen.melt.bare * ROW_MM**2)
+    found.near_paths += near
     found.loops += len(seen.area)
     found.open_loops += seen.open_loops
     tiny = int((np.abs(seen.area) * unit**2 < area_min_mm2 - 1e-9).sum()) - seen.open_loops
@@ -141,6 +160,7 @@ def _enter(found: Findings, number: int, seen: _Seen, area_min_mm2: float) -> No
         ("overlaps", seen.overlaps),
         ("hatches_inside", seen.stray),
         ("slivers", tiny),
+        ("paths_too_near", near),
     ):
         found.note(what, number, count)
 
@@ -162,6 +182,7 @@ def examine(
     area_min_mm2: float,
     threads: int = 1,
     supports: SupportReader | None = None,
+    rules: MeltRules | None = None,
 ) -> Findings:
     """Examine layers one by one (memory does not grow with their number).
 
@@ -171,11 +192,12 @@ def examine(
     envelope_mm : width of the plate; rows are laid across it.
     layer_mm : thickness of a layer. area_min_mm2 : loops below this count as slivers.
     threads : threads to use; the findings do not depend on it. supports : what follows the support lines.
+    rules : where paths in dense metal must lie; None where the beam runs along outlines.
     """
     found = Findings(unit_mm)
     follower, voids = PieceFollower(unit_mm, layer_mm), VoidFollower(unit_mm, layer_mm)
     rows = row_places(envelope_mm, unit_mm)
-    for number, seen in enumerate(ordered(layers, lambda layer: _look(layer, rows), threads)):
+    for number, seen in enumerate(ordered(layers, lambda layer: _look(layer, rows, rules), threads)):
         _enter(found, number, seen, area_min_mm2)
         follower.take(number, seen.rows)
         voids.take(seen.rows)
@@ -195,6 +217,7 @@ def examine_file(
     area_min_mm2: float,
     threads: int = 1,
     supports: SupportReader | None = None,
+    rules: MeltRules | None = None,
 ) -> tuple[CliFile, Findings]:
     """Open a build file and examine all its layers.
 
@@ -204,7 +227,7 @@ def examine_file(
         The file cannot be read, or has another number of layers than its header says.
     """
     cli = CliFile(path)
-    found = examine(cli.layers(), cli.unit_mm, envelope_mm, layer_mm, area_min_mm2, threads, supports)
+    found = examine(cli.layers(), cli.unit_mm, envelope_mm, layer_mm, area_min_mm2, threads, supports, rules)
     if cli.declared_layers is not None and cli.declared_layers != len(found.z_mm):
         raise InputError(
             f"the header announces {cli.declared_layers} layers, the file holds {len(found.z_mm)}",

@@ -16,6 +16,17 @@ CONTOUR_ID, HATCH_ID, NET_ID = 1, 2, 3
 LABELS = {CONTOUR_ID: "contour", HATCH_ID: "hatch", NET_ID: "net"}
 #: Supports are named in the header of files that hold some, and nowhere else.
 SUPPORT_ID, SUPPORT = 4, "support"
+#: So are these, of files whose dense metal is melted inside its outline. The outline is then the part's border and
+#: nothing that the beam follows; every other label begins with the theme that melts it.
+OUTLINE_ID, OUTER_ID, INNER_ID, EDGE_ID, THIN_ID = 5, 6, 7, 8, 9
+OUTLINE = "outline"
+PATH_LABELS = {
+    OUTLINE_ID: OUTLINE,
+    OUTER_ID: "contour outer",
+    INNER_ID: "contour inner",
+    EDGE_ID: "contour of struts",
+    THIN_ID: "net of thin places",
+}
 
 NOT_CLINICAL = "NOT FOR CLINICAL USE"
 
@@ -35,7 +46,7 @@ class CliHeader:
     facts : name -> text, written as user data in the given order (case, side, revision, digests).
     clinical : without it the header says that the file is not for clinical use.
     date : ddmmyy from the case, never the day of writing; left out when None.
-    supports : the file holds supports.
+    supports : the file holds supports. paths : dense metal is melted along paths inside its outline.
     """
 
     unit_mm: float
@@ -45,6 +56,7 @@ class CliHeader:
     clinical: bool = False
     date: str | None = None
     supports: bool = False
+    paths: bool = False
 
     def encode(self) -> bytes:
         """The ASCII header; binary data begins with the next byte."""
@@ -57,6 +69,8 @@ class CliHeader:
         lines += [f"$$LABEL/{number},{name}" for number, name in LABELS.items()]
         if self.supports:
             lines.append(f"$$LABEL/{SUPPORT_ID},{SUPPORT}")
+        if self.paths:
+            lines += [f"$$LABEL/{number},{name}" for number, name in PATH_LABELS.items()]
         notes = [f"{_clean(name)}={_clean(text)}" for name, text in self.facts.items()]
         if not self.clinical:
             notes.insert(0, NOT_CLINICAL)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from implantflow.artifacts import read_corners, temporary, write_json
 from implantflow.build import verdicts
 from implantflow.build.checks import examine_file
+from implantflow.build.melt_check import MeltRules
 from implantflow.build.part import Part
 from implantflow.build.produce import judge, write_build
 from implantflow.build.record import Sliced, checks_json
@@ -141,7 +142,12 @@ def slice_solid(
             solid, cli_tmp, lattice, cell_mm, strut_mm, layer_mm, machine, threads
         )
         _, found = examine_file(
-            cli_tmp, chosen.envelope_mm[1], chosen.layer_mm, DEFAULT_LOOP_AREA_MM2, threads
+            cli_tmp,
+            chosen.envelope_mm[1],
+            chosen.layer_mm,
+            DEFAULT_LOOP_AREA_MM2,
+            threads,
+            rules=MeltRules.of(chosen),
         )
         limits = verdicts.IslandLimits(0.5, 1.0, warn_only=True)
         checks = judge(sliced, found, part, chosen, 1.0, limits, [False] * len(found.islands))

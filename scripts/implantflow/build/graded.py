@@ -8,7 +8,7 @@ struts change too steeply for that, are sampled (:mod:`implantflow.build.sampled
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -50,6 +50,8 @@ class GradedLattice:
     first_layer: int
     area2_min: int
     sampled: SampledLattice
+    #: Dense metal and lattice are drawn with borders of their own.
+    as_one: ClassVar[bool] = False
 
     @classmethod
     def of(cls, material: Material, plan: Plan) -> GradedLattice | None:

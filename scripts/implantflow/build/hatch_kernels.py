@@ -17,7 +17,7 @@ _BUCKET_BITS = 7
 
 
 @kernel
-def _crossings(
+def crossings(
     across: IntArray, along: IntArray, starts: IntArray, pitch: int, first: int, lines: int
 ) -> tuple[IntArray, FloatArray]:
     """Sorted positions at which closed loops cross the lines across = (first + l) * pitch."""
@@ -111,8 +111,8 @@ def hatch(
         return np.empty((0, 4), np.int64), 0, np.empty((0, 4), np.int64), 0
     first = -(-across.min() // pitch)
     lines = max(across.max() // pitch - first + 1, 0)
-    begin, where = _crossings(across, along, starts, pitch, first, lines)
-    dbegin, dwhere = _crossings(dacross, dalong, dstart, pitch, first, lines)
+    begin, where = crossings(across, along, starts, pitch, first, lines)
+    dbegin, dwhere = crossings(dacross, dalong, dstart, pitch, first, lines)
     most = where.shape[0] + dwhere.shape[0] + 1
     # Row 0: outside the dense region, row 1: inside.
     out = np.empty((2, most, 4), np.int64)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from implantflow.build.cli_reader import CliFile, CliLayer
+from implantflow.build.cli_writer import OUTLINE
 from implantflow.build.pipeline import ordered
 from implantflow.config.build import Machine
 from implantflow.errors import InputError
@@ -24,7 +25,7 @@ from implantflow.geometry import FloatArray
 
 
 class PathFigures(NamedTuple):
-    """Lines of a beam path, those with another beam, those on no unit, fingerprint; sums (mm, s, J, mm)."""
+    """Lines of a beam path, with another beam, on no unit; fingerprint; sums (mm, s, J, mm), longest jump (mm)."""
 
     lines: int
     foreign: int
@@ -34,6 +35,7 @@ class PathFigures(NamedTuple):
     melt_s: float
     melt_j: float
     jump_mm: float
+    jump_longest_mm: float
 
 
 class ObfFile:
@@ -117,7 +119,8 @@ class ObfFindings:
     Attributes
     ----------
     lines : count. length_mm, melt_s, melt_j : (layers,) from the packets' own speed and power.
-    jump_mm, cli_jump_mm : ways between lines of a theme, in this file's order and in the CLI file's.
+    layer_jump_mm, layer_cli_jump_mm : (layers,) ways between lines of a theme, in this file's order and in the CLI
+        file's; layer_longest_mm, layer_cli_longest_mm : the longest of each.
     differing : files (one a layer and theme) that do not hold the CLI file's lines.
     foreign_beam : lines whose power, speed or spot is not the theme's.
     pass_mm : length of one preheat pass. places : where, first few.
@@ -129,12 +132,24 @@ class ObfFindings:
     melt_j: list[float] = field(default_factory=list)
     differing: int = 0
     foreign_beam: int = 0
-    jump_mm: float = 0.0
-    cli_jump_mm: float = 0.0
+    layer_jump_mm: list[float] = field(default_factory=list)
+    layer_longest_mm: list[float] = field(default_factory=list)
+    layer_cli_jump_mm: list[float] = field(default_factory=list)
+    layer_cli_longest_mm: list[float] = field(default_factory=list)
     pass_mm: float = 0.0
     passes: int = -1
     temperature_c: float = float("nan")
     places: list[str] = field(default_factory=list)
+
+    @property
+    def jump_mm(self) -> float:
+        """All jumps in this file's order."""
+        return sum(self.layer_jump_mm)
+
+    @property
+    def cli_jump_mm(self) -> float:
+        """All jumps in the CLI file's order."""
+        return sum(self.layer_cli_jump_mm)
 
     def note(self, place: str) -> None:
         """Remember a place (the first five)."""
@@ -152,7 +167,9 @@ class _Seen(NamedTuple):
     melt_s: float
     melt_j: float
     jump_mm: float
+    longest_mm: float
     cli_jump_mm: float
+    cli_longest_mm: float
 
 
 def beam_of(machine: Machine, theme: str) -> FloatArray:
@@ -174,28 +191,38 @@ def _compare(obf: ObfFile, cli: CliFile, machine: Machine, layer: CliLayer, name
 
     grid_um = _grid_um(machine, cli.unit_mm)
     used = np.concatenate([layer.label[np.diff(layer.starts) > 1], layer.hatch_label])
-    wanted = {cli.labels.get(label, str(label)): label for label in kernels.distinct(used).tolist()}
+    # A label begins with the theme that melts its lines; an outline is no path of the beam.
+    wanted: dict[str, list[int]] = {}
+    for label in kernels.distinct(used).tolist():
+        theme = cli.labels.get(label, str(label)).partition(" ")[0]
+        if theme != OUTLINE:
+            wanted.setdefault(theme, []).append(label)
     count, differing, foreign = 0, 0, 0
-    figures = np.zeros(5)
+    figures, longest = np.zeros(4), [0.0]
+    cli_jumps, cli_longest = 0.0, [0.0]
     for name in names:
         theme = name.rpartition("_")[2]
         found = obf.figures(name, beam_of(machine, theme), grid_um)
-        ours, cli_jumps = [0, 0, 0], 0.0
+        ours = [0, 0, 0]
         if theme in wanted:
-            *ours, cli_jumps = kernels.cli_figures(
+            *ours, ways, far = kernels.cli_figures(
                 layer.points,
                 layer.starts,
                 layer.label,
                 layer.hatches,
                 layer.hatch_label,
-                wanted.pop(theme),
+                np.array(wanted.pop(theme), dtype=np.int64),
             )
+            cli_jumps += ways * cli.unit_mm
+            cli_longest.append(far * cli.unit_mm)
         count += found.lines
         differing += 0 if [found.lines, found.astray, found.mark] == ours else 1
         foreign += found.foreign
-        figures += [found.length_mm, found.melt_s, found.melt_j, found.jump_mm, cli_jumps * cli.unit_mm]
+        figures += [found.length_mm, found.melt_s, found.melt_j, found.jump_mm]
+        longest.append(found.jump_longest_mm)
     differing += len(wanted)
-    return _Seen(count, differing, foreign, *figures.tolist())
+    jumps = [max(longest), cli_jumps, max(cli_longest)]
+    return _Seen(count, differing, foreign, *figures.tolist(), *jumps)
 
 
 def examine_obf(path: Path, cli_path: Path, machine: Machine, threads: int = 1) -> ObfFindings:
@@ -233,8 +260,10 @@ def examine_obf(path: Path, cli_path: Path, machine: Machine, threads: int = 1) 
             found.melt_s.append(seen.melt_s)
             found.melt_j.append(seen.melt_j)
             found.differing += seen.differing
-            found.jump_mm += seen.jump_mm
-            found.cli_jump_mm += seen.cli_jump_mm
+            found.layer_jump_mm.append(seen.jump_mm)
+            found.layer_longest_mm.append(seen.longest_mm)
+            found.layer_cli_jump_mm.append(seen.cli_jump_mm)
+            found.layer_cli_longest_mm.append(seen.cli_longest_mm)
             found.foreign_beam += seen.foreign
             if seen.differing or seen.foreign:
                 found.note(

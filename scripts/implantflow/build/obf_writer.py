@@ -1,9 +1,9 @@
 """The open build file (OBF 1.0): a zip with the layers' beam paths as OBP packets and JSON that orders them.
 
-It holds the lines of the CLI file in an order with shorter jumps, and besides them the heating: one pass over the
-heated rectangle, run ``jumpSafe.repetitions`` times before each layer. The recoater, the powder pistons, the
-temperature sensor and the time-out of the start heat are settings of a machine; they are not in the presets, so they
-are not in the file.
+It holds the lines of the CLI file that the beam follows, in an order with shorter jumps, and besides them the heating:
+one pass over the heated rectangle, run ``jumpSafe.repetitions`` times before each layer. The recoater, the powder
+pistons, the temperature sensor and the time-out of the start heat are settings of a machine; they are not in the
+presets, so they are not in the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.build.cli_reader import CliFile
-from implantflow.build.cli_writer import LABELS, NOT_CLINICAL, SUPPORT, SUPPORT_ID
+from implantflow.build.cli_writer import (
+    EDGE_ID,
+    HATCH_ID,
+    INNER_ID,
+    LABELS,
+    NOT_CLINICAL,
+    OUTER_ID,
+    SUPPORT,
+    SUPPORT_ID,
+    THIN_ID,
+)
 from implantflow.build.pipeline import ordered
 from implantflow.build.themes import heated_mm
 from implantflow.build.zip_stream import Entry, ZipStream
@@ -71,17 +81,27 @@ class Encoder:
         return Entry.deflated(data.data, crc, size)
 
 
-def with_short_jumps(lines: NDArray[np.int64], unit_mm: float) -> NDArray[np.int64]:
-    """The lines in an order with shorter jumps: by tiles, where that is shorter than the order of the CLI file."""
+def with_short_jumps(
+    lines: NDArray[np.int64], unit_mm: float, order: str = "tiles", *, may_turn: bool = True
+) -> NDArray[np.int64]:
+    """The lines in an order with shorter jumps, where that is shorter than the order of the CLI file.
+
+    ``order`` is ``tiles`` or ``nearest``; single lines may be run backwards only where they ``may_turn``.
+    """
     from implantflow.build import order_kernels
 
-    tiled = order_kernels.by_tiles(lines, round(TILE_MM / unit_mm))
-    return tiled if order_kernels.jumps(tiled) < order_kernels.jumps(lines) else lines
+    if order == "nearest":
+        found = order_kernels.by_nearness(lines, may_turn)
+    else:
+        found = order_kernels.by_tiles(lines, round(TILE_MM / unit_mm), may_turn)
+    return found if order_kernels.jumps(found) < order_kernels.jumps(lines) else lines
 
 
-def themes_of(machine: Machine) -> dict[int, str]:
-    """Id of each kind of path in the CLI file -> the machine's theme that melts it."""
-    return LABELS if machine.support is None else {**LABELS, SUPPORT_ID: SUPPORT}
+def themes_of(machine: Machine) -> dict[str, tuple[int, ...]]:
+    """Themes of the machine that melt -> ids in the CLI file of the kinds of path that they melt."""
+    more = {"contour": (OUTER_ID, INNER_ID, EDGE_ID), "net": (THIN_ID,)} if machine.paths is not None else {}
+    found = {theme: (label, *more.get(theme, ())) for label, theme in LABELS.items()}
+    return found if machine.support is None else {**found, SUPPORT: (SUPPORT_ID,)}
 
 
 def heating_lines(machine: Machine, box_mm: FloatArray) -> NDArray[np.int64]:
@@ -132,15 +152,20 @@ def write_obf(
     """
     from implantflow.build import obp_kernels
 
-    encoders = {label: Encoder(machine, theme) for label, theme in themes_of(machine).items()}
+    themes = themes_of(machine)
+    encoders = {theme: Encoder(machine, theme) for theme in themes}
+    order = "tiles" if machine.paths is None else machine.paths.line_order
+    one_way = machine.paths is not None and machine.paths.hatch_order == "one_way"
 
     def encode(item: tuple[int, NDArray[np.uint16]]) -> list[tuple[str, Entry]]:
         number, words = item
         made = []
-        for label, theme in themes_of(machine).items():
-            lines = obp_kernels.lines_of(words, label)
+        for theme, labels in themes.items():
+            lines = np.concatenate([obp_kernels.lines_of(words, label) for label in labels])
             if len(lines):
-                entry = encoders[label].encode(with_short_jumps(lines, machine.unit_mm))
+                may_turn = not (one_way and HATCH_ID in labels)
+                lines = with_short_jumps(lines, machine.unit_mm, order, may_turn=may_turn)
+                entry = encoders[theme].encode(lines)
                 made.append((entry_name(number, theme), entry))
         return made
 
@@ -171,7 +196,7 @@ def _documents(
     layers: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The JSON files of the archive, each under its name."""
-    themes = [machine.preheat, *(getattr(machine, name) for name in themes_of(machine).values())]
+    themes = [machine.preheat, *(getattr(machine, name) for name in themes_of(machine))]
     return {
         "manifest.json": {
             "obfFormatVersion": "1.0",

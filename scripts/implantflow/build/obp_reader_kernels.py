@@ -182,13 +182,13 @@ def path_figures(
     Returns
     -------
     Place of the first packet that cannot be read as a line (-1: none), lines, lines with another beam, lines on no
-    unit, fingerprint; (4,) length in mm, time in s, energy in J, and length in mm of the ways between a line's end
-    and the next one's start.
+    unit, fingerprint; (5,) length in mm, time in s, energy in J, and length in mm of the ways between a line's end
+    and the next one's start, of all and of the longest.
 
     The fingerprint is the same whatever the lines' order and direction: the sum of their mixed bits, so that sets
     which differ in one bit of one line differ, but for one chance in 2**64.
     """
-    sums = np.zeros(4)
+    sums = np.zeros(5)
     row = np.zeros(7)
     number, single = np.empty(1, np.float64), np.empty(1, np.float32)
     bits = np.zeros(4, np.uint64)
@@ -230,7 +230,9 @@ def path_figures(
         sums[1] += time
         sums[2] += time * row[POWER]
         if count > 0:
-            sums[3] += np.sqrt((row[X0] - last_x) ** 2 + (row[Y0] - last_y) ** 2) / 1000.0
+            jump = np.sqrt((row[X0] - last_x) ** 2 + (row[Y0] - last_y) ** 2) / 1000.0
+            sums[3] += jump
+            sums[4] = max(sums[4], jump)
         last_x, last_y = row[X1], row[Y1]
         count += 1
         x0 = _whole_unit((row[X0] + centre_x_um) * per_unit)
@@ -251,17 +253,24 @@ def cli_figures(
     labels: IntArray,
     hatches: FloatArray,
     hatch_labels: IntArray,
-    label: int,
-) -> tuple[int, int, int, float]:
-    """Lines, lines on no unit, fingerprint and jumps in units of a CLI layer's lines under a label, in file order."""
+    wanted: IntArray,
+) -> tuple[int, int, int, float, float]:
+    """Lines, lines on no unit and fingerprint of a CLI layer's lines under the ``wanted`` labels, in file order.
+
+    The last two are the ways between them in units, all and the longest.
+    """
     line = np.zeros(4)
     total = np.uint64(0)
     count, astray = 0, 0
-    jumps, last_x, last_y = 0.0, 0.0, 0.0
+    jumps, longest, last_x, last_y = 0.0, 0.0, 0.0, 0.0
     for part in range(labels.shape[0] + hatches.shape[0]):
         polyline = part < labels.shape[0]
         h = part - labels.shape[0]
-        if (labels[part] if polyline else hatch_labels[h]) != label:
+        label = labels[part] if polyline else hatch_labels[h]
+        asked = False
+        for w in range(wanted.shape[0]):
+            asked = asked or wanted[w] == label
+        if not asked:
             continue
         first = starts[part] if polyline else 0
         last = starts[part + 1] - 1 if polyline else 1
@@ -269,7 +278,9 @@ def cli_figures(
             for k in range(4):
                 line[k] = points[p + k // 2, k % 2] if polyline else hatches[h, k]
             if count > 0:
-                jumps += np.sqrt((line[0] - last_x) ** 2 + (line[1] - last_y) ** 2)
+                jump = np.sqrt((line[0] - last_x) ** 2 + (line[1] - last_y) ** 2)
+                jumps += jump
+                longest = max(longest, jump)
             last_x, last_y = line[2], line[3]
             count += 1
             x0, y0 = _whole_unit(line[0]), _whole_unit(line[1])
@@ -278,7 +289,7 @@ def cli_figures(
                 total += _mixed(x0, y0, x1, y1)
             else:
                 astray += 1
-    return count, astray, int(np.int64(total)), jumps
+    return count, astray, int(np.int64(total)), jumps, longest
 
 
 @kernel

@@ -36,8 +36,8 @@ _LEAST_SLOPE = 0.4
 def _larger(
     a: FloatArray, b: FloatArray, move_x: float, move_y: float, x: float, y: float, z: float
 ) -> float:
-    """Larger of the squared distances to strut a and to strut b moved along the plane."""
-    return max(segment_distance2(a, x, y, z), segment_distance2(b, x - move_x, y - move_y, z))
+    """Larger of the squared distances to strut a (1, 7) and to strut b (1, 7) moved along the plane."""
+    return max(segment_distance2(a, 0, x, y, z), segment_distance2(b, 0, x - move_x, y - move_y, z))
 
 
 @kernel
@@ -108,7 +108,7 @@ def meetings(
                         continue
                     box[0], box[2] = min(x, places[a, 0]) - reach, max(x, places[a, 0]) + reach
                     box[1], box[3] = min(y, places[a, 1]) - reach, max(y, places[a, 1]) + reach
-                    meet = meeting_radius(struts[a], struts[b], mx, my, z, box)
+                    meet = meeting_radius(struts[a : a + 1], struts[b : b + 1], mx, my, z, box)
                     if meet < most:
                         pairs[found, 0], pairs[found, 1], pairs[found, 2], pairs[found, 3] = a, b, i, j
                         radius[found] = meet
@@ -122,7 +122,7 @@ def least_distance(struts: FloatArray, x: float, y: float, z: float) -> float:
     """Distance to the nearest of some struts."""
     best = np.inf
     for s in range(struts.shape[0]):
-        best = min(best, segment_distance2(struts[s], x, y, z))
+        best = min(best, segment_distance2(struts, s, x, y, z))
     return float(math.sqrt(best))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from implantflow.build.scale import Scale
 from implantflow.build.solid import Solid
 from implantflow.build.stamps import Stamps
+from implantflow.config.paths import Paths
 from implantflow.field.material import Material
 from implantflow.geometry import FloatArray
 
@@ -23,8 +25,23 @@ Loops = tuple[IntArray, IntArray, IntArray]
 
 NO_ISLANDS = np.empty((0, 3), dtype=np.int64)
 
-#: Columns of the figures of a layer, in this order.
-FIGURES = ("loops", "points", "area_mm2", "contour_mm", "hatch_mm", "net_mm", "hatches", "solid_area_mm2")
+NO_LOOPS: Loops = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.zeros(1, dtype=np.int64))
+
+#: Columns of the figures of a layer, in this order. contour_mm: outlines; melted_contour_mm: what the beam runs along
+#: as contour, of which inner_contour_mm are passes inside the outer one; thin_mm: net of places too thin for a contour.
+FIGURES = (
+    "loops",
+    "points",
+    "area_mm2",
+    "contour_mm",
+    "hatch_mm",
+    "net_mm",
+    "hatches",
+    "solid_area_mm2",
+    "melted_contour_mm",
+    "inner_contour_mm",
+    "thin_mm",
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +68,7 @@ class Plan:
     sampled : what fills the solid where it is not; neither of the two means full metal everywhere.
     layer_mm, unit_mm : thickness of a layer, unit of the file; both whole multiples as config checks.
     hatch_pitch_mm, net_pitch_mm : line distance in dense metal and in lattice.
-    area_min_mm2 : loops below are dropped.
+    area_min_mm2 : loops below are dropped. paths : where the beam runs in dense metal; None for along its outline.
     """
 
     solid: Solid
@@ -63,6 +80,7 @@ class Plan:
     net_pitch_mm: float
     area_min_mm2: float
     sampled: Material | None = None
+    paths: Paths | None = None
 
     @property
     def porous(self) -> bool:
@@ -92,7 +110,7 @@ class Outline:
     """Borders of one layer in units: the material's loops, the dense region's loops, the solid's area.
 
     Each loop set is x, y, starts; metal lies left of every loop. ``whole`` (W, 3) are further loops of the material:
-    curve of the stamps, column and row of its tile.
+    curve of the stamps, column and row of its tile. ``core``: loops of the dense metal, where its paths are made.
     """
 
     x: IntArray
@@ -103,6 +121,7 @@ class Outline:
     dense_starts: IntArray
     solid_area: float
     whole: IntArray
+    core: Loops = NO_LOOPS
 
     def without(self, loops: set[int]) -> Outline:
         """The same layer without some of its loops; whole islands count on after the others."""
@@ -113,4 +132,20 @@ class Outline:
         keep = keep[: len(lengths)]
         points = np.repeat(keep, lengths)
         starts = np.concatenate([[0], np.cumsum(lengths[keep])]).astype(np.int64)
-        return replace(self, x=self.x[points], y=self.y[points], starts=starts, whole=whole)
+        core = _not_of(self.core, self.x[~points], self.y[~points])
+        return replace(self, x=self.x[points], y=self.y[points], starts=starts, whole=whole, core=core)
+
+
+def _not_of(loops: Loops, x: IntArray, y: IntArray) -> Loops:
+    """The loops that share no corner with these points: what is left out takes its dense metal with it."""
+    gone = np.isin(loops[0] << 20 | loops[1], x << 20 | y)
+    if not gone.any():
+        return loops
+    lengths = np.diff(loops[2])
+    keep = np.array([not gone[a:b].any() for a, b in pairwise(loops[2].tolist())], dtype=bool)
+    points = np.repeat(keep, lengths)
+    return (
+        loops[0][points],
+        loops[1][points],
+        np.concatenate([[0], np.cumsum(lengths[keep])]).astype(np.int64),
+    )

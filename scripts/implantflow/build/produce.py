@@ -10,7 +10,17 @@ import numpy as np
 from implantflow.build import verdicts
 from implantflow.build.beside import Beside, SlicedLayers
 from implantflow.build.checks import Findings
-from implantflow.build.cli_writer import HATCH_ID, NET_ID, SUPPORT_ID, CliHeader, CliWriter
+from implantflow.build.cli_writer import (
+    EDGE_ID,
+    HATCH_ID,
+    INNER_ID,
+    NET_ID,
+    OUTER_ID,
+    SUPPORT_ID,
+    THIN_ID,
+    CliHeader,
+    CliWriter,
+)
 from implantflow.build.crumbs import Crumbs
 from implantflow.build.layers import slice_layers
 from implantflow.build.part import Part
@@ -41,6 +51,7 @@ def plan_of(part: Part, machine: Machine, loop_area_min_mm2: float) -> Plan:
         net_pitch_mm=machine.net.offset_mm,
         area_min_mm2=loop_area_min_mm2,
         sampled=part.sampled,
+        paths=machine.paths,
     )
 
 
@@ -69,7 +80,16 @@ def write_build(
         block.figures, dropped = slice_layers(other, block.words.append, threads, crumb_max_mm3)
     layer_units = round(plan.layer_mm / plan.unit_mm)
     beside = Beside(plan.first_layer, plan.layers, layer_units, supports, block)
-    header = CliHeader(machine.unit_mm, beside.layers, box, facts, clinical, date, supports is not None)
+    header = CliHeader(
+        machine.unit_mm,
+        beside.layers,
+        box,
+        facts,
+        clinical,
+        date,
+        supports is not None,
+        plan.paths is not None,
+    )
     with CliWriter(path, header) as writer:
         figures, crumbs = slice_layers(slicer, beside.onto(writer.write), threads, crumb_max_mm3)
         beside.close()
@@ -79,9 +99,14 @@ def write_build(
 
 def efforts(sliced: Sliced, found: Findings, machine: Machine) -> tuple[Effort, Effort]:
     """Time and energy of each layer: of what was drawn, and of what was read back."""
-    names = ("contour_mm", "hatch_mm", "net_mm")
-    drawn = [*(sliced.column(name) for name in names), sliced.support_mm]
-    again = [np.asarray(found.contour_mm), *(found.lengths(n) for n in (HATCH_ID, NET_ID, SUPPORT_ID))]
+    net_mm = sliced.column("net_mm") + sliced.column("thin_mm")
+    drawn = [sliced.column("melted_contour_mm"), sliced.column("hatch_mm"), net_mm, sliced.support_mm]
+    again = [
+        np.asarray(found.followed_mm) + sum(found.lengths(n) for n in (OUTER_ID, INNER_ID, EDGE_ID)),
+        found.lengths(HATCH_ID),
+        found.lengths(NET_ID) + found.lengths(THIN_ID),
+        found.lengths(SUPPORT_ID),
+    ]
     return effort(machine, sliced.box_mm, *drawn), effort(machine, sliced.box_mm, *again)
 
 
@@ -116,5 +141,6 @@ def judge(
             volume_limit_pct,
         ),
         *verdicts.efforts(written, read),
+        *(verdicts.paths(found) if machine.paths is not None else ()),
         *verdicts.islands(found, plan.layer_mm, dense_start, island_limits),
     ]

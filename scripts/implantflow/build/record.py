@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from implantflow.artifacts import sha256_file
 from implantflow.build import verdicts
 from implantflow.build.checks import Findings
-from implantflow.build.cli_writer import HATCH_ID, NET_ID, SUPPORT_ID
+from implantflow.build.cli_writer import HATCH_ID, INNER_ID, NET_ID, SUPPORT_ID, THIN_ID
 from implantflow.build.crumbs import Crumbs
+from implantflow.build.obf_reader import ObfFindings
 from implantflow.build.part import Part
 from implantflow.build.plan import FIGURES, Plan
 from implantflow.build.themes import Effort
@@ -65,8 +66,8 @@ def checks_json(checks: list[verdicts.Check], found: Findings, sliced: Sliced) -
     }
 
 
-def write_layers(path: Path, sliced: Sliced, times: Effort) -> None:
-    """One row per layer; the same bytes for the same numbers."""
+def write_layers(path: Path, sliced: Sliced, times: Effort, found: Findings, obf: ObfFindings) -> None:
+    """One row per layer; the same bytes for the same numbers. Jumps and bare metal are those of the files as read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -83,6 +84,12 @@ def write_layers(path: Path, sliced: Sliced, times: Effort) -> None:
     columns["support_mm"] = np.round(sliced.support_mm, 6)
     for name in ("preheat_s", "melt_s", "rake_s", "preheat_j", "melt_j"):
         columns[name] = np.round(getattr(times, name), 6)
+
+    columns["bare_mm2"] = np.round(np.asarray(found.bare_mm2 or [np.nan] * sliced.layers), 6)
+    for name in ("jump_mm", "longest_mm", "cli_jump_mm", "cli_longest_mm"):
+        columns[
+            "jump_longest_mm" if name == "longest_mm" else name.replace("cli_longest", "cli_jump_longest")
+        ] = np.round(np.asarray(getattr(obf, f"layer_{name}")), 6)
 
     def column(values: NDArray[Any]) -> Any:
         # Not pa.array(): it imports pandas, which takes longer than all the layers' figures.
@@ -119,6 +126,11 @@ def build_json(
         "hatch_m": float(found.lengths(HATCH_ID).sum() + found.lengths(NET_ID).sum()) / 1000.0,
         "hatch_dense_m": float(found.lengths(HATCH_ID).sum()) / 1000.0,
         "hatch_lattice_m": float(found.lengths(NET_ID).sum()) / 1000.0,
+        "hatch_thin_m": float(found.lengths(THIN_ID).sum()) / 1000.0,
+        "contour_melted_m": float(sliced.column("melted_contour_mm").sum()) / 1000.0,
+        "contour_inner_m": float(found.lengths(INNER_ID).sum()) / 1000.0,
+        "bare_metal_mm3": float(sum(found.bare_mm2)) * sliced.plan.layer_mm if found.bare_mm2 else None,
+        "bare_metal_worst_mm2": max(found.bare_mm2, default=None),
         "support_m": float(found.lengths(SUPPORT_ID).sum()) / 1000.0,
         "solid_volume_mm3": float(found.volume_per_layer.sum()) * sliced.plan.layer_mm,
         "volume_error_pct": figures["volume_error_pct"].figure,

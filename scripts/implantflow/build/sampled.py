@@ -38,12 +38,12 @@ class SampledLattice:
     def __init__(self, material: Material, plan: Plan) -> None:
         cell_mm = material.lattice.cell_mm
         self._step_mm = cell_mm / math.ceil(cell_mm / STEP_MM - 1e-9)
-        self._as_one = material.fillet_mm > 0.0 or material.texture is not None
+        self.as_one = material.fillet_mm > 0.0 or material.texture is not None
         if material.lattice.graph is not None:
             # Further from every strut there is no metal, however far exactly.
             reach = 0.5 * material.lattice.strut_range_mm[1] + material.fillet_mm + 4.0 * self._step_mm
             material = replace(material, lattice=replace(material.lattice, reach_mm=reach))
-        self._source = material if self._as_one else material.lattice
+        self._source = material if self.as_one else material.lattice
         # Made here, before the threads ask for them.
         _ = material.arrays, material.lattice.arrays, material.lattice.by_height
         low, high = (f(plan.solid.vertices_mm[:, :2], axis=0) for f in (np.min, np.max))
@@ -87,6 +87,6 @@ class SampledLattice:
 
         filling = self.contours(z_mm, solid)
         x, y, starts, wrong = assemble_kernels.assemble_curves(
-            *solid, *(_NONE if self._as_one else dense), *filling, self._area2_min
+            *solid, *(_NONE if self.as_one else dense), *filling, self._area2_min
         )
         return x, y, starts, NO_ISLANDS, wrong

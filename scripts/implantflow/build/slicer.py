@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import threading
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.build.cli_writer import CONTOUR_ID, HATCH_ID, NET_ID
 from implantflow.build.graded import GradedLattice
+from implantflow.build.passes import DensePaths, core_of
 from implantflow.build.plan import HATCH_MIN_MM, NO_ISLANDS, IntArray, Loops, Outline, Plan
 from implantflow.build.regular import crosses_itself, simple_loops
 from implantflow.build.sampled import SampledLattice
@@ -49,6 +51,7 @@ class Slicer:
             self.lattice = StampedLattice(plan.stamps, plan)
         elif plan.sampled is not None:
             self.lattice = GradedLattice.of(plan.sampled, plan) or SampledLattice(plan.sampled, plan)
+        self._paths = None if plan.paths is None else DensePaths(plan, plan.paths)
         self._local = threading.local()
 
     @staticmethod
@@ -106,6 +109,8 @@ class Slicer:
             solid_loops = simple_loops(*solid_loops, plan.area2_min)
         solid_area, _ = hatch_kernels.outline_figures(*solid_loops)
         outline = Outline(*solid_loops, *solid_loops, solid_area, NO_ISLANDS)
+        if self._paths is not None and self.lattice is None:
+            outline = replace(outline, core=solid_loops)
         wrong = 0
         if self.lattice is not None and len(solid_loops[0]) > 0:
             dense = self._dense(z)
@@ -123,6 +128,10 @@ class Slicer:
                     dense = moved
                     break
             outline = Outline(x, y, loops, *dense, solid_area, whole)
+            if self._paths is not None:
+                # A dense region without a border of its own is what of the material lies in it.
+                border = (x, y, loops) if self.lattice.as_one else solid_loops
+                outline = replace(outline, core=core_of(border, dense, (x, y, loops), plan.area2_min))
             if not (stamped and self._can_stay(index)):
                 outline = self.drawn_out(outline)
         if broken or wrong:
@@ -196,6 +205,10 @@ class Slicer:
 
         unit = self.plan.unit_mm
         dense, dense_mm, net, net_mm = self.hatches(index, outline)
+        level = self.plan.first_layer + index
+        passes = None if self._paths is None else self._paths.of_layer(level, outline, net)
+        if passes is not None:
+            dense, dense_mm = passes.hatches, passes.hatch_units * unit
         z_units = round((self.plan.first_layer + index + 1) * self.plan.layer_mm / unit)
         stamped = self.lattice if isinstance(self.lattice, StampedLattice) else None
         axis, turns, line_starts, lines, stamp = _NO_STAMPS if stamped is None else stamped.islands(index)
@@ -236,4 +249,7 @@ class Slicer:
             area, length, net_mm = area + more[0], length + more[1], net_mm + more[2] * unit
             loops, points, count = loops + len(outline.whole), points + more[3], count + more[4]
         figures = [loops, points, area * unit**2, length * unit, dense_mm, net_mm, count]
-        return words, np.array([*figures, outline.solid_area * unit**2])
+        melted = [length * unit, 0.0, 0.0]
+        if passes is not None:
+            words, melted = passes.packed_onto(words, outline, length, unit)
+        return words, np.array([*figures, outline.solid_area * unit**2, *melted])

@@ -8,6 +8,7 @@ from implantflow.artifacts import sha256_file, write_json
 from implantflow.build import verdicts
 from implantflow.build.beside import coupon_part
 from implantflow.build.checks import Findings, examine_file
+from implantflow.build.melt_check import MeltRules
 from implantflow.build.obf_reader import examine_obf
 from implantflow.build.obf_writer import write_obf
 from implantflow.build.orient import hanging, search, worth_a_look
@@ -123,6 +124,7 @@ def build_part(job: Job) -> None:
         limits.loop_area_min_mm2,
         job.threads,
         follower,
+        MeltRules.of(machine),
     )
     islands = verdicts.IslandLimits(limits.island_join_max_mm, limits.island_area_max_mm2)
     dense_start = _starts_dense(field, scale, found, machine.layer_mm)
@@ -147,7 +149,7 @@ def build_part(job: Job) -> None:
     write_json(job.outputs["orientation"], orientations)
     write_json(job.outputs["themes"], themes)
     write_json(job.outputs["checks"], checks_json(checks, found, sliced))
-    write_layers(job.outputs["layers"], sliced, times)
+    write_layers(job.outputs["layers"], sliced, times, found, obf)
     write_json(
         job.outputs["build"],
         {
@@ -163,6 +165,8 @@ def build_part(job: Job) -> None:
             "obf_sha256": sha256_file(job.outputs["obf"]),
             "obf_lines": obf.lines,
             "obf_jump_m": obf.jump_mm / 1000.0,
+            "obf_jump_longest_mm": max(obf.layer_longest_mm, default=0.0),
             "cli_jump_m": obf.cli_jump_mm / 1000.0,
+            "cli_jump_longest_mm": max(obf.layer_cli_longest_mm, default=0.0),
         },
     )

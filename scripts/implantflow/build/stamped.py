@@ -17,6 +17,9 @@ Islands = tuple[int, int, IntArray, IntArray, tuple[int, IntArray, IntArray, Int
 class StampedLattice:
     """Merges one phase of the stamps with the borders of a layer."""
 
+    #: Dense metal and lattice are drawn with borders of their own.
+    as_one = False
+
     def __init__(self, stamps: Stamps, plan: Plan) -> None:
         shortest = round(HATCH_MIN_MM / plan.unit_mm)
         self.fillings = make_fillings(stamps, round(plan.net_pitch_mm / plan.unit_mm), shortest)

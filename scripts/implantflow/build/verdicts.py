@@ -18,6 +18,9 @@ from implantflow.config.build import Machine, StartPlate
 from implantflow.errors import QualityGateError
 from implantflow.geometry import FloatArray
 
+#: What no path need reach in a layer: a share of its dense metal, or an area where that is more.
+BARE_SHARE, BARE_MM2 = 0.005, 0.1
+
 
 @dataclass(frozen=True)
 class Check:
@@ -106,7 +109,7 @@ def open_file(
     read : from the open build file. found, melted : the CLI file's findings, and time and energy of its lines.
     box_mm : (2, 3) box of the part.
     """
-    length = np.asarray(found.contour_mm) + sum(found.lengths(label) for label in sorted(found.hatch_mm))
+    length = np.asarray(found.followed_mm) + sum(found.lengths(label) for label in sorted(found.hatch_mm))
     heat = machine.preheat
     low, high = heated_mm(machine, box_mm)
     width, height = high - low
@@ -132,6 +135,27 @@ def open_file(
             f"0 off {heat.passes} passes, {heat.temperature_c:g} deg C",
             told == 0.0,
         ),
+    ]
+
+
+def paths(found: Findings) -> list[Check]:
+    """Paths in dense metal at their depth below the outline, and hardly any of it that no path reaches.
+
+    In every layer at most ``BARE_SHARE`` of the dense metal, or ``BARE_MM2`` where that is more, may be bare: tips of
+    sharp corners are, and walls thinner than the shortest line.
+    """
+    bare, dense = np.asarray(found.bare_mm2), np.asarray(found.dense_mm2)
+    beyond = bare - np.maximum(BARE_SHARE * dense, BARE_MM2)
+    worst = np.argsort(-beyond, kind="stable")[:5]
+    where = tuple(
+        f"layer {n} (z {found.z_mm[n]:.3f} mm): {bare[n]:.2f} of {dense[n]:.2f} mm2"
+        for n in worst.tolist()
+        if beyond[n] > 0
+    )
+    limit = f"in no layer over {100 * BARE_SHARE:g} % of the dense metal or {BARE_MM2:g} mm2"
+    return [
+        none_of(found, "paths_too_near", found.near_paths),
+        Check("bare_metal_mm2", float(bare.max(initial=0.0)), limit, not where, where),
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from implantflow.config.base import Name, Section
+from implantflow.config.paths import Paths
 from implantflow.config.presets import load_preset
 
 #: Machines of the repository, one YAML each, with their sources.
@@ -96,6 +97,11 @@ class Machine(Section):
         default=None,
         description="Walls of the supports; needed where build.supports asks for them.",
     )
+    paths: Paths | None = Field(
+        default=None,
+        description="Contour passes inside the outline of dense metal and the filling within them; without it the beam "
+        "runs along the outline itself.",
+    )
 
     @field_validator("envelope_mm")
     @classmethod
@@ -114,6 +120,22 @@ class Machine(Section):
         low, high = self.energy_density_j_mm3
         if not 0 < low < high:
             raise ValueError("energy_density_j_mm3 must be (low, high) with 0 < low < high")
+        return self
+
+    @model_validator(mode="after")
+    def _touching(self) -> Machine:
+        if self.paths is None:
+            return self
+        width = self.paths.melt_width_mm
+        for name, pitch in (
+            ("paths.contour_pitch_mm", self.paths.contour_pitch_mm),
+            ("hatch.offset_mm", self.hatch.offset_mm),
+            ("net.offset_mm", self.net.offset_mm),
+        ):
+            if pitch > width:
+                raise ValueError(
+                    f"{name} {pitch:g} is more than paths.melt_width_mm {width:g}: powder would stay between the lines"
+                )
         return self
 
 

@@ -42,7 +42,8 @@ def layer_slider(context: Context) -> Figure | None:
         "layer-slider",
         f"Layers of build {revision}, one at a time",
         f"{len(frames)} of {len(cli)} layers, evenly over the height, read from build.cli by the report's own reader. "
-        "Blue: outer contours; orange: holes; grey: hatch of dense metal; green: net of lattice struts.",
+        "Blue: outlines; orange: outlines of holes; purple, light blue: outer, inner contour passes of dense metal; "
+        "grey: its hatch; green: net of lattice struts; yellow: places too thin for a contour.",
         "Contours and hatch lines of layers of the build file, chosen with a slider.",
         "image/png",
         canvas.to_png(image),

@@ -17,11 +17,21 @@ _AIR: Rgb = (255, 255, 255)
 _SOLID_EMPTY: Rgb = (233, 238, 243)
 _NET: Rgb = (86, 150, 200)
 
-#: Colour of hatch lines by the label of their block in the build file: 2 dense metal, 3 lattice.
-_HATCHES: dict[int, Rgb] = {2: (140, 140, 140), 3: (0, 158, 115)}
+#: Colour of hatch lines by the label of their block in the build file: 2 dense metal, 3 lattice, 6 outer and 7 inner
+#: contour passes of dense metal, 8 borders of struts, 9 places too thin for a contour.
+_HATCHES: dict[int, Rgb] = {
+    2: (140, 140, 140),
+    3: (0, 158, 115),
+    6: (204, 64, 160),
+    7: (86, 180, 233),
+    8: (0, 114, 178),
+    9: (230, 159, 0),
+}
+#: What of it is a path of a contour: drawn over the fillings.
+_CONTOUR_PATHS = (6, 7, 8)
 
 #: Colours of plotted lines, from the same set as the pictures.
-_BLUE, _ORANGE, _GREEN = "#0072b2", "#d55e00", "#00795a"
+_BLUE, _ORANGE, _GREEN, _PURPLE = "#0072b2", "#d55e00", "#00795a", "#cc40a0"
 
 
 def layers(context: Context) -> Figure | None:
@@ -48,20 +58,26 @@ def layers(context: Context) -> Figure | None:
     ]
     n, layer = chosen[len(chosen) // 2]
     spot = _busy_spot(layer, middle)
-    detail = draw_layer(layer, spot, 12.0 / side_px, side_px, hatches=True)
-    panels.append(canvas.titled(detail, f"detail of layer {n + 1}: 12 mm wide, with hatches"))
+    for wide_mm in (12.0, 4.0):
+        detail = draw_layer(layer, spot, wide_mm / side_px, side_px, hatches=True)
+        panels.append(canvas.titled(detail, f"detail of layer {n + 1}: {wide_mm:g} mm wide, with hatches"))
     image = canvas.column([canvas.row(panels[:3]), canvas.row(panels[3:])])
     entries: list[tuple[str, Rgb]] = [
-        ("outer contour", (0, 114, 178)),
-        ("hole contour", (213, 94, 0)),
+        ("outline", (0, 114, 178)),
+        ("outline of a hole", (213, 94, 0)),
         ("hatch of dense metal", _HATCHES[2]),
         ("net of lattice struts", _HATCHES[3]),
     ]
+    drawn = {number for _, layer in chosen for number, _ in layer.hatches}
+    for number, name in ((6, "outer contour pass"), (7, "inner contour pass"), (9, "net of thin places")):
+        if number in drawn:
+            entries.append((name, _HATCHES[number]))
     return base.finish(
         context,
         "layers",
         f"Layers of build {revision}",
-        "Read from build.cli by the report's own reader; x and y of the machine. A hole contour runs clockwise.",
+        "Read from build.cli by the report's own reader; x and y of the machine. A hole runs clockwise. Where "
+        "contour passes are drawn, the beam follows them inside the outline of dense metal, and not the outline.",
         "Contours of four layers of the build file and an enlarged detail with hatch lines.",
         canvas.legend(image, entries),
     )
@@ -74,10 +90,11 @@ def last_build(context: Context) -> str | None:
 
 
 def _busy_spot(layer: Layer, middle: Float) -> Float:
-    """A place with metal: the outline point nearest the middle of the part."""
+    """A place with metal: what of the contour passes, or else of the outlines, is nearest the middle of the part."""
+    passes = [lines[:, 0] for number, lines in layer.hatches if number == 6]
     if not layer.outlines:
         return middle
-    points = np.vstack([p for _, p in layer.outlines])
+    points = np.vstack(passes or [p for _, p in layer.outlines])
     return np.asarray(points[np.argmin(np.linalg.norm(points - middle, axis=1))])
 
 
@@ -100,7 +117,8 @@ def draw_layer(
         for number, colour in _HATCHES.items():
             blocks = [to_px(h) for own, h in layer.hatches if (own if own in _HATCHES else 2) == number]
             if blocks:
-                image = canvas.lines(image, visible(np.vstack(blocks)), colour, 1.0)
+                wide = 1.4 if number in _CONTOUR_PATHS else 1.0
+                image = canvas.lines(image, visible(np.vstack(blocks)), colour, wide)
     for direction, colour in ((1, (0, 114, 178)), (0, (213, 94, 0)), (2, (150, 0, 150))):
         loops = [to_px(p) for d, p in layer.outlines if d == direction]
         if loops:
@@ -134,9 +152,18 @@ _PLOTS: tuple[tuple[str, str, tuple[_Curve, ...]], ...] = (
         "Length of paths per layer",
         "m",
         (
-            _Curve("contour_mm", 1e-3, "contour", _BLUE),
+            _Curve("contour_mm", 1e-3, "outline", _BLUE),
+            _Curve("melted_contour_mm", 1e-3, "contour passes", _PURPLE, "7 2"),
             _Curve("hatch_mm", 1e-3, "hatch", _ORANGE, "5 3"),
             _Curve("net_mm", 1e-3, "net", _GREEN, "2 2"),
+        ),
+    ),
+    (
+        "Jumps of the beam per layer",
+        "m",
+        (
+            _Curve("cli_jump_mm", 1e-3, "in the CLI file", _ORANGE, "5 3"),
+            _Curve("jump_mm", 1e-3, "in the open build file", _BLUE),
         ),
     ),
     (

@@ -1,0 +1,137 @@
+"""Compiled search for metal that the beam's paths leave bare."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implantflow.build.hatch_kernels import crossings
+from implantflow.compiled import inner, kernel
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@inner
+def _track_on_line(
+    level: float, a0: float, b0: float, a1: float, b1: float, radius: float
+) -> tuple[float, float]:
+    """Stretch of the line a = ``level`` within ``radius`` of the segment (a0, b0)-(a1, b1); high < low: none."""
+    low, high = np.inf, -np.inf
+    for end in range(2):
+        a, b = (a0, b0) if end == 0 else (a1, b1)
+        room = radius * radius - (level - a) * (level - a)
+        if room >= 0.0:
+            half = math.sqrt(room)
+            low, high = min(low, b - half), max(high, b + half)
+    da, db = a1 - a0, b1 - b0
+    length = math.sqrt(da * da + db * db)
+    if da != 0.0:
+        ua, ub = da / length, db / length
+        for side in (-radius, radius):
+            s = (level - a0 + side * ub) / ua
+            if 0.0 <= s <= length:
+                b = b0 + s * ub + side * ua
+                low, high = min(low, b), max(high, b)
+    return low, high
+
+
+@kernel
+def _tracks(
+    lines: IntArray, vertical: bool, radius: float, pitch: int, first: int, count: int
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Stretches of the scan lines that tracks of ``lines`` cover: begin, low, high, by scan line, sorted by low."""
+    a, b = (0, 1) if vertical else (1, 0)
+    begin = np.zeros(count + 1, np.int64)
+    span = np.empty((lines.shape[0], 2), np.int32)
+    per = 1.0 / pitch
+    for n in range(lines.shape[0]):
+        low, high = min(lines[n, a], lines[n, a + 2]), max(lines[n, a], lines[n, a + 2])
+        # A line that the track only touches may be in or out.
+        span[n, 0] = max(int(np.ceil((low - radius) * per)) - first, 0)
+        span[n, 1] = min(int(np.floor((high + radius) * per)) - first, count - 1)
+        for line in range(span[n, 0], span[n, 1] + 1):
+            begin[line + 1] += 1
+    for line in range(count):
+        begin[line + 1] += begin[line]
+    lows, highs = np.empty(begin[count]), np.empty(begin[count])
+    for n in range(lines.shape[0]):
+        a0, b0, a1, b1 = lines[n, a], lines[n, b], lines[n, a + 2], lines[n, b + 2]
+        for line in range(span[n, 0], span[n, 1] + 1):
+            level = float((first + line) * pitch)
+            low, high = _track_on_line(level, float(a0), float(b0), float(a1), float(b1), radius)
+            lows[begin[line]], highs[begin[line]] = low, high
+            begin[line] += 1
+    for line in range(count, 0, -1):
+        begin[line] = begin[line - 1]
+    begin[0] = 0
+    for line in range(count):
+        _sort_pairs(lows, highs, begin[line], begin[line + 1])
+    return begin, lows, highs
+
+
+@kernel
+def _sort_pairs(lows: FloatArray, highs: FloatArray, first: int, last: int) -> None:
+    """Sort both arrays from ``first`` to ``last`` by the first one."""
+    if last - first > 48:
+        order = np.argsort(lows[first:last])
+        lows[first:last] = lows[first:last][order]
+        highs[first:last] = highs[first:last][order]
+        return
+    for m in range(first + 1, last):
+        low, high = lows[m], highs[m]
+        n = m
+        while n > first and lows[n - 1] > low:
+            lows[n], highs[n] = lows[n - 1], highs[n - 1]
+            n -= 1
+        lows[n], highs[n] = low, high
+
+
+@kernel
+def bare_lines(
+    xs: IntArray,
+    ys: IntArray,
+    starts: IntArray,
+    lines: IntArray,
+    radius: float,
+    pitch: int,
+    vertical: bool,
+    shortest: int,
+) -> IntArray:
+    """Stretches of scan lines inside the loops that lie further than ``radius`` from every line: (N, 4), units.
+
+    Ends are rounded inwards to whole units, and stretches shorter than ``shortest`` are left out.
+    """
+    across, along = (xs, ys) if vertical else (ys, xs)
+    out = np.empty((0, 4), np.int64)
+    if across.shape[0] == 0:
+        return out
+    first = -(-across.min() // pitch)
+    count = max(across.max() // pitch - first + 1, 0)
+    begin, where = crossings(across, along, starts, pitch, first, count)
+    cover, lows, highs = _tracks(lines, vertical, radius, pitch, first, count)
+    out = np.empty((where.shape[0] // 2 + lows.shape[0], 4), np.int64)
+    found = 0
+    for line in range(count):
+        level = (first + line) * pitch
+        s = cover[line]
+        reached = -np.inf
+        for m in range(begin[line], begin[line + 1] - 1, 2):
+            at, end = max(where[m], reached), where[m + 1]
+            while at < end:
+                while s < cover[line + 1] and lows[s] <= at:
+                    reached = max(reached, highs[s])
+                    s += 1
+                if reached > at:
+                    at = reached
+                    continue
+                stop = min(end, lows[s]) if s < cover[line + 1] else end
+                u, v = int(np.ceil(at)), int(np.floor(stop))
+                if v - u >= shortest:
+                    out[found, 0], out[found, 1] = (level, u) if vertical else (u, level)
+                    out[found, 2], out[found, 3] = (level, v) if vertical else (v, level)
+                    found += 1
+                at = stop
+    return out[:found].copy()
