@@ -21,8 +21,9 @@ from implantflow.build.islands import Rows
 from implantflow.config.build import Machine
 from implantflow.geometry import FloatArray
 
-#: A place counts as melted up to this far beyond half the melt's width (units): ends and lines are rounded.
-_ROUNDING_UNITS = 1.5
+#: A place counts as melted up to this far beyond half the melt's width (mm): the radius of a grain of the powder (45 to
+#: 105 um across), which the melt that touches it draws in. Strips between struts and dense metal may be that far off.
+GRAIN_MM = 0.04
 
 
 class MeltRules(NamedTuple):
@@ -45,7 +46,8 @@ class MeltRules(NamedTuple):
             HATCH_ID: paths.hatch_depth_mm / machine.unit_mm,
             EDGE_ID: 0.0,
         }
-        return cls(depths, passes[0], paths.hatch_turn_deg % 90.0 != 0.0)
+        reach = passes[0] + GRAIN_MM / machine.unit_mm
+        return cls(depths, reach, paths.hatch_turn_deg % 90.0 != 0.0)
 
 
 class MeltSeen(NamedTuple):
@@ -95,8 +97,7 @@ def look(rules: MeltRules, layer: CliLayer, rows: Rows, levels: FloatArray, slac
         slack,
     )
     paths = layer.hatches[layer.hatch_label != SUPPORT_ID]
-    reach = rules.reach + _ROUNDING_UNITS
     places, bare = kernels.bare_places(
-        paths, layer.points, layer.starts, offset, followed, *cut, rows.owner, reach
+        paths, layer.points, layer.starts, offset, followed, *cut, rows.owner, rules.reach
     )
     return MeltSeen(stray, near, places, bare)
