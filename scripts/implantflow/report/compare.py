@@ -17,7 +17,8 @@ from implantflow.jobs import Job, progress
 from implantflow.report import compare_geometry, compare_outcome
 from implantflow.report.compare_entry import Entries, entry_of
 from implantflow.report.figure_spec import Row
-from implantflow.report.figures_shown import LISTINGS, ROWS
+from implantflow.report.figures_shown import ROWS
+from implantflow.report.listings_shown import LISTINGS
 from implantflow.report.rows import MISSING, dig_named, shown
 from implantflow.volumes import read_volume
 

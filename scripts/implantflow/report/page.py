@@ -18,7 +18,7 @@ import implantflow
 from implantflow.parallel import side_by_side
 from implantflow.report.figures.base import Context, Figure
 from implantflow.report.figures.collect import Attempt, Pictures, attempt, by_stage, drawings
-from implantflow.report.figures_shown import LISTINGS
+from implantflow.report.listings_shown import LISTINGS
 from implantflow.report.methods import SOURCES, TITLES, methods_text
 from implantflow.report.rows import Cell, figure_rows, flatten, headline, listing_rows
 from implantflow.report.scene import VIEWS, Scene, build_scene
