@@ -49,7 +49,7 @@ def test_rules_and_code_of_requirements_exist() -> None:
     rules = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
     for requirement in requirements():
         for rule in requirement.rules:
-            assert f"rule {rule}:" in rules or f'f"{rule}_{{_case}}"' in rules, requirement.id
+            assert f"rule {rule}:" in rules or f'f"{rule}__{{' in rules, requirement.id
         for module in requirement.code.split(", "):
             path = ROOT / "scripts/implantflow" / module.replace(".", "/")
             assert path.is_dir() or path.with_suffix(".py").is_file(), f"{requirement.id}: {module}"
