@@ -79,6 +79,10 @@ def _squares(
     return begin, members, x0, y0, columns, rows
 
 
+#: How much further, squared, rounding may move the border of a strut than other paths.
+_SHARP = 6.0
+
+
 @inner
 def _near(
     ax: float,
@@ -164,16 +168,15 @@ def path_faults(
         r = max(int(np.ceil((low - first) / pitch)), 0)
         x, y = 0.5 * (ax + bx), 0.5 * (ay + by)
         good, asked = True, not asked_for[n]
+        beside = slack * slack
         if depths[n] <= 0.0:
-            # The border of a strut: it lies along an outline.
-            good, asked = _near(x, y, x, y, 3.0 * slack, points, squares) <= 6.0 * slack * slack, True
+            # The border of a strut: it lies along an outline, and rounding moves it more where that turns sharply.
+            beside *= _SHARP
+            good, asked = _near(x, y, x, y, 3.0 * slack, points, squares) <= beside, True
         while asked_for[n] and r < rows.shape[0] and rows[r] <= high and ay != by:
             at = ax + (rows[r] - ay) / (by - ay) * (bx - ax)
             side = np.searchsorted(where[begin[r] : begin[r + 1]], at)
-            if (
-                side % 2 == 0
-                and _near(at, rows[r], at, rows[r], slack + 1.0, points, squares) > slack * slack
-            ):
+            if side % 2 == 0 and _near(at, rows[r], at, rows[r], 3.0 * slack, points, squares) > beside:
                 good = False
             asked = True
             r += 1
