@@ -167,6 +167,18 @@ def test_diverging_colours_are_alike_on_both_sides() -> None:
     assert grey[2] == grey.max()
 
 
+def test_a_legend_does_not_run_into_the_title() -> None:
+    x = np.arange(3.0)
+    names = ("outline", "contour passes", "hatch", "net")
+    crowded, roomy = (
+        svgplot.plot("Length of paths per layer", "x", "m", [svgplot.Line(x, x, "#000", n) for n in some])
+        for some in (names, names[3:])
+    )
+    assert 'x="64" y="18">Length' in crowded and 'y="35" style="fill:#000">net' in crowded
+    assert 'y="18" style="fill:#000">net' in roomy
+    assert 'viewBox="0 0 420 257"' in crowded and 'viewBox="0 0 420 240"' in roomy
+
+
 def test_plot_names_axes_and_escapes() -> None:
     line = svgplot.Line(np.array([0.0, 10.0]), np.array([1.0, 2.0]), "#000000")
     svg = svgplot.plot("a <b>", "height, mm", "s", [line])

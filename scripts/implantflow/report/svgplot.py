@@ -39,10 +39,14 @@ def plot(
     if 0.0 <= y_low < 0.6 * y_high:
         y_low = 0.0
     x_ticks, y_ticks = axis_ticks(x_low, x_high), axis_ticks(y_low, y_high)
+    named = [line for line in lines if line.name]
+    beside = _LEFT + 7.2 * len(title) + sum(map(_name_width, named)) < width - _RIGHT
+    # A legend that would run into the title has a line of its own, and the plot is that much higher.
+    legend_y, top, height = (18, _TOP, height) if beside else (35, _TOP + 17, height + 17)
 
     def place(x: Float, y: Float) -> tuple[Float, Float]:
         across = _LEFT + (x - x_low) / (x_high - x_low) * (width - _LEFT - _RIGHT)
-        down = height - _BOTTOM - (y - y_low) / (y_high - y_low) * (height - _TOP - _BOTTOM)
+        down = height - _BOTTOM - (y - y_low) / (y_high - y_low) * (height - top - _BOTTOM)
         return across, down
 
     parts = [
@@ -61,8 +65,8 @@ def plot(
             f'<text class="pl" text-anchor="middle" x="{column:.1f}" y="{height - _BOTTOM + 16}">'
             f"{axis_figure(tick)}</text>"
         )
-    parts.append(f'<path class="pa" d="M{_LEFT} {_TOP}V{height - _BOTTOM}H{width - _RIGHT}"/>')
-    middle = (_TOP + height - _BOTTOM) / 2
+    parts.append(f'<path class="pa" d="M{_LEFT} {top}V{height - _BOTTOM}H{width - _RIGHT}"/>')
+    middle = (top + height - _BOTTOM) / 2
     parts.append(
         f'<text class="pl" text-anchor="middle" x="{(_LEFT + width - _RIGHT) / 2}" y="{height - 6}">'
         f"{escape(x_label)}</text>"
@@ -82,12 +86,18 @@ def plot(
             f'<polyline fill="none" stroke="{line.colour}" stroke-width="1.4"{dash} points="{points}"/>'
         )
     at = width - _RIGHT
-    for line in reversed([entry for entry in lines if entry.name]):
+    for line in reversed(named):
         parts.append(
-            f'<text class="pl" text-anchor="end" x="{at}" y="18" style="fill:{line.colour}">{escape(line.name)}</text>'
+            f'<text class="pl" text-anchor="end" x="{at}" y="{legend_y}" style="fill:{line.colour}">'
+            f"{escape(line.name)}</text>"
         )
-        at -= 8 + round(6.2 * len(line.name))
+        at -= _name_width(line)
     return "".join(parts) + "</svg>"
+
+
+def _name_width(line: Line) -> int:
+    """Room for a name of the legend and the gap before it, user units."""
+    return 8 + round(6.2 * len(line.name))
 
 
 def thinned(x: Float, y: Float, points: int = 300) -> tuple[Float, Float]:
