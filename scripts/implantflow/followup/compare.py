@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from implantflow.config.followup import FollowupJob
 from implantflow.followup import bloom, hardening, ingrowth
 from implantflow.followup.faces import Face, Lines, contact_faces, free_surface, gap_to_bone
-from implantflow.followup.grade import face_figures, unplanned
+from implantflow.followup.grade import contradiction, face_figures, unplanned
 from implantflow.followup.hardware import near_hardware
 from implantflow.followup.inputs import Inputs
 from implantflow.followup.lucency import Host, Reading, host_level, read_patches
@@ -119,6 +119,7 @@ def read_faces(
             settings.timepoint.months,
             None if since is None else since.norm_mm,
         )
+        figures |= contradiction(figures, profiles, face.lines.patch_areas, rules, settings.grade)
         figures["read_against"] = "this scan alone" if base is None or baseline is None else baseline.name
         figures["doubt_learnt_from"] = {
             "walls": learnt.kind,
