@@ -12,7 +12,8 @@ import report_fabricated as made
 
 from implantflow.artifacts import write_json
 from implantflow.report.sources import CaseFiles, dig
-from implantflow.report.summary import STAGES, build_summary
+from implantflow.report.stages import STAGES
+from implantflow.report.summary import build_summary
 
 CONTRACT = {
     "ingest": "series.0.series_uid series.0.modality series.0.n_slices series.0.spacing_mm series.0.tilt_deg "

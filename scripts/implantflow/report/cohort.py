@@ -17,8 +17,8 @@ from implantflow.report.command import RESULTS
 from implantflow.report.methods import TITLES
 from implantflow.report.page import BADGES, banner_of
 from implantflow.report.rows import dig_named, shown
+from implantflow.report.stages import STAGES
 from implantflow.report.strip import strip
-from implantflow.report.summary import STAGES
 
 _HERE = Path(__file__).parent
 

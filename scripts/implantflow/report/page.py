@@ -23,7 +23,7 @@ from implantflow.report.methods import SOURCES, TITLES, methods_text
 from implantflow.report.rows import Cell, figure_rows, flatten, headline, listing_rows
 from implantflow.report.scene import VIEWS, Scene, build_scene
 from implantflow.report.sources import CaseFiles
-from implantflow.report.summary import STAGES
+from implantflow.report.stages import STAGES
 from implantflow.report.versions import stage_versions
 
 _HERE = Path(__file__).parent

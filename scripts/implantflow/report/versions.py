@@ -7,7 +7,7 @@ from pathlib import Path
 
 from implantflow.audit import ledger
 from implantflow.errors import ProvenanceError
-from implantflow.report.summary import STAGE_OF_RULE
+from implantflow.report.stages import STAGE_OF_RULE
 
 #: Libraries that a stage's figures rest on, beside numpy and scipy; the ledger has all.
 _LIBRARIES: dict[str, tuple[str, ...]] = {
