@@ -55,58 +55,39 @@ rule segment:
 
 rule tumour:
     input:
-        per_case(lambda c: f"results/{c}/tumour/tumour.json"),
+        per_case(tumour_files),
 
 
 rule plan:
     input:
-        per_case(
-            lambda c: [
-                f"results/{c}/plan/{r.id}/{name}"
-                for r in CASES[c].plan.revisions
-                for name in plan_files(r)
-            ]
-        ),
+        per_case(plan_files),
 
 
 rule prototype:
     input:
-        per_case(
-            lambda c: [
-                f"results/{c}/prototype/{i}/prototype.json" for i in iterations(c)
-            ]
-        ),
+        per_case(prototype_files),
         per_case(lambda c: print_files(c, iterations(c), "print", "gcode")),
 
 
 rule implant:
     input:
-        per_case(lambda c: f"results/{c}/implant/implant.json"),
+        per_case(lambda c: design_files(c, "implant/implant.json")),
 
 
 rule strength:
     input:
-        per_case(
-            lambda c: [
-                f"results/{c}/strength/final/strength.json",
-                *calculix_files(c),
-            ]
-        ),
+        per_case(lambda c: design_files(c, "strength/final/strength.json")),
+        per_case(calculix_files),
 
 
 rule lattice:
     input:
-        per_case(lambda c: f"results/{c}/lattice/lattice.json"),
+        per_case(lambda c: design_files(c, "lattice/lattice.json")),
 
 
 rule build:
     input:
-        per_case(
-            lambda c: [
-                f"results/{c}/build/{r.id}/checks.json"
-                for r in CASES[c].build.revisions
-            ]
-        ),
+        per_case(build_files),
 
 
 rule inspect:

@@ -4,17 +4,14 @@
 rule audit_case:
     """Walk the ledger, hash every output again, check gates and signatures; write the trace."""
     input:
-        checks=lambda w: [
-            f"results/{w.case}/build/{r.id}/checks.json"
-            for r in CASES[w.case].build.revisions
-        ],
-        prototypes=lambda w: [
-            f"results/{w.case}/prototype/{i}/prototype.json"
-            for i in iterations(w.case)
-        ],
+        checks=lambda w: build_files(w.case),
+        prototypes=lambda w: prototype_files(w.case),
+        early=lambda w: early_files(w.case),
         # G-code takes the slicer a minute a model: `snakemake prototype` makes it, the default target does not.
-        prints=lambda w: print_files(
-            w.case, [CASES[w.case].prototype.approved], "print"
+        prints=lambda w: (
+            print_files(w.case, [CASES[w.case].prototype.approved], "print")
+            if CASES[w.case].build
+            else []
         ),
         inspection=lambda w: inspection_files(w.case),
         release=lambda w: release_files(w.case),

@@ -80,12 +80,14 @@ def per_case(paths):
 
 
 def iterations(name):
-    return [iteration.id for iteration in CASES[name].prototype.iterations]
+    prototype = CASES[name].prototype
+    return [] if prototype is None else [i.id for i in prototype.iterations]
 
 
 def print_files(name, ids, *parts):
     """Plates (``print``) and G-code (``gcode``) of the iterations ``ids`` for the case's printer, if it has one."""
-    if CASES[name].prototype.printer is None:
+    prototype = CASES[name].prototype
+    if prototype is None or prototype.printer is None:
         return []
     return [f"results/{name}/prototype/{i}/{part}.json" for i in ids for part in parts]
 
@@ -224,6 +226,54 @@ def gate_settings(name, item=None):
         }
 
     return settings
+
+
+def tumour_files(name):
+    return [f"results/{name}/tumour/tumour.json"] if CASES[name].tumour else []
+
+
+def plan_files(name):
+    """Files of each plan revision; construct and outer shape where the revision has them."""
+    plan = CASES[name].plan
+    return [
+        f"results/{name}/plan/{r.id}/{file}"
+        for r in (plan.revisions if plan else [])
+        for file, there in (
+            ("plan.json", True),
+            ("construct.json", r.fixation is not None),
+            ("outer.json", r.mirror is not None),
+        )
+        if there
+    ]
+
+
+def prototype_files(name):
+    return [f"results/{name}/prototype/{i}/prototype.json" for i in iterations(name)]
+
+
+def design_files(name, file):
+    """``file`` where the case has the sections implant, strength, lattice and build; they come together."""
+    return [f"results/{name}/{file}"] if CASES[name].build else []
+
+
+def build_files(name):
+    build = CASES[name].build
+    return [
+        f"results/{name}/build/{r.id}/checks.json"
+        for r in (build.revisions if build else [])
+    ]
+
+
+def early_files(name):
+    """Where a case ends whose config has no implant yet: its last stage's results, and the gate it waits at."""
+    case = CASES[name]
+    if case.build:
+        return []
+    if case.prototype:
+        gate = f"results/{name}/prototype/{case.prototype.approved}/gate.json"
+    else:
+        gate = f"results/{name}/segment/gate.json"
+    return [gate, *tumour_files(name), *plan_files(name)]
 
 
 def inspection_files(name):

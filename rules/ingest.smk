@@ -24,7 +24,8 @@ def agree_settings(names):
 
 def outlines(case):
     """(file, series) of what another program drew on this case's scans."""
-    found = [(t.file, t.series) for t in case.tumour.timepoints if t.method == "mask"]
+    points = case.tumour.timepoints if case.tumour else []
+    found = [(t.file, t.series) for t in points if t.method == "mask"]
     if case.segment.prior.kind == "label_map":
         found.append((case.segment.prior.path, case.ingest.planning_ct))
     return found

@@ -67,15 +67,6 @@ rule plan_resection:
         "../scripts/plan_resection.py"
 
 
-def plan_files(revision):
-    """Files of a plan revision that a target asks for: construct and outer shape where the revision has them."""
-    return (
-        ["plan.json"]
-        + (["construct.json"] if revision.fixation is not None else [])
-        + (["outer.json"] if revision.mirror is not None else [])
-    )
-
-
 def construct_in_force(wildcards):
     """The construct of the plan that the implant is made on, nothing when that plan has none."""
     folder = plan_in_force(wildcards)

@@ -37,7 +37,7 @@ def released(name):
     return lambda w: f"results/{w.case}/build/{CASES[w.case].release.revision}/{name}"
 
 
-def tumour_files(pattern):
+def timepoint_files(pattern):
     """Input function: ``pattern`` filled for each time point of the tumour; those without a series give none."""
 
     def paths(wildcards):
@@ -106,8 +106,8 @@ rule release_case:
         prototype=approved_file("prototype.json"),
         tumour="results/{case}/tumour/tumour.json",
         tumour_stl="results/{case}/tumour/tumour.stl",
-        masks=tumour_files("results/{case}/tumour/{name}_mask.nii.gz"),
-        image_manifests=tumour_files("results/{case}/ingest/{series}/manifest.json"),
+        masks=timepoint_files("results/{case}/tumour/{name}_mask.nii.gz"),
+        image_manifests=timepoint_files("results/{case}/ingest/{series}/manifest.json"),
         labels="results/{case}/segment/labels.nii.gz",
         segment="results/{case}/segment/segment.json",
         bones=expand(

@@ -115,8 +115,10 @@ rule check_strength:
 
 
 def calculix_files(name):
-    wanted = CASES[name].strength.calculix
-    return [f"results/{name}/strength/final/calculix.json"] if wanted else []
+    strength = CASES[name].strength
+    if strength is None or not strength.calculix:
+        return []
+    return [f"results/{name}/strength/final/calculix.json"]
 
 
 rule check_calculix:

@@ -14,7 +14,9 @@ def cases_by_timepoints():
     """Cases by the names of their timepoints: one rule for all cases that name them alike."""
     found = {}
     for name, case in CASES.items():
-        found.setdefault(tuple(t.name for t in case.tumour.timepoints), []).append(name)
+        if case.tumour:
+            names = tuple(t.name for t in case.tumour.timepoints)
+            found.setdefault(names, []).append(name)
     return found
 
 

@@ -37,6 +37,12 @@ def _parser() -> argparse.ArgumentParser:
     new_case.add_argument("case", help="neutral name of the case, never the patient's")
     new_case.add_argument("dicom", nargs="+", type=Path, help="folders with DICOM files")
     new_case.add_argument("--out", type=Path, default=None, help="default config/cases/CASE.yaml")
+    new_case.add_argument(
+        "--until",
+        choices=("segment", "tumour", "plan", "prototype", "build"),
+        default="build",
+        help="last stage to fill in now; the sections of later ones are written as comments (default: build)",
+    )
     new_case.set_defaults(run=_new_case)
 
     ingest = commands.add_parser("ingest", help="one DICOM series -> volume.nii.gz and manifest.json")
@@ -122,8 +128,9 @@ def _parser() -> argparse.ArgumentParser:
 def _new_case(options: argparse.Namespace) -> int:
     from implantflow.newcase import write_case
 
-    path = write_case(options.case, options.dicom, options.out)
-    wanted = path.read_text(encoding="utf-8").count("# REQUIRED\n")
+    path = write_case(options.case, options.dicom, options.out, until=options.until)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    wanted = sum(line.endswith("# REQUIRED") and not line.startswith("#") for line in lines)
     print(path)
     print(
         f"next: fill in the {wanted} keys marked REQUIRED (config/cases/vhf.yaml is a filled-in example), then\n"

@@ -9,7 +9,7 @@ from typing import Any
 from implantflow.artifacts import temporary
 from implantflow.config.base import NAME_PATTERN
 from implantflow.config.load import load
-from implantflow.config.models import CaseConfig
+from implantflow.config.models import LATER, CaseConfig
 from implantflow.config.site import SiteConfig
 from implantflow.config.skeleton import skeleton
 from implantflow.errors import ConfigError
@@ -17,14 +17,24 @@ from implantflow.ingest.read import scan_folder
 
 HEAD = """# Case config, written by `python -m implantflow new-case`. Fill in every key marked REQUIRED;
 # keys in comments show their defaults. A key without a default has none because a wrong guess could
-# hurt a patient. Every key is explained in config/README.md.
+# hurt a patient. Every key is explained in config/README.md. A section whose keys are comments is a
+# later stage: the case ends before it. Take one sign off each of its lines when its turn comes.
 #
 # Found in the folders (choose one line a series; nothing was guessed from names):
 """
 
 
-def write_case(case: str, folders: list[Path], out: Path | None, site_file: Path | None = None) -> Path:
+#: Where a case may end at first, and the sections it then has of those in ``LATER``.
+UNTIL = {"segment": 0, "tumour": 1, "plan": 2, "prototype": 3, "build": 4}
+
+
+def write_case(
+    case: str, folders: list[Path], out: Path | None, site_file: Path | None = None, until: str = "build"
+) -> Path:
     """Scan ``folders``, list their series, and write the config of ``case``; an existing file is kept.
+
+    Sections of the stages after ``until`` (a key of ``UNTIL``) are written as comments: the case ends before them
+    until somebody takes the comment signs away and fills them in.
 
     Returns
     -------
@@ -62,7 +72,12 @@ def write_case(case: str, folders: list[Path], out: Path | None, site_file: Path
     known: dict[str, Any] = {"case": case, "ingest": {"series": series}}
     if "ct_planning" in series:
         known["ingest"]["planning_ct"] = "ct_planning"
-    text = HEAD + "\n".join(table) + "\n\n" + "\n".join(skeleton(CaseConfig, known)) + "\n"
+    sections = [name for group in LATER for name in group]
+    now = [name for group in LATER[: UNTIL[until]] for name in group]
+    later = [name for name in [*sections, "followup"] if name not in now]
+    known |= {name: {} for name in [*now, *later]}
+    lines = skeleton(CaseConfig, known, later=later)
+    text = HEAD + "\n".join(table) + "\n\n" + "\n".join(lines) + "\n"
     with temporary(path) as tmp:
         tmp.write_text(text, encoding="utf-8")
     return path

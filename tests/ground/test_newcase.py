@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,32 @@ def test_config_is_yaml_with_the_series_and_asks_for_the_rest(
     assert "unknown key" not in text
     with pytest.raises(ConfigError, match="exists already"):
         write_case("case_017", [shared_data / "vhf-pelvis-ct/dicom"], path, site)
+
+
+def test_a_first_run_asks_for_the_bones_only(tmp_path: Path, site: Path, shared_data: Path) -> None:
+    path = write_case(
+        "case_017", [shared_data / "vhf-pelvis-ct/dicom"], tmp_path / "c.yaml", site, until="segment"
+    )
+    asked = {
+        "purpose": "research",
+        "side": "left",
+        "  threshold_hu": "226",
+        "    kind": "template",
+        "  policy": "auto",
+    }
+    text = path.read_text()
+    for key, value in asked.items():
+        assert text.count(f"\n{key}:    # REQUIRED\n") == 1
+        text = text.replace(f"\n{key}:    # REQUIRED\n", f"\n{key}: {value}\n")
+    path.write_text(text.replace("    # landmarks: null", "    landmarks: {s1: [0, 0, 0]}", 1))
+    case = load(CaseConfig, path)
+    assert case.tumour is None and case.build is None
+    # Without its comment signs a later section asks for its keys.
+    before, tumour = path.read_text().split("# tumour:\n")
+    tumour, after = tumour.split("# Resection plans")
+    path.write_text(f"{before}tumour:\n{re.sub(r'^# (?= )', '', tumour, flags=re.M)}# {after}")
+    with pytest.raises(ConfigError, match=r"tumour\.timepoints\.0\.grow\.seed_lps_mm: not filled in"):
+        load(CaseConfig, path)
 
 
 def test_names_of_patients_are_no_case_names(tmp_path: Path) -> None:

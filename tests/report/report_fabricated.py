@@ -32,6 +32,9 @@ CONFIG: dict[str, Any] = {
     "plan": {"revisions": [{"id": "p1", "osteotomy_margin_min_mm": 10.0}]},
     "prototype": {"approved": "rp2", "iterations": [{"id": "rp1"}, {"id": "rp2"}]},
     "build": {"revisions": [{"id": "r1"}]},
+    "inspect": None,
+    "release": None,
+    "followup": None,
 }
 
 DIGEST = "5d2c" * 16

@@ -67,6 +67,16 @@ def test_empty_folder_is_summarised(tmp_path: Path) -> None:
         assert summary[stage]["status"] == "done" or summary[stage]["reason"]
 
 
+def test_a_case_that_ends_early_waits_for_nothing(case_copy: Path) -> None:
+    for name in ("prototype", "implant", "strength", "lattice", "build", "design"):
+        shutil.rmtree(case_copy / name, ignore_errors=True)
+    ended = {"prototype", "implant", "strength", "lattice", "build", "inspect", "release", "followup"}
+    summary = summary_of(case_copy, {**made.CONFIG, **dict.fromkeys(ended)})
+    assert {stage for stage in STAGES if summary[stage]["status"] == "not_configured"} == ended
+    assert summary["plan"]["status"] == "done"
+    assert "section `prototype`" in summary["prototype"]["next"]
+
+
 def test_failed_stage_and_those_behind_it(case_copy: Path) -> None:
     shutil.rmtree(case_copy / "plan")
     made.fail(

@@ -8,17 +8,22 @@ from implantflow.config.prototype import Iteration, PrototypeConfig
 from implantflow.config.tumour import TumourConfig
 
 
+def timepoint_problems(plan: PlanConfig, tumour: TumourConfig) -> list[str]:
+    """Time points that a plan revision names and the tumour lacks."""
+    known = [t.name for t in tumour.timepoints]
+    return [
+        f"plan revision '{revision.id}' names time point '{name}', not among tumour.timepoints"
+        for revision in plan.revisions
+        for name in revision.timepoints or ()
+        if name not in known
+    ]
+
+
 def iteration_problems(prototype: PrototypeConfig, plan: PlanConfig, tumour: TumourConfig) -> list[str]:
     """Every disagreement, in words; empty when there is none."""
     timepoints = [t.name for t in tumour.timepoints]
     plans = {revision.id: revision for revision in plan.revisions}
-    found = []
-    for revision in plan.revisions:
-        found += [
-            f"plan revision '{revision.id}' names time point '{name}', not among tumour.timepoints"
-            for name in revision.timepoints or ()
-            if name not in timepoints
-        ]
+    found: list[str] = []
     known: dict[str, Iteration] = {}
     for iteration in prototype.iterations:
         name = f"prototype iteration '{iteration.id}'"

@@ -12,7 +12,7 @@ from implantflow.config.followup import FollowupConfig
 from implantflow.config.implant import ImplantConfig
 from implantflow.config.ingest import IngestConfig
 from implantflow.config.inspect import InspectConfig
-from implantflow.config.iterations import iteration_problems
+from implantflow.config.iterations import iteration_problems, timepoint_problems
 from implantflow.config.lattice import LatticeConfig
 from implantflow.config.plan import PlanConfig
 from implantflow.config.prototype import PrototypeConfig
@@ -25,9 +25,24 @@ from implantflow.config.simulated_print import SimulatedPrintConfig
 from implantflow.config.strength import StrengthConfig
 from implantflow.config.tumour import TumourConfig
 
+#: Sections that a case may end before, in its order; what stands together in one entry comes together.
+LATER: tuple[tuple[str, ...], ...] = (
+    ("tumour",),
+    ("plan",),
+    ("prototype",),
+    ("implant", "strength", "lattice", "build"),
+    ("inspect",),
+    ("release",),
+)
+#: The entry of ``LATER`` with implant, strength, lattice and build.
+DESIGN = 3
+
 
 class CaseConfig(Section):
-    """One patient's case: what is read, cut, replaced, printed, and under which limits."""
+    """One patient's case: what is read, cut, replaced, printed, and under which limits.
+
+    A case grows with its config: it ends where its sections end, and none may be left out in between.
+    """
 
     case: Name = Field(
         description="Neutral name of the case (never the patient's); the folder below results/."
@@ -60,13 +75,22 @@ class CaseConfig(Section):
     )
     ingest: IngestConfig = Field(description="The image series of the case.")
     segment: SegmentConfig = Field(description="Bones from the planning CT.")
-    tumour: TumourConfig = Field(description="Tumour extent over time.")
-    plan: PlanConfig = Field(description="Resection plans, one per revision.")
-    prototype: PrototypeConfig = Field(description="Rapid-prototype iterations and their corrections.")
-    implant: ImplantConfig = Field(description="Final implant: clearances, holes, passages, dense strut.")
-    strength: StrengthConfig = Field(description="Material, loads and limits of the strength check.")
-    lattice: LatticeConfig = Field(description="Porous architecture.")
-    build: BuildConfig = Field(description="Machine, orientation and build revisions.")
+    tumour: TumourConfig | None = Field(
+        default=None, description="Tumour extent over time. A case may end before this section or any below."
+    )
+    plan: PlanConfig | None = Field(default=None, description="Resection plans, one per revision.")
+    prototype: PrototypeConfig | None = Field(
+        default=None, description="Rapid-prototype iterations and their corrections."
+    )
+    implant: ImplantConfig | None = Field(
+        default=None,
+        description="Final implant: clearances, holes, passages, dense strut. Comes with strength, lattice and build.",
+    )
+    strength: StrengthConfig | None = Field(
+        default=None, description="Material, loads and limits of the strength check."
+    )
+    lattice: LatticeConfig | None = Field(default=None, description="Porous architecture.")
+    build: BuildConfig | None = Field(default=None, description="Machine, orientation and build revisions.")
     inspect: InspectConfig | None = Field(
         default=None, description="Scans of the printed parts, and when a print is accepted."
     )
@@ -87,13 +111,17 @@ class CaseConfig(Section):
             problems.append(f"ingest.planning_ct names '{self.ingest.planning_ct}', not among ingest.series")
         elif planning.modality != "CT":
             problems.append(f"ingest.planning_ct names a {planning.modality}: bone is read from CT")
-        for timepoint in self.tumour.timepoints:
+        for timepoint in () if self.tumour is None else self.tumour.timepoints:
             if timepoint.series is not None and timepoint.series not in series:
                 problems.append(
                     f"tumour timepoint '{timepoint.name}' names series '{timepoint.series}', "
                     "which is not among ingest.series"
                 )
-        problems += iteration_problems(self.prototype, self.plan, self.tumour)
+        problems += self._gaps()
+        if self.plan is not None and self.tumour is not None:
+            problems += timepoint_problems(self.plan, self.tumour)
+            if self.prototype is not None:
+                problems += iteration_problems(self.prototype, self.plan, self.tumour)
         problems += self._source_problems() + self._later_problems() + self._rod_problems()
         if self.purpose == "clinical":
             problems += self._clinical_problems()
@@ -117,6 +145,20 @@ class CaseConfig(Section):
         if series in self.followup_series:
             return self.simulated_followup is not None
         return self.simulated is not None
+
+    def _gaps(self) -> list[str]:
+        """A case may end early, but what a section builds on must be there."""
+        given = [n for n, group in enumerate(LATER) if any(getattr(self, name) is not None for name in group)]
+        last = max(given, default=-1)
+        who = " and ".join(name for name in LATER[last] if getattr(self, name) is not None)
+        if self.followup is not None and last < DESIGN:
+            last, who = DESIGN, "followup"
+        wanted = [name for group in LATER[: last + 1] for name in group]
+        return [
+            f"section `{name}` is missing, and {who} builds on it"
+            for name in wanted
+            if getattr(self, name) is None
+        ]
 
     def _source_problems(self) -> list[str]:
         """Scans come from DICOM files or from the simulator, never from both or neither."""
@@ -147,6 +189,8 @@ class CaseConfig(Section):
 
     def _rod_problems(self) -> list[str]:
         """The strength check takes the rods from the construct of the plan that is built on, where there is one."""
+        if self.strength is None or self.prototype is None or self.plan is None:
+            return []
         shared = self.strength.fixation
         approved = [i for i in self.prototype.iterations if i.id == self.prototype.approved]
         revision = [r for r in self.plan.revisions if approved and r.id == approved[0].plan]
@@ -164,7 +208,7 @@ class CaseConfig(Section):
     def _later_problems(self) -> list[str]:
         """What the stages after the build name must exist."""
         found = []
-        built = {revision.id for revision in self.build.revisions}
+        built = set() if self.build is None else {revision.id for revision in self.build.revisions}
         inspected = set() if self.inspect is None else {revision.id for revision in self.inspect.revisions}
         found += [
             f"inspect.revisions names '{name}', not among build.revisions"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -14,7 +14,9 @@ from pydantic_core import PydanticUndefined
 WIDTH = 100
 
 
-def skeleton(model: type[BaseModel], known: Mapping[str, Any], indent: str = "") -> list[str]:
+def skeleton(
+    model: type[BaseModel], known: Mapping[str, Any], indent: str = "", later: Collection[str] = ()
+) -> list[str]:
     """Lines of YAML for ``model``: ``known`` values written, required keys left empty, defaults as comments.
 
     Parameters
@@ -22,11 +24,13 @@ def skeleton(model: type[BaseModel], known: Mapping[str, Any], indent: str = "")
     model : the pydantic model to write out
     known : values that are known already, by key; nested mappings for nested models
     indent : spaces before each line
+    later : keys whose whole section is written as comments, to be filled in another day
     """
     lines: list[str] = []
     for name, field in model.model_fields.items():
         lines += _comment(field.description or "", indent)
-        lines += _entry(name, field, known.get(name), name in known, indent)
+        entry = _entry(name, field, known.get(name), name in known, indent)
+        lines += [f"# {line}" for line in entry] if name in later else entry
     return lines
 
 
@@ -57,8 +61,21 @@ def _entry(name: str, field: FieldInfo, value: Any, given: bool, indent: str) ->
         item = skeleton(below[0], nested, indent + "    ")
         first = next(k for k, line in enumerate(item) if not line.lstrip().startswith("#"))
         item[first] = f"{indent}  - {item[first].lstrip()}"
-        return [f"{indent}{name}:", *item]
+        return [f"{indent}{name}:", *_comment(_other_kinds(below), indent + "  "), *item]
     return [f"{indent}{name}:", *skeleton(below[0], nested, indent + "  ")]
+
+
+def _other_kinds(models: list[type[BaseModel]]) -> str:
+    """Words on the entries that a list may hold beside the one written out; "" when there is one kind only."""
+    tags = [
+        str(only)
+        for model in models
+        for field in model.model_fields.values()
+        if (only := _only_value(field.annotation)) is not None
+    ]
+    if len(tags) < 2 or len(tags) != len(models):
+        return ""
+    return f"Written out: {tags[0]}. Other kinds, each with keys of its own (config/README.md): {', '.join(tags[1:])}."
 
 
 def _only_value(annotation: Any) -> Any:

@@ -50,12 +50,12 @@ def sources(case: CaseConfig) -> list[Source]:
         found.append(_file("segment.prior.path", "bones", prior.path, below_data_root=True))
     if prior.landmarks_file is not None:
         found.append(_file("segment.prior.landmarks_file", "landmarks", prior.landmarks_file))
-    for number, timepoint in enumerate(case.tumour.timepoints):
+    for number, timepoint in enumerate(() if case.tumour is None else case.tumour.timepoints):
         if isinstance(timepoint, MaskTimepoint):
             found.append(
                 _file(f"tumour.timepoints.{number}.file", f"outline_{timepoint.name}", timepoint.file)
             )
-    for number, iteration in enumerate(case.prototype.iterations):
+    for number, iteration in enumerate(() if case.prototype is None else case.prototype.iterations):
         for place, correction in enumerate(iteration.corrections):
             if isinstance(correction, ImportStl):
                 key = f"prototype.iterations.{number}.corrections.{place}.file"

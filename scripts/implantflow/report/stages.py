@@ -57,8 +57,12 @@ NEEDS: dict[str, tuple[str, ...]] = {
 #: Stages in the order of the case.
 STAGES = tuple(NEEDS)
 
-#: Stages that a case may lack, with what a person would add.
+#: Stages that a case may lack or end before, with what a person would add.
 OPTIONAL = {
+    **{
+        stage: f"the section `{stage}` to the case config"
+        for stage in ("tumour", "plan", "prototype", "implant", "lattice", "strength", "build")
+    },
     "inspect": "a scan of the print and its section `inspect` in the case config",
     "release": "an accepted inspection and the section `release` in the case config",
     "followup": "follow-up scans and the section `followup` in the case config",

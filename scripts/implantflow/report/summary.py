@@ -71,7 +71,7 @@ def _stage(
         worst = sorted(relevant, key=lambda f: (f["status"] != "failed", f["job"]))[0]
         result = {k: worst[k] for k in ("status", "reason", "next")}
         result["failures"] = relevant
-    elif stage in OPTIONAL and not files.config.get(stage) and not complete:
+    elif stage in OPTIONAL and files.config.get(stage, "unknown") is None and not complete:
         result = {
             "status": "not_configured",
             "reason": f"the case config has no section `{stage}`",

@@ -60,10 +60,11 @@ def next_iteration(case_file: Path, item: str, corrections_file: Path) -> NextIt
     asked = parse(CorrectionsFile, read_yaml(corrections_file), str(corrections_file))
     text = case_file.read_text(encoding="utf-8")
     case = parse(CaseConfig, read_yaml(case_file), str(case_file))
-    reviewed = next((i for i in case.prototype.iterations if i.id == item), None)
+    iterations = [] if case.prototype is None else case.prototype.iterations
+    reviewed = next((i for i in iterations if i.id == item), None)
     if reviewed is None:
         raise ReviewError(f"the case config has no iteration '{item}'", where=str(case_file))
-    new_id = _free_id(item, {i.id for i in case.prototype.iterations})
+    new_id = _free_id(item, {i.id for i in iterations})
     given = read_yaml(corrections_file)
     entry = {
         "id": new_id,

@@ -1,0 +1,83 @@
+"""A case grows with its config: it may end before a stage, but no stage may be left out in between."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.conftest import new_workspace
+
+from implantflow.config.load import parse, read_yaml
+from implantflow.config.models import LATER, CaseConfig
+from implantflow.errors import ConfigError
+
+TINY = Path(__file__).parents[2] / "config/cases/tiny.yaml"
+SECTIONS = [name for group in LATER for name in group]
+
+
+@pytest.fixture(scope="module")
+def tiny() -> dict[str, Any]:
+    return read_yaml(TINY)
+
+
+def without(data: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The tiny case's config without these sections; the follow-up goes with the build it is made on."""
+    kept = {k: copy.deepcopy(v) for k, v in data.items() if k not in names}
+    if "build" in names:
+        for key in ("followup", "simulated_followup", "simulated_print"):
+            kept.pop(key, None)
+        # Scans after the operation are nobody's any more.
+        kept["ingest"]["series"] = {
+            k: v for k, v in kept["ingest"]["series"].items() if not k.startswith("ct_m")
+        }
+    return kept
+
+
+@pytest.mark.parametrize("last", range(len(LATER)))
+def test_a_case_may_end_before_any_of_them(tiny: dict[str, Any], last: int) -> None:
+    dropped = [name for group in LATER[last:] for name in group]
+    case = parse(CaseConfig, without(tiny, *dropped), "tiny")
+    assert [name for name in SECTIONS if getattr(case, name) is None] == dropped
+
+
+@pytest.mark.parametrize(
+    ("missing", "who"),
+    [
+        (("plan",), "release"),
+        (("lattice", "inspect", "release"), "implant and strength and build"),
+        (("tumour", *SECTIONS[3:]), "prototype"),
+    ],
+)
+def test_none_may_be_left_out_in_between(tiny: dict[str, Any], missing: tuple[str, ...], who: str) -> None:
+    with pytest.raises(ConfigError, match=f"section `{missing[0]}` is missing, and {who} builds on it"):
+        parse(CaseConfig, without(tiny, *missing), "tiny")
+
+
+def test_followup_needs_the_lattice_it_reads(tiny: dict[str, Any]) -> None:
+    early = without(tiny, *SECTIONS[1:]) | {"followup": tiny["followup"]}
+    with pytest.raises(ConfigError, match="section `lattice` is missing, and followup builds on it"):
+        parse(CaseConfig, early, "tiny")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dropped", "last", "not_run"),
+    [
+        (SECTIONS, "gate_labels", "measure_tumour"),
+        (SECTIONS[2:], "plan_resection", "make_prototype"),
+        (SECTIONS[3:], "gate_review", "design_implant"),
+    ],
+)
+def test_the_pipeline_runs_as_far_as_the_config(
+    tiny: dict[str, Any], dropped: list[str], last: str, not_run: str, tmp_path: Path
+) -> None:
+    work = new_workspace(tmp_path / "w")
+    work.write_case("tiny", without(tiny, *dropped))
+    done = work.snakemake("report", "--dry-run")
+    assert done.returncode == 0, done.stderr[-3000:]
+    planned = set(re.findall(r"^(\w+) +\d+ *$", done.stdout + done.stderr, flags=re.M))
+    assert {"segment_bones", last, "audit_case", "report_case"} <= planned
+    assert not_run not in planned
