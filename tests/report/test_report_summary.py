@@ -77,6 +77,19 @@ def test_a_case_that_ends_early_waits_for_nothing(case_copy: Path) -> None:
     assert "section `prototype`" in summary["prototype"]["next"]
 
 
+@pytest.mark.parametrize(("later", "holds"), [("report_case", True), ("plan_resection", False)])
+def test_records_verified_before_a_stage_ran_are_not_shown_as_verified(
+    case_copy: Path, later: str, holds: bool
+) -> None:
+    rules = ["segment_bones", "audit_case", later]
+    lines = [json.dumps({"entry": {"event": "job", "rule": rule}}) + "\n" for rule in rules]
+    (case_copy / "audit/ledger.jsonl").write_text("".join(lines))
+    audit = summary_of(case_copy)["audit"]
+    assert (audit["status"] == "done", audit.get("verified")) == ((True, True) if holds else (False, None))
+    (case_copy / "audit/ledger.jsonl").write_text("no JSON\n")
+    assert summary_of(case_copy)["audit"]["status"] != "done"
+
+
 def test_failed_stage_and_those_behind_it(case_copy: Path) -> None:
     shutil.rmtree(case_copy / "plan")
     made.fail(

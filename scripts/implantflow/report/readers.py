@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from implantflow.audit import ledger
+from implantflow.errors import ImplantflowError
 from implantflow.report.sources import CaseFiles, dig, ids
+from implantflow.report.stages import STAGE_OF_RULE
 
 Found = dict[str, Any] | None
 
@@ -204,11 +207,22 @@ def _release(files: CaseFiles) -> tuple[Found, bool]:
 
 def _audit(files: CaseFiles) -> tuple[Found, bool]:
     data = files.json("audit/verify.json")
-    if data is None:
+    if data is None or _went_on(files):
         return None, False
     # Hashes and times of the ledger differ between runs of the same case: the audit folder shows them.
     kept: dict[str, Any] = {k: data[k] for k in ("entries", "verified", "unsigned_gates") if k in data}
     return kept, True
+
+
+def _went_on(files: CaseFiles) -> bool:
+    """True when a stage has run since the records were last verified: what was found then says nothing of now."""
+    try:
+        rules = [dig(record, "entry.rule") for record in ledger.read(files.case_dir)]
+    except ImplantflowError as error:
+        files.note(str(error))
+        return True
+    later = rules[len(rules) - rules[::-1].index("audit_case") :] if "audit_case" in rules else []
+    return any(STAGE_OF_RULE.get(str(rule), "audit") != "audit" for rule in later)
 
 
 #: What a stage left on disk, and whether it has run to its end.
