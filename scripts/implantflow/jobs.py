@@ -11,6 +11,7 @@ import importlib
 import json
 import logging
 import os
+import resource
 import sys
 import time
 import traceback
@@ -233,7 +234,11 @@ def _run(job: Job, function: StageFunction, record: jobrecord.JobRecord) -> None
         artifacts.replace(path, finals[name])
     # What stands under its final name and is in no ledger was never done: an error here takes it back.
     record.append({"status": "done", "exit": 0}, wrote)
+    own, forked = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    cpu_s = own.ru_utime + own.ru_stime + forked.ru_utime + forked.ru_stime
     logger.info("done in %.1f s", time.perf_counter() - begun)
+    # The kernel's own count: Snakemake's benchmark looks now and then, and misses what lies between.
+    logger.info("used %.2f CPU-s, %.0f MB at most", cpu_s, max(own.ru_maxrss, forked.ru_maxrss) / 1024.0)
 
 
 def _outputs(job: Job) -> tuple[dict[str, Path], dict[str, Path]]:

@@ -7,7 +7,6 @@ python -m tests.scale.needs --fit results/demo results/vhf     # the lines, to p
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import linprog
 
+from implantflow import benchmarks
 from implantflow.needs import NEEDS, memory_mb, minutes, size_mb
 
 #: Inputs that differ by less than this between cases cannot carry a line.
@@ -39,19 +39,17 @@ class Measured:
 def measured(case_dir: Path) -> Iterator[Measured]:
     """Every job of a case that has a benchmark file; ``case_dir`` is ``.../results/{case}``."""
     top = case_dir.parent.parent
-    for path in sorted((case_dir / "logs").glob("*.job.json")):
-        key = path.name.removesuffix(".job.json")
-        bench = case_dir / "benchmarks" / f"{key}.tsv"
-        if not bench.exists():
+    for row in benchmarks.read(case_dir):
+        key = row["job"]
+        path = case_dir / "logs" / f"{key}.job.json"
+        if not path.exists():
             continue
         job = json.loads(path.read_text())
-        with bench.open(newline="") as lines:
-            row = next(csv.DictReader(lines, delimiter="\t"))
         inputs = [str(top / p) for v in job["inputs"].values() for p in ([v] if isinstance(v, str) else v)]
-        cpu_min = _number(row["cpu_time"]) / 60.0
         yield Measured(
-            job["rule"], key, case_dir.name, inputs, size_mb(inputs), _number(row["max_rss"]), cpu_min
-        )
+            job["rule"], key, case_dir.name, inputs, size_mb(inputs), row["peak_rss_mb"] or 0.0,
+            (row["cpu_s"] or 0.0) / 60.0,
+        )  # fmt: skip
 
 
 def upper_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
@@ -109,10 +107,6 @@ def main() -> int:
     lines = table([job for job in jobs if job.rule in NEEDS])
     print("\n".join(lines))
     return int(any("**over**" in line for line in lines))
-
-
-def _number(text: str) -> float:
-    return float(text) if text not in ("-", "NA", "") else 0.0
 
 
 if __name__ == "__main__":
