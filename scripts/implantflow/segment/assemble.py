@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.errors import GeometryError
-from implantflow.segment.edges import bounding_box
 from implantflow.segment.filters import fill_cavities
 from implantflow.segment.grid import Box
 from implantflow.segment.labels import LABELS
+from implantflow.segment.masks import bodies, bounding_box, counts, grown
 from implantflow.segment.mesh import is_closed, shell_count, volume_mm3
 from implantflow.segment.surface import BoneSolid, fill_cut_faces
 from implantflow.volumes import Volume
@@ -41,8 +41,6 @@ def assemble_labels(
     view: Volume, region: NDArray[np.uint8], box: Box, solids: dict[str, Placed], threshold_hu: float
 ) -> NDArray[np.uint8]:
     """Label map (K, J, I) on the canonical grid: solids first, then the other bone at the threshold, filled."""
-    from scipy import ndimage
-
     full = np.zeros(view.array.shape, dtype=np.uint8)
     part = full[box.slices]
     for name, placed in solids.items():
@@ -50,28 +48,26 @@ def assemble_labels(
         target[placed.solid.inside & (target == 0)] = LABELS[name]
     loose = view.array >= threshold_hu
     # Bone at the rim of a solid that only the threshold calls bone is that solid's blur, not another bone.
-    rim = ndimage.binary_dilation(part > 0, iterations=2)
-    loose[box.slices] &= ~rim | np.isin(region, [LABELS[name] for name in SECONDARY])
+    secondary = np.zeros(256, dtype=bool)
+    secondary[[LABELS[name] for name in SECONDARY]] = True
+    loose[box.slices] &= ~grown(part > 0, 2) | secondary[region]
     loose &= full == 0
-    bodies, count = ndimage.label(loose)
-    sizes = np.bincount(bodies.ravel(), minlength=count + 1) * view.voxel_volume_mm3
-    kept = sizes >= MIN_LOOSE_MM3
+    numbers, sizes = bodies(loose)
+    kept = sizes * view.voxel_volume_mm3 >= MIN_LOOSE_MM3
     kept[0] = False
-    body_label = _label_of_bodies(bodies[box.slices], region, count)
-    full = np.where(kept[bodies], body_label[bodies], full)
-    part = full[box.slices]
+    full += np.where(kept, _label_of_bodies(numbers[box.slices], region, len(kept)), np.uint8(0))[numbers]
     # Where one body holds two bones (L5's neighbour and a femur never do, a coccyx and calcification may) the
     # cut decides voxel by voxel.
-    for name in SECONDARY:
-        part[kept[bodies[box.slices]] & (region == LABELS[name])] = LABELS[name]
+    told = kept[numbers[box.slices]] & secondary[region]
+    part[told] = region[told]
     for name in SECONDARY:
         _fill_bone(full, LABELS[name])
     return full
 
 
-def _label_of_bodies(bodies: NDArray[np.int32], region: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """Label (count + 1,) of each body: the secondary bone it mostly is inside the crop, else other bone."""
-    votes = np.stack([np.bincount(bodies[region == LABELS[n]], minlength=count + 1) for n in SECONDARY])
+def _label_of_bodies(numbers: NDArray[np.int32], region: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """Label (count,) of each body: the secondary bone it mostly is inside the crop, else other bone."""
+    votes = np.stack([np.bincount(numbers[region == LABELS[n]], minlength=count) for n in SECONDARY])
     votes[:, 0] = 0
     codes = np.array([LABELS[n] for n in SECONDARY], dtype=np.uint8)
     named = codes[votes.argmax(axis=0)]
@@ -80,22 +76,23 @@ def _label_of_bodies(bodies: NDArray[np.int32], region: NDArray[np.uint8], count
 
 def _fill_bone(full: NDArray[np.uint8], code: int) -> None:
     """Fill the marrow of a bone, also where the scan cuts it off."""
-    if not (full == code).any():
+    own = full == code
+    if not own.any():
         return
-    box = bounding_box(full == code, 2)
-    filled = fill_cavities(fill_cut_faces(full[box.slices] == code))
+    box = bounding_box(own, 2)
+    filled = fill_cavities(fill_cut_faces(own[box.slices]))
     part = full[box.slices]
     part[filled & (part == 0)] = code
 
 
 def label_table(full: NDArray[np.uint8], solids: dict[str, Placed], voxel_mm3: float) -> dict[str, Any]:
     """``labels`` of the contract, by name: volumes, watertight, shells, what the prior filled in."""
-    counts = np.bincount(full.ravel(), minlength=10)
+    each = counts(full, 255)
     table: dict[str, Any] = {}
     for name, code in LABELS.items():
-        if counts[code] == 0:
+        if each[code] == 0:
             continue
-        entry: dict[str, Any] = {"code": code, "voxel_volume_mm3": float(counts[code]) * voxel_mm3}
+        entry: dict[str, Any] = {"code": code, "voxel_volume_mm3": float(each[code]) * voxel_mm3}
         if name in solids:
             solid = solids[name].solid
             entry |= {

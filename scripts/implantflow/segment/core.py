@@ -21,8 +21,8 @@ from implantflow.segment.assemble import (
     error_budget,
     label_table,
 )
-from implantflow.segment.cut import BoolArray, Prices
-from implantflow.segment.edges import bounding_box, find_edges
+from implantflow.segment.cut import Prices
+from implantflow.segment.edges import find_edges
 from implantflow.segment.evidence import (
     CLASSES,
     bridges,
@@ -39,6 +39,7 @@ from implantflow.segment.judge import PRIOR_NOTES, check_fit
 from implantflow.segment.labelmap import LabelMap, as_report
 from implantflow.segment.labels import LABELS
 from implantflow.segment.level import full_contrast
+from implantflow.segment.masks import BoolArray, bounding_box
 from implantflow.segment.pose import landmark_pose, search_poses
 from implantflow.segment.prior import ShapePrior
 from implantflow.segment.regions import Regions, Scene, distances, split_bones
@@ -118,8 +119,7 @@ def segment_volume(
     full = assemble_labels(view, parts.region, parts.box, solids, settings.threshold_hu)
     area = hidden_border(parts.hu, parts.region, settings.threshold_hu)
     found = bridges(parts.hu, parts.region, area)
-    disputed = parts.disputed if parts.disputed is not None else np.zeros(parts.region.shape, bool)
-    sure = confidence(full, (parts.hu, parts.box), area, disputed, solids)
+    sure = confidence(full, (parts.hu, parts.box), area, parts.disputed, solids)
     plate = None if parts.endplate is None else np.asarray(parts.endplate.point)
     report = {
         "threshold_hu": settings.threshold_hu,

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.segment.kernels import valley_hu
+from implantflow.segment.masks import BoolArray, bounding_box, grown
 
-BoolArray = NDArray[np.bool_]
 #: HU at which cutting bone costs one unit per mm2 of face; brighter bone costs no more.
 FULL_PRICE_HU = 450.0
 #: Price of cutting where there is no bone at all, so that of two empty ways the shorter one wins.
@@ -63,18 +63,19 @@ def two_way_cut(domain: BoolArray, lean: NDArray[np.float32], band: float, price
     (K, J, I) bool, True where the voxel of the domain belongs to the first side.
     """
     import maxflow
-    from scipy import ndimage
 
     disputed = domain & (np.abs(lean) < band)
     result = domain & (lean > 0)
     if not disputed.any():
         return result
+    box = bounding_box(disputed, 1)
+    disputed, lean = disputed[box.slices], lean[box.slices]
     # Fixed voxels matter only where they touch a disputed one; all others would be dead weight in the graph.
-    nodes = (ndimage.binary_dilation(disputed) & domain) | disputed
+    nodes = grown(disputed) & domain[box.slices]
     voxels = np.argwhere(nodes)
-    number = np.full(domain.shape, -1, dtype=np.int32)
+    number = np.full(nodes.shape, -1, dtype=np.int32)
     number[nodes] = np.arange(len(voxels), dtype=np.int32)
-    price = prices.at(voxels)
+    price = prices.at(voxels + box.start)
     spacing = prices.spacing_mm
     graph: Any = maxflow.GraphFloat(len(voxels), 3 * len(voxels))
     graph.add_nodes(len(voxels))
@@ -96,5 +97,5 @@ def two_way_cut(domain: BoolArray, lean: NDArray[np.float32], band: float, price
     ids = np.arange(len(voxels))
     graph.add_grid_tedges(ids, source, sink)
     graph.maxflow()
-    result[nodes] = ~graph.get_grid_segments(ids)
+    result[box.slices][nodes] = ~graph.get_grid_segments(ids)
     return result

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from implantflow.errors import InputError
 from implantflow.geometry import FloatArray
 from implantflow.segment.filters import fill_cavities
-from implantflow.segment.grid import Box, crop
+from implantflow.segment.grid import crop
+from implantflow.segment.masks import bounding_box, grown, largest_component, shrunk
 from implantflow.volumes import Volume
 
 #: Gaps in the cortex up to about twice this are closed before the outer edge is taken.
@@ -35,28 +36,6 @@ class Edges:
     near_mm: NDArray[np.float32]
     points_lps_mm: FloatArray
     normals: FloatArray
-
-
-def largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The 6-connected component with most voxels (the first in scan order if two are equal)."""
-    from scipy import ndimage
-
-    labels, count = ndimage.label(mask)
-    if count == 0:
-        return mask
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return np.asarray(labels == sizes.argmax())
-
-
-def bounding_box(mask: NDArray[np.bool_], margin: int) -> Box:
-    """Box of the True voxels with ``margin`` voxels around, clipped to the array."""
-    start, stop = [], []
-    for axis in range(3):
-        hits = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        start.append(max(int(hits[0]) - margin, 0))
-        stop.append(min(int(hits[-1]) + margin + 1, mask.shape[axis]))
-    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
 def find_edges(image: Volume, threshold_hu: float) -> Edges:
@@ -83,10 +62,11 @@ def find_edges(image: Volume, threshold_hu: float) -> Edges:
     image, body = crop(image, box), body[box.slices]
     rounds = max(1, round(CLOSING_MM / spacing))
     padded = np.pad(body, rounds)
-    closed = ndimage.binary_closing(padded, iterations=rounds)[rounds:-rounds, rounds:-rounds, rounds:-rounds]
+    closed = shrunk(grown(padded, rounds), rounds, border=False)
+    closed = closed[rounds:-rounds, rounds:-rounds, rounds:-rounds]
     closed |= body
     closed = fill_cavities(closed, planes=True)
-    edge = closed & ~ndimage.binary_erosion(closed, border_value=1)
+    edge = closed & ~shrunk(closed, border=True)
     near = ndimage.distance_transform_edt(~edge, sampling=spacing).astype(np.float32)
     voxels = np.argwhere(edge)
     gradient = _gradient(image.array, voxels)

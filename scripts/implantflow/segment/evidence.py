@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from implantflow.geometry import FloatArray
 from implantflow.segment.assemble import Placed
-from implantflow.segment.cut import BoolArray
 from implantflow.segment.filters import signed_depth
-from implantflow.segment.grid import Box
+from implantflow.segment.grid import Box, crop
 from implantflow.segment.labels import LABELS
+from implantflow.segment.masks import BoolArray, bounding_box, counts, largest_component
 from implantflow.volumes import Volume
 
 #: Codes of ``confidence.nii.gz``.
@@ -39,25 +39,25 @@ def hidden_border(hu: Volume, region: NDArray[np.uint8], bright_hu: float) -> ND
 
     There the image shows no gap between two bones: a bony bridge, plates that touch, or a wrong cut.
     """
-    area = np.zeros(region.shape, dtype=np.float32)
-    bright = (hu.array >= bright_hu) & (region > 0) & (region < LABELS["other_bone"])
+    from implantflow.segment.mask_kernels import touching_mm2
+
     spacing = hu.spacing_mm[::-1]
-    for axis in range(3):
-        here: list[slice] = [slice(None)] * 3
-        there: list[slice] = [slice(None)] * 3
-        here[axis], there[axis] = slice(0, -1), slice(1, None)
-        a, b = tuple(here), tuple(there)
-        touching = (region[a] != region[b]) & bright[a] & bright[b]
-        area[a] += np.float32(np.prod(spacing) / spacing[axis]) * touching
-    return area
+    face_mm2 = (np.prod(spacing) / spacing).astype(np.float32)
+    return np.asarray(touching_mm2(hu.array, region, bright_hu, LABELS["other_bone"], face_mm2))
 
 
 def bridges(hu: Volume, region: NDArray[np.uint8], area: NDArray[np.float32]) -> list[dict[str, Any]]:
     """The largest places where two bones are one in the image: between which, where, how large, how bright."""
     from scipy import ndimage
 
-    bodies, count = ndimage.label(area > 0, np.ones((3, 3, 3)))
-    sizes = ndimage.sum_labels(area, bodies, np.arange(1, count + 1)) if count else np.zeros(0)
+    hidden = area > 0
+    if not hidden.any():
+        return []
+    box = bounding_box(hidden, 2)
+    hidden, area, region = hidden[box.slices], area[box.slices], region[box.slices]
+    hu = crop(hu, box)
+    bodies, count = ndimage.label(hidden, np.ones((3, 3, 3)))
+    sizes = np.bincount(bodies[hidden], area[hidden], minlength=count + 1)[1:]
     found = []
     for n in np.argsort(-sizes, kind="stable")[:MOST_BRIDGES]:
         if sizes[n] < MIN_BRIDGE_MM2:
@@ -81,19 +81,23 @@ def bridges(hu: Volume, region: NDArray[np.uint8], area: NDArray[np.float32]) ->
 
 def confidence(
     full: NDArray[np.uint8],
-    crop: tuple[Volume, Box],
+    cut: tuple[Volume, Box],
     area: NDArray[np.float32],
-    disputed: BoolArray,
+    disputed: BoolArray | None,
     solids: dict[str, Placed],
 ) -> NDArray[np.uint8]:
     """Codes of :data:`CLASSES` (K, J, I) on the canonical grid: the least certain of what is true of a voxel."""
-    hu, box = crop
+    hu, box = cut
     out = np.where(full > 0, np.uint8(CLEAR), np.uint8(0))
     part = out[box.slices]
-    bone = part > 0
-    part[bone & disputed] = DISPUTED
-    if (area > 0).any():
-        part[bone & (signed_depth(area > 0, hu) >= -DOUBT_MM)] = BORDER_HIDDEN
+    if disputed is not None:
+        part[(part > 0) & disputed] = DISPUTED
+    hidden = area > 0
+    if hidden.any():
+        around = bounding_box(hidden, 2 + int(DOUBT_MM / hu.spacing_mm.min()))
+        doubtful = signed_depth(hidden[around.slices], crop(hu, around), 2.0 * DOUBT_MM) >= -DOUBT_MM
+        near = part[around.slices]
+        near[(near > 0) & doubtful] = BORDER_HIDDEN
     for placed in solids.values():
         target = part[placed.box.slices]
         target[placed.solid.from_prior & (target > 0)] = FROM_PRIOR
@@ -102,9 +106,9 @@ def confidence(
 
 def shares(codes: NDArray[np.uint8]) -> dict[str, float]:
     """Share (%) of the labelled voxels in each class."""
-    counts = np.bincount(codes.ravel(), minlength=CLEAR + 1).astype(np.float64)
-    total = max(float(counts[1:].sum()), 1.0)
-    return {name: 100.0 * counts[code] / total for name, code in CLASSES.items() if code > 0}
+    each = counts(codes, CLEAR).astype(np.float64)
+    total = max(float(each[1:].sum()), 1.0)
+    return {name: 100.0 * each[code] / total for name, code in CLASSES.items() if code > 0}
 
 
 def changes(before: NDArray[np.uint8], after: NDArray[np.uint8], voxel_mm3: float) -> list[dict[str, Any]]:
@@ -184,8 +188,6 @@ def _meeting(ours: FloatArray, theirs: FloatArray) -> FloatArray | None:
 
 def _filled(hu: Volume, placed: Placed) -> FloatArray | None:
     """A voxel in the middle of the largest part of the sacrum that the prior filled in, if that is much."""
-    from implantflow.segment.edges import largest_component
-
     solid = placed.solid
     if solid.from_prior_mm3 < 100.0:
         return None

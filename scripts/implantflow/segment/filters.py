@@ -61,25 +61,23 @@ def _smooth_axis(array: Any, taps: Any, axis: int) -> Any:
     return out
 
 
-def signed_depth(mask: NDArray[np.bool_], like: Volume) -> NDArray[np.float32]:
+def signed_depth(mask: NDArray[np.bool_], like: Volume, reach_mm: float = DEPTH_MM) -> NDArray[np.float32]:
     """Distance (mm) of voxel centres to the faces between a mask and the rest, positive inside.
 
     Measured to the mask's outermost voxel centres and shifted by half a voxel, so exact to half a voxel; beyond
-    DEPTH_MM, or 2.5 voxels if that is more, it stays at that value or more.
+    ``reach_mm``, or 2.5 voxels if that is more, it stays at that value or more.
     """
     spacing = like.spacing_mm[::-1]
-    cap = max(DEPTH_MM, 2.5 * float(spacing.max()))
+    cap = max(reach_mm, 2.5 * float(spacing.max()))
     reach = np.ceil(cap / spacing).astype(np.int64)
-    squared = _squared_to_rim(np.ascontiguousarray(mask).view(np.uint8), spacing.astype(np.float32), reach)
     half = np.float32(0.5 * spacing.mean())
-    away = np.sqrt(squared)
-    away = np.where(away < cap, away, np.float32(cap) + half)
-    return np.where(mask, away, -away) + half
+    flat = np.ascontiguousarray(mask).view(np.uint8)
+    return np.asarray(_depth(flat, spacing.astype(np.float32), reach, np.float32(cap), half))
 
 
 @parallel
-def _squared_to_rim(mask: Any, spacing: Any, reach: Any) -> Any:
-    """Squared distance to the nearest voxel of the mask that has a face outside it, exact within ``reach`` voxels."""
+def _depth(mask: Any, spacing: Any, reach: Any, cap: Any, half: Any) -> Any:
+    """Distance to the nearest voxel of the mask that has a face outside it, signed, ``half`` added."""
     n0, n1, n2 = mask.shape
     far = np.float32(1e9)
     rows = np.full((n0, n1, n2), far, dtype=np.float32)
@@ -114,14 +112,21 @@ def _squared_to_rim(mask: Any, spacing: Any, reach: Any) -> Any:
                     c = ((jj - j) * spacing[1]) ** 2
                     for i in range(n2):
                         planes[k, j, i] = min(planes[k, j, i], rows[k, jj, i] + c)
-    out = np.full((n0, n1, n2), far, dtype=np.float32)
+    out = rows  # no longer needed, and as large as the scan
     for k in prange(n0):
+        out[k] = far
         for kk in range(max(k - reach[0], 0), min(k + reach[0] + 1, n0)):
             c = ((kk - k) * spacing[0]) ** 2
             for j in range(n1):
                 if filled[kk, j]:
                     for i in range(n2):
                         out[k, j, i] = min(out[k, j, i], planes[kk, j, i] + c)
+        for j in range(n1):
+            for i in range(n2):
+                away = np.sqrt(out[k, j, i])
+                if not away < cap:
+                    away = cap + half
+                out[k, j, i] = (away if mask[k, j, i] else -away) + half
     return out
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from implantflow.errors import GeometryError, InputError
 from implantflow.foreign.read import Foreign, labels_on, read_foreign
-from implantflow.segment.edges import bounding_box
 from implantflow.segment.grid import Box, crop
 from implantflow.segment.labels import LABELS
+from implantflow.segment.masks import bounding_box
 from implantflow.volumes import Volume
 
 #: Smallest share of the labelled voxels that must be bright, so that the map belongs to this scan.

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.segment.cut import BoolArray
 from implantflow.segment.filters import gaussian
+from implantflow.segment.masks import BoolArray
 from implantflow.volumes import Volume
 
 STEP_MM = 0.25

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from implantflow.geometry import FloatArray, Plane
 from implantflow.segment.anatomy import Disc, disc_above, endplate_vertices
-from implantflow.segment.cut import BoolArray, Prices, two_way_cut
+from implantflow.segment.cut import Prices, two_way_cut
 from implantflow.segment.filters import resampled
 from implantflow.segment.labels import (
     COCCYX,
@@ -21,6 +21,7 @@ from implantflow.segment.labels import (
     OTHER,
     SACRUM,
 )
+from implantflow.segment.masks import BoolArray, bodies, bounding_box
 from implantflow.segment.mesh import signed_distance
 from implantflow.segment.prior import ShapePrior
 from implantflow.segment.strokes import Said
@@ -65,17 +66,18 @@ class Scene:
     prior: ShapePrior
 
     def height(self, plane: Plane) -> NDArray[np.float32]:
-        """(K, J, I) signed distance (mm) of every voxel centre to a plane."""
+        """Signed distance (mm) of every voxel centre to a plane, (K, J, I); 1 long along axes that change nothing."""
         affine = self.hu.affine_lps
         normal = np.asarray(plane.normal)
         step = normal @ affine[:3, :3]
         base = float(normal @ (affine[:3, 3] - np.asarray(plane.point)))
-        k, j, i = (np.arange(n, dtype=np.float32) for n in self.hu.array.shape)
+        sides = [n if abs(s) > 1e-9 else 1 for n, s in zip(self.hu.array.shape, step[::-1], strict=True)]
+        k, j, i = (np.arange(n, dtype=np.float32) for n in sides)
         layer = base + step[1] * j[:, None] + step[0] * i
         return np.asarray(layer[None] + step[2] * k[:, None, None], dtype=np.float32)
 
     def coordinate(self, axis: int) -> NDArray[np.float32]:
-        """(K, J, I) patient LPS coordinate (mm) of every voxel centre along one axis."""
+        """Patient LPS coordinate (mm) of every voxel centre along one axis; its shape as that of :meth:`height`."""
         normal = np.zeros(3)
         normal[axis] = 1.0
         return self.height(Plane.of([0.0, 0.0, 0.0], normal))
@@ -98,38 +100,35 @@ def distances(prior: ShapePrior, vertices: FloatArray, grid: Volume) -> dict[str
     return found
 
 
-def _sacrum_lean(scene: Scene) -> NDArray[np.float32]:
+def _sacrum_lean(scene: Scene, hips: NDArray[np.float32], above: NDArray[np.float32]) -> NDArray[np.float32]:
     """Distance to everything else less distance to the sacrum (mm): positive leans to the sacrum."""
     d = scene.distance
     sacrum = d["sacrum"]
-    hips = np.minimum(d["hip_left"], d["hip_right"])
     lean = hips - sacrum
-    above = scene.height(scene.endplate)
     if "l5" in d:
-        lean = np.minimum(lean, d["l5"] - sacrum)
+        lean = np.minimum(lean, d["l5"] - sacrum, out=lean)
     else:
-        lean = _lean_without_l5(scene, lean, above, hips)
+        _lean_without_l5(scene, lean, above, hips)
     if not scene.prior.covers_apex:
         own = scene.vertices_lps_mm[scene.prior.bone == scene.prior.index("sacrum")]
         across = np.abs(scene.coordinate(0) - np.float32(np.median(own[:, 0])))
         below = scene.coordinate(2) < np.percentile(own[:, 2], 3) + 4.0
-        lean = np.where(below & (hips > 5.0) & (across < 50.0), np.float32(20.0), lean)
-    return lean.astype(np.float32)
+        lean[below & (across < 50.0) & (hips > 5.0)] = 20.0
+    return lean
 
 
 def _lean_without_l5(
     scene: Scene, lean: NDArray[np.float32], above: NDArray[np.float32], hips: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """An atlas without L5: whatever lies outside the sacral surface above or behind the endplate leans to L5."""
+) -> None:
+    """Into ``lean`` for an atlas without L5: what is outside the sacrum, above or behind its endplate, leans to L5."""
     outside = 1.0 - scene.distance["sacrum"]
-    lean = np.where(above > 0, np.minimum(lean, outside), lean)
-    near = (above > -15.0) & (above <= 0)
-    lean = np.where(near, np.minimum(lean, 3.0 + outside), lean)
+    np.minimum(lean, outside, out=lean, where=above > 0)
+    np.minimum(lean, 3.0 + outside, out=lean, where=(above > -15.0) & (above <= 0))
     plate = scene.vertices_lps_mm[endplate_vertices(scene.prior)]
     across = np.abs(scene.coordinate(0) - np.float32(plate[:, 0].mean()))
     behind = scene.coordinate(1) > plate[:, 1].max() - 4.0
-    facets = (above > -28.0) & behind & (across < 38.0) & (hips > 8.0)
-    return np.where(facets, np.minimum(lean, outside), lean)
+    facets = behind & (across < 38.0) & (above > -28.0) & (hips > 8.0)
+    np.minimum(lean, outside, out=lean, where=facets)
 
 
 @dataclass(frozen=True)
@@ -154,8 +153,8 @@ def split_bones(scene: Scene, band_mm: float, said: Said | None = None) -> Regio
     d = scene.distance
     hips = np.minimum(d["hip_left"], d["hip_right"])
     others = np.minimum(hips, d["l5"]) if "l5" in d else hips
-    lean = _sacrum_lean(scene)
     above = scene.height(scene.endplate)
+    lean = _sacrum_lean(scene, hips, above)
     nearest = np.minimum(others, d["sacrum"])
     reach = (nearest < REACH_MM) | (lean >= 20.0)
     if "l5" not in d:
@@ -178,19 +177,21 @@ def split_bones(scene: Scene, band_mm: float, said: Said | None = None) -> Regio
         disputed |= _cut_coccyx(scene, region, said)
     rest = (region == 0) & scene.bone
     region[rest] = OTHER
-    _name_femora(scene, region)
+    _name_femora(scene, region, hips)
     region[said.codes > 0] = said.codes[said.codes > 0]
     return Regions(region, disputed, disc)
 
 
 def _large_bodies(mask: BoolArray, voxels: float) -> BoolArray:
-    from scipy import ndimage
-
-    labels, _ = ndimage.label(mask)
-    sizes = np.bincount(labels.ravel())
-    keep = sizes >= voxels
-    keep[0] = False
-    return np.asarray(keep[labels])
+    """Bodies of ``mask`` with at least so many voxels."""
+    out = np.zeros_like(mask)
+    if mask.any():
+        box = bounding_box(mask, 0)
+        numbers, sizes = bodies(mask[box.slices])
+        keep = sizes >= voxels
+        keep[0] = False
+        out[box.slices] = keep[numbers]
+    return out
 
 
 def _cut_hips(
@@ -223,13 +224,15 @@ def _below_the_prior(scene: Scene, hips: NDArray[np.float32]) -> BoolArray:
 
 def _touching(mask: BoolArray, seeds: BoolArray) -> BoolArray:
     """Bodies of ``mask`` that hold a seed."""
-    from scipy import ndimage
-
-    labels, count = ndimage.label(mask)
-    keep = np.zeros(count + 1, dtype=bool)
-    keep[np.unique(labels[mask & seeds])] = True
-    keep[0] = False
-    return np.asarray(keep[labels])
+    out = np.zeros_like(mask)
+    if mask.any():
+        box = bounding_box(mask, 0)
+        numbers, sizes = bodies(mask[box.slices])
+        keep = np.zeros(len(sizes), dtype=bool)
+        keep[numbers[seeds[box.slices]]] = True
+        keep[0] = False
+        out[box.slices] = keep[numbers]
+    return out
 
 
 def _spinal_column(scene: Scene) -> BoolArray:
@@ -294,23 +297,18 @@ def _cut_coccyx(scene: Scene, region: NDArray[np.uint8], said: Said) -> BoolArra
     return np.asarray(domain & (np.abs(lean) < 1.0))
 
 
-def _name_femora(scene: Scene, region: NDArray[np.uint8]) -> None:
+def _name_femora(scene: Scene, region: NDArray[np.uint8], hips: NDArray[np.float32]) -> None:
     """Loose bone whose body comes within 12 mm of the lower half of a hip, and lies lateral, is a femur."""
-    from scipy import ndimage
-
     own = scene.vertices_lps_mm[scene.prior.bone < 2]
     middle = float(np.median(own[:, 0]))
     low = float(own[:, 2].min() + 0.5 * (own[:, 2].max() - own[:, 2].min()))
-    hips = np.minimum(scene.distance["hip_left"], scene.distance["hip_right"])
-    labels, count = ndimage.label(region == OTHER)
-    if count == 0:
-        return
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    near = np.unique(labels[(region == OTHER) & (hips < 5.0)])
-    for body in near[near > 0]:
-        if sizes[body] * scene.hu.voxel_volume_mm3 < FOREIGN_MM3:
-            continue
-        where = np.argwhere(labels == body)[:, ::-1]
+    loose = region == OTHER
+    numbers, sizes = bodies(loose)
+    near = np.zeros(len(sizes), dtype=bool)
+    near[numbers[loose & (hips < 5.0)]] = True
+    for body in np.flatnonzero(near & (sizes * scene.hu.voxel_volume_mm3 >= FOREIGN_MM3)):
+        own_body = numbers == body
+        where = np.argwhere(own_body)[:, ::-1]
         centre = scene.hu.index_to_lps(where.mean(axis=0)[None])[0]
         if centre[2] < low and abs(centre[0] - middle) > 40.0:
-            region[labels == body] = FEMORA
+            region[own_body] = FEMORA

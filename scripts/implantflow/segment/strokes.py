@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from implantflow.config.segment import Stroke
 from implantflow.errors import ConfigError
 from implantflow.geometry import FloatArray
-from implantflow.segment.cut import BoolArray
 from implantflow.segment.filters import signed_depth
 from implantflow.segment.grid import box_around, crop
 from implantflow.segment.labels import L5, LABELS, OTHER
+from implantflow.segment.masks import BoolArray
 from implantflow.volumes import Volume
 
 #: Up to here (mm) from a stroke the image alone decides, and an erased voxel this far from any label is meant.
@@ -52,6 +52,8 @@ class Said:
 
         ``ours`` are the codes of the first side; ``domain`` is what the cut may split.
         """
+        if not self.codes.any():
+            return lean
         free = np.clip(lean, -0.95 * band, 0.95 * band)
         out = np.where(self.near & domain, free, lean)
         mine = np.isin(self.codes, ours)

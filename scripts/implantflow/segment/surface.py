@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray
-from implantflow.segment.cut import BoolArray
-from implantflow.segment.edges import largest_component
 from implantflow.segment.filters import fill_cavities, signed_depth
 from implantflow.segment.level import Profiles, cortex_profiles, level_at
+from implantflow.segment.masks import BoolArray, largest_component
 from implantflow.segment.mesh import IntArray, area_mm2, is_closed, largest_body, vertex_normals, volume_mm3
 from implantflow.volumes import Volume
 
@@ -89,8 +88,9 @@ class BoneSolid:
 def close_gaps(mask: BoolArray, like: Volume, radius_mm: float) -> BoolArray:
     """Morphological closing by a ball of ``radius_mm`` (mm); the border of the array neither adds nor eats."""
     half = float(0.5 * like.spacing_mm.mean())
-    beyond = signed_depth(mask, like) < half - radius_mm
-    return np.asarray((signed_depth(beyond, like) < half - radius_mm) | mask)
+    reach_mm = radius_mm + 2.0 * half
+    beyond = signed_depth(mask, like, reach_mm) < half - radius_mm
+    return np.asarray((signed_depth(beyond, like, reach_mm) < half - radius_mm) | mask)
 
 
 def fill_cut_faces(mask: BoolArray) -> BoolArray:
@@ -151,7 +151,7 @@ def _exterior(hu: Volume, away: NDArray[np.float32], distance: NDArray[np.float3
     a foramen wider than the ball stays open.
     """
     way = largest_component((away > BALL_MM) & (distance > 0))
-    return np.asarray(signed_depth(way, hu) >= -BALL_MM)
+    return np.asarray(signed_depth(way, hu, BALL_MM + 1.0) >= -BALL_MM)
 
 
 def solid_of_bone(
@@ -242,7 +242,7 @@ def _behind_cortex(
 
 
 def _foreign(others: BoolArray, voxels: NDArray[np.int64]) -> NDArray[np.float32]:
-    from implantflow.segment.kernels import foreign_share
+    from implantflow.segment.mask_kernels import foreign_share
 
     return np.asarray(foreign_share(others.view(np.uint8), voxels))
 
@@ -312,7 +312,7 @@ def smooth_within(vertices: FloatArray, faces: IntArray, limit_mm: float) -> tup
 
 def _not_enclosed(hu: Volume, solid: BoolArray, seen: BoolArray) -> BoolArray:
     """Voxels of a solid that are neither bone in the image nor surrounded by it: there the prior speaks."""
-    from implantflow.segment.kernels import enclosing_directions
+    from implantflow.segment.mask_kernels import enclosing_directions
 
     voxels = np.argwhere(solid & ~seen)
     steps = [(k, j, i) for k in (-1, 0, 1) for j in (-1, 0, 1) for i in (-1, 0, 1)]

@@ -23,11 +23,9 @@ _FIRMEST = 3.0
 _CUT_COST = 5.0
 _CUT_STEP = 0.06
 
-#: Blur in voxels before the outline is refined, distance from the outline at which the levels inside and
-#: outside are taken (beyond the blur of the image), and over how much.
+#: Blur in voxels before the outline is refined, distance (mm) over which its level is averaged, and rounds.
 _EDGE_BLUR = 0.4
-_EDGE_GAP_MM = 2.2
-_SHELL_MM = 3.0
+_LEVEL_MM = 3.0
 _EDGE_ROUNDS = 2
 
 
@@ -72,35 +70,48 @@ def cut_out(relative: NDArray[Any], lower: float, upper: float, inner: Mask, out
 
 
 def move_to_half_level(mask: Mask, intensity: NDArray[Any], voxel_mm: float, reach_mm: float) -> Mask:
-    """Move the outline, at most ``reach_mm`` a round, to where the intensity is half-way between the tumour
-    just inside and whatever lies just outside: one limit for fat, muscle and marrow alike would put it too
-    far in beside one and too far out beside another."""
+    """Move the outline, at most ``reach_mm`` a round, to where the intensity is half-way up its own edge: one limit
+    for fat, muscle and marrow alike would put it too far in beside one and too far out beside another."""
     from scipy import ndimage
 
     if reach_mm <= 0:
         return mask
     array = ndimage.gaussian_filter(intensity.astype(np.float32), _EDGE_BLUR)
     for _ in range(_EDGE_ROUNDS):
-        inward = ndimage.distance_transform_edt(mask, sampling=voxel_mm)
-        outward = ndimage.distance_transform_edt(~mask, sampling=voxel_mm)
-        core = inward > _EDGE_GAP_MM
-        shell = (outward > _EDGE_GAP_MM) & (outward < _EDGE_GAP_MM + _SHELL_MM)
-        if not core.any():
-            return mask
-        level = (_local_mean(array, core, voxel_mm) + _local_mean(array, shell, voxel_mm)) / 2
+        inward = ndimage.distance_transform_edt(mask, sampling=voxel_mm).astype(np.float32)
+        outward = ndimage.distance_transform_edt(~mask, sampling=voxel_mm).astype(np.float32)
         band = (inward <= reach_mm) & (outward <= reach_mm)
+        level = _edge_level(array, inward - outward, band, voxel_mm)
         parts, _ = ndimage.label(np.where(band, array > level, mask))
         deepest = parts[np.unravel_index(int(inward.argmax()), inward.shape)]
         mask = ndimage.binary_fill_holes(parts == deepest)
     return mask
 
 
-def _local_mean(array: NDArray[Any], where: Mask, voxel_mm: float) -> NDArray[np.float32]:
-    """Mean of ``array`` over the voxels of ``where`` near each voxel."""
+def _edge_level(
+    array: NDArray[np.float32], depth_mm: NDArray[np.float32], band: Mask, voxel_mm: float
+) -> NDArray[np.float32]:
+    """Level half-way up the edge near each voxel: the mean intensity of ``band``, weighted by the square of its rise.
+
+    A blurred edge is as steep above its middle as below, so this needs neither the blur (a thick slice blurs one way
+    more than the others) nor a place that shows the plain tumour: a rim that enhances most is brighter than what lies
+    deeper, and thin. Only what rises toward the inside counts, so an edge between two neighbours does not.
+
+    Parameters
+    ----------
+    array : (K, J, I) intensity.
+    depth_mm : (K, J, I) signed distance to the outline so far, positive inside.
+    band : (K, J, I) voxels in question.
+    """
     from scipy import ndimage
 
-    sigma = _SHELL_MM / voxel_mm
-    weight = ndimage.gaussian_filter(where.astype(np.float32), sigma)
-    total = ndimage.gaussian_filter(np.where(where, array, np.float32(0)), sigma)
-    mean: NDArray[np.float32] = total / np.maximum(weight, np.float32(1e-4))
-    return mean
+    rise = np.zeros_like(array)
+    for axis in range(3):
+        normal = ndimage.gaussian_filter(depth_mm, 1.0, order=[int(axis == n) for n in range(3)])
+        rise += np.gradient(array, axis=axis) * normal
+    weight = np.where(band, np.clip(rise, 0.0, None) ** 2, np.float32(0))
+    sigma = _LEVEL_MM / voxel_mm
+    amount = ndimage.gaussian_filter(weight, sigma)
+    total = ndimage.gaussian_filter(weight * array, sigma)
+    level: NDArray[np.float32] = total / np.maximum(amount, np.float32(1e-12))
+    return level
