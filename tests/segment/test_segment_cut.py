@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from implantflow.segment.cut import Prices, two_way_cut
-from implantflow.segment.kernels import foreign_share, pose_costs, sample_linear, valley_hu
+from implantflow.segment.kernels import pose_costs, sample_linear, valley_hu
+from implantflow.segment.mask_kernels import foreign_share
 
 
 def slabs(gap_at: int, gap_hu: float) -> np.ndarray:

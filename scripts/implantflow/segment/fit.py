@@ -189,13 +189,12 @@ def profile_offsets(
     The edge is the largest outward drop of HU per mm, clipped at 250 so that dense cortex does not beat a
     nearer edge, where the inside is brighter than 110 HU, less a penalty for distance.
     """
-    from implantflow.segment.kernels import sample_linear
+    from implantflow.segment.kernels import sample_lines
 
     n = round(reach_mm / STEP_MM)
     steps = np.arange(-n - 2, n + 3) * STEP_MM
     along = normals @ np.linalg.inv(image.affine_lps[:3, :3]).T
-    index = image.lps_to_index(vertices)[:, None] + along[:, None] * steps[None, :, None]
-    value = sample_linear(image.array, index.reshape(-1, 3), np.float32(np.nan)).reshape(len(vertices), -1)
+    value = sample_lines(image.array, image.lps_to_index(vertices), along, steps, np.float32(np.nan))
     drop = (value[:, 1:-3] - value[:, 3:-1]) / (2 * STEP_MM)
     bright = value[:, :-4] > 110.0
     score = np.where(bright & np.isfinite(drop), np.clip(drop, 0.0, 250.0), 0.0) - NEARNESS * steps[2:-2] ** 2
@@ -222,11 +221,13 @@ def _free_form(prior: ShapePrior, image: Volume, vertices: FloatArray) -> FloatA
     from scipy.spatial import cKDTree
 
     groups: list[NDArray[Any]] = [np.flatnonzero(prior.bone == n) for n in range(len(prior.names))]
+    # Nearest first: the smaller neighbourhoods are the beginnings of the largest.
+    widest = [
+        cKDTree(vertices[g]).query(vertices[g], k=min(FREE_FORM[0][0], len(g)), workers=thread_count())[1]
+        for g in groups
+    ]
     for neighbours, reach, rounds in FREE_FORM:
-        near = [
-            cKDTree(vertices[g]).query(vertices[g], k=min(neighbours, len(g)), workers=thread_count())[1]
-            for g in groups
-        ]
+        near = [np.ascontiguousarray(index[:, :neighbours]) for index in widest]
         for _ in range(rounds):
             normals = vertex_normals(vertices, prior.all_faces)
             offset, found = profile_offsets(image, vertices, normals, reach)

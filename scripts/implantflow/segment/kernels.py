@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from implantflow.compiled import kernel, parallel
+from implantflow.compiled import inlined, kernel, parallel
 
 prange: Any = numba.prange
 
@@ -61,6 +61,23 @@ def pose_costs(
     return costs
 
 
+@inlined
+def _linear(array: Any, x: float, y: float, z: float, fill: Any) -> Any:
+    """Trilinear value at one continuous index; ``fill`` more than half a voxel beyond the outermost centres."""
+    nk, nj, ni = array.shape
+    if x < -0.5 or y < -0.5 or z < -0.5 or x > ni - 0.5 or y > nj - 0.5 or z > nk - 0.5:
+        return np.float32(fill)
+    x, y, z = min(max(x, 0.0), ni - 1.0), min(max(y, 0.0), nj - 1.0), min(max(z, 0.0), nk - 1.0)
+    i, j, k = int(x), int(y), int(z)
+    i1, j1, k1 = min(i + 1, ni - 1), min(j + 1, nj - 1), min(k + 1, nk - 1)
+    u, v, w = x - i, y - j, z - k
+    c00 = array[k, j, i] * (1 - u) + array[k, j, i1] * u
+    c01 = array[k, j1, i] * (1 - u) + array[k, j1, i1] * u
+    c10 = array[k1, j, i] * (1 - u) + array[k1, j, i1] * u
+    c11 = array[k1, j1, i] * (1 - u) + array[k1, j1, i1] * u
+    return np.float32((c00 * (1 - v) + c01 * v) * (1 - w) + (c10 * (1 - v) + c11 * v) * w)
+
+
 @parallel
 def sample_linear(array: Any, index_ijk: Any, fill: Any) -> Any:
     """Trilinear values (N,) float32 of a (K, J, I) array at continuous indices (N, 3) (i, j, k).
@@ -68,22 +85,22 @@ def sample_linear(array: Any, index_ijk: Any, fill: Any) -> Any:
     Points beyond the outermost voxel centres by more than half a voxel get ``fill``; between, the border
     value is continued.
     """
-    nk, nj, ni = array.shape
     out = np.empty(index_ijk.shape[0], dtype=np.float32)
     for n in prange(index_ijk.shape[0]):
-        x, y, z = index_ijk[n, 0], index_ijk[n, 1], index_ijk[n, 2]
-        if x < -0.5 or y < -0.5 or z < -0.5 or x > ni - 0.5 or y > nj - 0.5 or z > nk - 0.5:
-            out[n] = fill
-            continue
-        x, y, z = min(max(x, 0.0), ni - 1.0), min(max(y, 0.0), nj - 1.0), min(max(z, 0.0), nk - 1.0)
-        i, j, k = int(x), int(y), int(z)
-        i1, j1, k1 = min(i + 1, ni - 1), min(j + 1, nj - 1), min(k + 1, nk - 1)
-        u, v, w = x - i, y - j, z - k
-        c00 = array[k, j, i] * (1 - u) + array[k, j, i1] * u
-        c01 = array[k, j1, i] * (1 - u) + array[k, j1, i1] * u
-        c10 = array[k1, j, i] * (1 - u) + array[k1, j, i1] * u
-        c11 = array[k1, j1, i] * (1 - u) + array[k1, j1, i1] * u
-        out[n] = (c00 * (1 - v) + c01 * v) * (1 - w) + (c10 * (1 - v) + c11 * v) * w
+        out[n] = _linear(array, index_ijk[n, 0], index_ijk[n, 1], index_ijk[n, 2], fill)
+    return out
+
+
+@parallel
+def sample_lines(array: Any, start_ijk: Any, along_ijk: Any, steps: Any, fill: Any) -> Any:
+    """Values (N, S) float32 as of :func:`sample_linear` at ``start + step * along`` (both (N, 3)) for S steps."""
+    out = np.empty((start_ijk.shape[0], steps.shape[0]), dtype=np.float32)
+    for n in prange(start_ijk.shape[0]):
+        for s in range(steps.shape[0]):
+            x = start_ijk[n, 0] + along_ijk[n, 0] * steps[s]
+            y = start_ijk[n, 1] + along_ijk[n, 1] * steps[s]
+            z = start_ijk[n, 2] + along_ijk[n, 2] * steps[s]
+            out[n, s] = _linear(array, x, y, z, fill)
     return out
 
 

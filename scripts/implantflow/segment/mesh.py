@@ -157,10 +157,10 @@ def signed_distance(
 
 
 def _voxels_near(vertices: FloatArray, grid: Volume, reach_mm: float) -> IntArray:
-    """Voxels (N, 3) as k, j, i within about ``reach_mm`` of a vertex, found on 4-voxel blocks."""
+    """Voxels (N, 3) as k, j, i within about ``reach_mm`` of a vertex, found on 2-voxel blocks."""
     from scipy import ndimage
 
-    block = 4
+    block = 2
     shape = np.array(grid.array.shape)
     index = np.floor(grid.lps_to_index(vertices)[:, ::-1] / block).astype(int)
     coarse = np.zeros(-(-shape // block), dtype=bool)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,22 +88,31 @@ def read_atlas_surface(path: Path) -> tuple[FloatArray, IntArray]:
         Not ASCII polydata, polygons other than triangles, or fewer numbers than announced.
     """
     try:
-        words = path.read_text(encoding="ascii").split()
-        head = words.index("POINTS")
-        n = int(words[head + 1])
-        points = np.array(words[head + 3 : head + 3 + 3 * n], dtype=np.float64).reshape(n, 3)
-        tail = words.index("POLYGONS", head)
-        m = int(words[tail + 1])
-        cells = np.array(words[tail + 3 : tail + 3 + 4 * m], dtype=np.int64).reshape(m, 4)
-    except (OSError, ValueError, IndexError) as error:
+        text = path.read_text(encoding="ascii")
+        _, before, rest = text.partition("\nPOINTS ")
+        _, after, cells_text = rest.partition("\nPOLYGONS ")
+        if not (before and after):
+            raise ValueError("no POINTS and POLYGONS")
+        points = _numbers(rest, np.float64, 3)
+        cells = _numbers(cells_text, np.int64, 4)
+    except (OSError, ValueError, IndexError, DeprecationWarning) as error:
         raise InputError(
             f"not an ASCII VTK polydata surface of triangles: {error}",
             where=str(path),
             fix="the folder must hold the files of the pelvis atlas as published",
         ) from error
-    if (cells[:, 0] != 3).any() or not np.isfinite(points).all() or cells[:, 1:].max() >= n:
+    if (cells[:, 0] != 3).any() or not np.isfinite(points).all() or cells[:, 1:].max() >= len(points):
         raise InputError("an atlas surface holds other cells than triangles or bad numbers", where=str(path))
     return points, cells[:, 1:].copy()
+
+
+def _numbers(text: str, kind: type, columns: int) -> NDArray[Any]:
+    """Rows announced by the first word of a section, read from the line after it."""
+    head, _, body = text.partition("\n")
+    rows = int(head.split()[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # numpy only warns of what is not a number
+        return np.fromstring(body, dtype=kind, count=rows * columns, sep=" ").reshape(rows, columns)
 
 
 _ATLAS_NAMES = {"LeftHip": "hip_left", "RightHip": "hip_right", "Sacrum": "sacrum"}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray
-from implantflow.segment.filters import fill_cavities, signed_depth
+from implantflow.segment.filters import DEPTH_MM, fill_cavities, signed_depth
 from implantflow.segment.level import Profiles, cortex_profiles, level_at
 from implantflow.segment.masks import BoolArray, largest_component
 from implantflow.segment.mesh import IntArray, area_mm2, is_closed, largest_body, vertex_normals, volume_mm3
@@ -43,7 +43,7 @@ class Candidate:
         and bone at the threshold in this one.
     distance : (K, J, I) float32 mm to the fitted bone, None when the prior does not hold it.
     solid : (K, J, I) bool, filled at the threshold.
-    away_mm : (K, J, I) float32, distance to bone seen in this one.
+    away_mm : (K, J, I) float32, distance to bone seen in this one, up to UNSEEN_MM; None with ``distance``.
     profiles : cortex along the normals of ``solid``.
     """
 
@@ -53,7 +53,7 @@ class Candidate:
     seen: BoolArray
     distance: NDArray[np.float32] | None
     solid: BoolArray
-    away_mm: NDArray[np.float32]
+    away_mm: NDArray[np.float32] | None
     profiles: Profiles
 
 
@@ -95,8 +95,6 @@ def close_gaps(mask: BoolArray, like: Volume, radius_mm: float) -> BoolArray:
 
 def fill_cut_faces(mask: BoolArray) -> BoolArray:
     """Fill the marrow that shows on the faces of the array, where the scan cuts a bone off."""
-    from scipy import ndimage
-
     out = mask.copy()
     for axis in range(3):
         for end in (0, -1):
@@ -104,7 +102,7 @@ def fill_cut_faces(mask: BoolArray) -> BoolArray:
             face[axis] = slice(end, None) if end else slice(0, 1)
             plane = out[tuple(face)]
             if plane.any():
-                plane |= np.expand_dims(ndimage.binary_fill_holes(plane.squeeze(axis)), axis)
+                plane |= np.moveaxis(fill_cavities(np.moveaxis(plane, axis, 0), planes=True), 0, axis)
     return out
 
 
@@ -128,10 +126,10 @@ def candidate(
     seen = own & bone
     if not seen.any():
         raise GeometryError("a bone has no voxel above the threshold", where="segment")
-    away = -signed_depth(seen, hu)
+    away = None if distance is None else -signed_depth(seen, hu, UNSEEN_MM + 1.0)
     solid = fill_cut_faces(seen)
     unknown = seen
-    if distance is not None:
+    if distance is not None and away is not None:
         solid |= (distance < KNOWN_MM) & ~_exterior(hu, away, distance) & ~others
         unknown = seen & (distance > KNOWN_MM)
     if float(unknown.sum()) * hu.voxel_volume_mm3 > MIN_UNKNOWN_MM3:
@@ -172,7 +170,9 @@ def solid_of_bone(
         The surface does not close.
     """
     hu = bone.hu
-    depth = signed_depth(bone.solid, hu)
+    # The slope of the depth is looked at over two voxels on either side.
+    needed_mm = DEEPEST_MM + BLEND_MM + 2.5 * float(hu.spacing_mm.max())
+    depth = signed_depth(bone.solid, hu, min(needed_mm, DEPTH_MM))
     # Only a shell around the threshold surface is in question; one unit of the field is the bone's contrast.
     shell = (depth > -OUTERMOST_MM - BLEND_MM) & (depth < DEEPEST_MM + BLEND_MM)
     voxels = np.argwhere(shell)
@@ -184,7 +184,7 @@ def solid_of_bone(
     value = np.minimum(value, (depth[where] + OUTERMOST_MM) / BLEND_MM)
     field = np.where(depth > 0, np.float32(0.5), np.float32(-0.5))
     field[where] = np.clip(value, -0.5, 0.5)
-    if bone.distance is not None:
+    if bone.distance is not None and bone.away_mm is not None:
         unseen = np.clip((bone.away_mm - UNSEEN_MM) / BLEND_MM, -1.0, 0.0)
         field = np.maximum(field, np.clip(-bone.distance / BLEND_MM + unseen, -0.5, 0.5))
     near = np.argwhere(field > -0.5)
