@@ -173,7 +173,7 @@ def _seed_level(array: NDArray[Any], distance: FloatArray, settings: GrowTimepoi
     if share < _UNIFORM_SHARE:
         raise InputError(
             f"the tissue around the tumour seed is not uniform: {100 * share:.0f} % of the "
-            " seed ball lies within the limits, {100 * _UNIFORM_SHARE:.0f} % are needed",
+            f"seed ball lies within the limits, {100 * _UNIFORM_SHARE:.0f} % are needed",
             where=where,
             fix="move the seed into the middle of enhancing tumour, lower seed_radius_mm, or import a mask",
         )
