@@ -70,7 +70,8 @@ def grow(mr: Volume, settings: GrowTimepoint) -> tuple[Volume, dict[str, Any]]:
     def grown(lower: float) -> Mask:
         cut = cut_out(crop.array / level, lower, settings.upper_of_seed, inner, outer)
         whole = _connected(cut, crop, seed, settings, where)
-        return move_to_half_level(whole, crop.array, float(crop.spacing_mm[0]), settings.edge_search_mm)
+        voxel_mm, slice_mm = float(crop.spacing_mm[0]), float(mr.spacing_mm.max())
+        return move_to_half_level(whole, crop.array, voxel_mm, settings.edge_search_mm, slice_mm)
 
     mask = grown(settings.lower_of_seed)
     volume_mm3 = float(mask.sum()) * crop.voxel_volume_mm3

@@ -23,11 +23,18 @@ _FIRMEST = 3.0
 _CUT_COST = 5.0
 _CUT_STEP = 0.06
 
-#: Blur in voxels before the outline is refined, distance (mm) over which its level is averaged, and rounds: each
-#: moves the outline out by another 1 to 2 % of the volume, because fainter edges lie beyond; the cut begins inside.
+#: Blur in voxels before the outline is refined; over how much (mm) levels are averaged, and how deep the shells are
+#: in which they are taken; where the outer one begins; rounds.
 _EDGE_BLUR = 0.4
-_LEVEL_MM = 1.5
+_LEVEL_MM = 3.0
+_INNER_SHELL_MM, _OUTER_SHELL_MM = 3.5, 3.0
+_OUTER_GAP_MM = 2.2
 _EDGE_ROUNDS = 2
+#: The inner shell begins where the blur of the widest voxel edge (a box: its width over the root of 12) is two standard
+#: deviations away, and no nearer than this (mm).
+_LEAST_GAP_MM = 1.5
+#: Holds the slope of the intensity back where the shell is too thin to tell one (mm2).
+_SLOPE_RIDGE_MM2 = 0.3
 
 
 def cut_out(relative: NDArray[Any], lower: float, upper: float, inner: Mask, outer: Mask) -> Mask:
@@ -70,49 +77,61 @@ def cut_out(relative: NDArray[Any], lower: float, upper: float, inner: Mask, out
     return tumour
 
 
-def move_to_half_level(mask: Mask, intensity: NDArray[Any], voxel_mm: float, reach_mm: float) -> Mask:
-    """Move the outline, at most ``reach_mm`` a round, to where the intensity is half-way up its own edge: one limit
-    for fat, muscle and marrow alike would put it too far in beside one and too far out beside another."""
+def move_to_half_level(
+    mask: Mask, intensity: NDArray[Any], voxel_mm: float, reach_mm: float, slice_mm: float
+) -> Mask:
+    """Move the outline, at most ``reach_mm`` a round, to where the intensity is half-way between the tumour's edge
+    and whatever lies just outside.
+
+    One limit for fat, muscle and marrow alike would put it too far in beside one and too far out beside another. A rim
+    that enhances most is brighter than what is seen beyond the blur, so the tumour's intensity is carried on to the
+    outline in a straight line.
+
+    Parameters
+    ----------
+    mask, intensity : (K, J, I) on cubic voxels of ``voxel_mm``.
+    slice_mm : widest voxel edge of the image as it was taken.
+    """
     from scipy import ndimage
 
     if reach_mm <= 0:
         return mask
     array = ndimage.gaussian_filter(intensity.astype(np.float32), _EDGE_BLUR)
+    gap_mm = max(_LEAST_GAP_MM, 2.0 * slice_mm / np.sqrt(12.0))
     for _ in range(_EDGE_ROUNDS):
         inward = ndimage.distance_transform_edt(mask, sampling=voxel_mm).astype(np.float32)
         outward = ndimage.distance_transform_edt(~mask, sampling=voxel_mm).astype(np.float32)
+        core = (inward > gap_mm) & (inward <= gap_mm + _INNER_SHELL_MM)
+        shell = (outward > _OUTER_GAP_MM) & (outward < _OUTER_GAP_MM + _OUTER_SHELL_MM)
+        if not core.any():
+            return mask
+        # A voxel's own centre lies half a voxel inside the outline that its outer face is.
+        inner = _level_at_edge(array, inward - np.float32(voxel_mm / 2), core, voxel_mm)
+        level = (inner + _local_mean(array, shell, voxel_mm)) / 2
         band = (inward <= reach_mm) & (outward <= reach_mm)
-        level = _edge_level(array, inward - outward, band, voxel_mm)
         parts, _ = ndimage.label(np.where(band, array > level, mask))
         deepest = parts[np.unravel_index(int(inward.argmax()), inward.shape)]
         mask = ndimage.binary_fill_holes(parts == deepest)
     return mask
 
 
-def _edge_level(
-    array: NDArray[np.float32], depth_mm: NDArray[np.float32], band: Mask, voxel_mm: float
-) -> NDArray[np.float32]:
-    """Level half-way up the edge near each voxel: the mean intensity of ``band``, weighted by the square of its rise.
-
-    A blurred edge is as steep above its middle as below, so this needs neither the blur (a thick slice blurs one way
-    more than the others) nor a place that shows the plain tumour: a rim that enhances most is brighter than what lies
-    deeper, and thin. Only what rises toward the inside counts, so an edge between two neighbours does not.
-
-    Parameters
-    ----------
-    array : (K, J, I) intensity.
-    depth_mm : (K, J, I) signed distance to the outline so far, positive inside.
-    band : (K, J, I) voxels in question.
-    """
+def _local_mean(array: NDArray[np.float32], where: Mask, voxel_mm: float) -> NDArray[np.float32]:
+    """Mean of ``array`` over the voxels of ``where`` near each voxel."""
     from scipy import ndimage
 
-    rise = np.zeros_like(array)
-    for axis in range(3):
-        normal = ndimage.gaussian_filter(depth_mm, 1.0, order=[int(axis == n) for n in range(3)])
-        rise += np.gradient(array, axis=axis) * normal
-    weight = np.where(band, np.clip(rise, 0.0, None) ** 2, np.float32(0))
     sigma = _LEVEL_MM / voxel_mm
-    amount = ndimage.gaussian_filter(weight, sigma)
-    total = ndimage.gaussian_filter(weight * array, sigma)
-    level: NDArray[np.float32] = total / np.maximum(amount, np.float32(1e-12))
-    return level
+    weight = ndimage.gaussian_filter(where.astype(np.float32), sigma)
+    total = ndimage.gaussian_filter(np.where(where, array, np.float32(0)), sigma)
+    mean: NDArray[np.float32] = total / np.maximum(weight, np.float32(1e-4))
+    return mean
+
+
+def _level_at_edge(
+    array: NDArray[np.float32], depth_mm: NDArray[np.float32], where: Mask, voxel_mm: float
+) -> NDArray[np.float32]:
+    """Intensity at depth 0 by a straight line through the voxels of ``where`` near each voxel."""
+    depth, level = _local_mean(depth_mm, where, voxel_mm), _local_mean(array, where, voxel_mm)
+    together = _local_mean(array * depth_mm, where, voxel_mm) - level * depth
+    spread = np.maximum(_local_mean(depth_mm**2, where, voxel_mm) - depth**2, np.float32(0))
+    at_edge: NDArray[np.float32] = level - depth * together / (spread + np.float32(_SLOPE_RIDGE_MM2))
+    return at_edge
