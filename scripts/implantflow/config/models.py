@@ -193,7 +193,11 @@ class CaseConfig(Section):
         if revision.machined is None:
             return []
         key, simulated = f"inspect.revisions.{revision.id}.machined", self.simulated_print
-        found = [] if self.implant.machining else [f"{key} is given, but implant.machining is not"]
+        found = (
+            []
+            if self.implant and self.implant.machining
+            else [f"{key} is given, but implant.machining is not"]
+        )
         if (revision.machined.file is None) != (simulated is not None):
             found.append(
                 f"{key}.file must " + ("be left out: prints are simulated" if simulated else "name the scan")
