@@ -277,10 +277,14 @@ def early_files(name):
 
 
 def inspection_files(name):
-    """What inspection leaves of a case: the decision on every print."""
+    """What inspection leaves of a case: the decision on every print, and what was found of machined parts."""
     inspect = CASES[name].inspect
     revisions = [] if inspect is None else inspect.revisions
-    return [f"results/{name}/inspect/{r.id}/gate.json" for r in revisions]
+    return [f"results/{name}/inspect/{r.id}/gate.json" for r in revisions] + [
+        f"results/{name}/inspect/{r.id}/machined.json"
+        for r in revisions
+        if r.machined is not None
+    ]
 
 
 def release_files(name):

@@ -59,5 +59,55 @@ def inspect_settings(wildcards):
     settings = CASES[wildcards.case].inspect.model_dump(
         mode="json", exclude={"revisions"}
     )
+    # The scan of the machined part is another job's: it makes no other inspection of the print.
+    settings["revision"] = inspected(wildcards).model_dump(
+        mode="json", exclude={"machined"}
+    )
+    return settings
+
+
+def machined_settings(wildcards):
+    """The same with what the case says of the machined part."""
+    settings = inspect_settings(wildcards)
     settings["revision"] = inspected(wildcards).model_dump(mode="json")
     return settings
+
+
+def machined_scan(wildcards):
+    """The scan of the machined part: an STL, or the folder of a simulated one."""
+    if CASES[wildcards.case].simulated_print is not None:
+        return f"data/simulated/{wildcards.case}/machined/{wildcards.revision}"
+    return inspected(wildcards).machined.file
+
+
+rule inspect_machined:
+    """Lay the scan of the machined part on the finished design; judge its milled faces and bores."""
+    input:
+        scan=machined_scan,
+        field="results/{case}/lattice/field.json",
+        field_data="results/{case}/lattice/field.npz",
+        build="results/{case}/build/{revision}/build.json",
+        regions="results/{case}/implant/regions.json",
+        implant="results/{case}/implant/implant.stl",
+    output:
+        machined="results/{case}/inspect/{revision}/machined.json",
+        picture="results/{case}/inspect/{revision}/machined.png",
+    log:
+        "results/{case}/logs/inspect_machined.{revision}.log",
+    benchmark:
+        "results/{case}/benchmarks/inspect_machined.{revision}.tsv"
+    group:
+        "build"
+    resources:
+        mem_mb=memory("inspect_machined"),
+        runtime=minutes("inspect_machined"),
+    params:
+        case_dir=case_dir,
+        settings=section(
+            "purpose",
+            inspect=lambda w: machined_settings(w),
+            simulated=lambda w: CASES[w.case].simulated_print is not None,
+        ),
+        code=code("inspect.machined_stage"),
+    script:
+        "../scripts/inspect_machined.py"

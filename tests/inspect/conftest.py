@@ -17,6 +17,12 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 
 @pytest.fixture(scope="session")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """The same part with 0.5 mm of stock on its midline face and in its bore."""
+    return make_bench(tmp_path_factory.mktemp("stocked"), {"faces": {"midline": 0.5}, "bores_mm": 0.5})
+
+
+@pytest.fixture(scope="session")
 def first(bench: Bench) -> tuple[dict[str, Any], Path]:
     """Revision r1, uncompensated, by its surface: what inspection says, and the folder of its files."""
     out = bench.inspect("r1", "surface", bench.print("r1", "surface"))

@@ -14,10 +14,15 @@ from implantflow.build.stage import build_part
 from implantflow.config.build import load_machine
 from implantflow.field.make import make_field
 from implantflow.field.placement import place_on_plate
+from implantflow.field.shaping import Filling
 from implantflow.ingest.stage import ingest_series
+from implantflow.inspect.machined_stage import inspect_machined
 from implantflow.inspect.stage import inspect_print
 from implantflow.jobs import Job
+from implantflow.phantom.machined_scan import simulate_machining
 from implantflow.phantom.print_scan import simulate_print
+from implantflow.solids.mesh import Solid
+from implantflow.solids.stock import with_stock
 
 BUILD: dict[str, Any] = {
     "machine": "arcam-a1",
@@ -150,6 +155,55 @@ class Bench:
         )
         return out
 
+    def machine(self, name: str, revision: str, **workshop: float) -> Path:
+        """Machine and scan a revision in simulation; the scan's folder ``{name}_machined``, truth beside it."""
+        scan = self.folder / "scan" / f"{name}_machined"
+        scan.parent.mkdir(exist_ok=True)
+        names = {"field": "field.json", "regions": "regions.json", "implant": "implant.stl"}
+        names |= {"cli": f"build/{revision}/build.cli", "build": f"build/{revision}/build.json"}
+        simulate_machining(
+            self._job(
+                "simulate_machining",
+                inputs={key: self.folder / value for key, value in names.items()},
+                outputs={"scan": scan},
+                side_outputs={"truth": scan.with_suffix(".json")},
+                settings={"simulated_print": {**SIMULATED, "workshop": workshop}, "revision": revision},
+                threads=2,
+            )
+        )
+        return scan
+
+    def inspect_machined(self, revision: str, scan: Path) -> dict[str, Any]:
+        """Inspect the scan of a machined part; machined.json."""
+        out = self.folder / "inspect" / f"{scan.name}_{len(list(self.folder.glob('inspect/*')))}"
+        out.mkdir(parents=True)
+        names = {
+            "field": "field.json",
+            "field_data": "field.npz",
+            "regions": "regions.json",
+            "implant": "implant.stl",
+        }
+        names["build"] = f"build/{revision}/build.json"
+        machined = {"face_tolerance_mm": 0.15, "bore_tolerance_mm": 0.1}
+        inspect_machined(
+            self._job(
+                "inspect_machined",
+                inputs={"scan": scan, **{key: self.folder / value for key, value in names.items()}},
+                outputs={"machined": out / "machined.json", "picture": out / "machined.png"},
+                settings={
+                    "inspect": {
+                        **LIMITS,
+                        "revision": {"id": revision, "kind": "surface", "machined": machined},
+                    },
+                    "purpose": "demo",
+                    "simulated": True,
+                },
+                threads=2,
+            )
+        )
+        found: dict[str, Any] = read_json(out / "machined.json")
+        return found
+
     def truth(self, revision: str, kind: str) -> dict[str, Any]:
         """What the simulator knows of a print."""
         found: dict[str, Any] = read_json(self.folder / "scan" / f"{revision}_{kind}.json")
@@ -166,8 +220,11 @@ def _shape() -> manifold3d.Manifold:
     return ((body - wedge - slope) + knob - hole).refine_to_length(1.5)
 
 
-def make_bench(folder: Path) -> Bench:
-    """Design the part in ``folder`` and build its first revision."""
+def make_bench(folder: Path, machining: dict[str, Any] | None = None) -> Bench:
+    """Design the part in ``folder``, with stock where ``machining`` says so, and build its first revision.
+
+    The revision of a part with stock is already scaled for the shrinkage of the simulated process.
+    """
     mesh = _shape().to_mesh()
     upright = np.asarray(mesh.vert_properties, dtype=np.float64)[:, :3]
     side = np.flatnonzero(upright[mesh.tri_verts][:, :, 0].max(1) < 1e-3)
@@ -198,13 +255,22 @@ def make_bench(folder: Path) -> Bench:
             }
         ],
         "cable_passages": [],
+        "machining": machining,
     }
+    printed = None
+    if machining is not None:
+        solid = with_stock(Solid.of(vertices, faces), regions)[0]
+        printed = solid.vertices, solid.faces
     machine = load_machine("arcam-a1")
-    matrix = place_on_plate(vertices, (0, 0, 1), (1, 0, 0), 1.0, machine.envelope_mm, machine.layer_mm)
-    field = make_field(vertices, faces, regions, matrix, "diamond", 2.5, 0.67, 0.5)
+    lowest = vertices if printed is None else printed[0]
+    matrix = place_on_plate(lowest, (0, 0, 1), (1, 0, 0), 1.0, machine.envelope_mm, machine.layer_mm)
+    field = make_field(
+        vertices, faces, regions, matrix, Filling("diamond", 2.5, 0.67), 2.5, 0.67, 0.5, printed
+    )
     facts = {"purpose": "demo", "implant_stl_sha256": regions["implant_stl_sha256"]}
     field.save(folder / "field.json", folder / "field.npz", facts)
     write_json(folder / "regions.json", regions)
     made = Bench(folder)
-    made.build("r1", [1.0, 1.0, 1.0])
+    shrunk = np.array(SIMULATED["shrink_pct"]) if machining else np.zeros(3)
+    made.build("r1", (1.0 / (1.0 - shrunk / 100.0)).tolist())
     return made

@@ -60,7 +60,9 @@ def straight() -> tuple[Rod, Room]:
 
 def test_a_rod_over_a_flat_wall_is_straight(straight: tuple[Rod, Room]) -> None:
     rod, room = straight
-    assert rod.bend_radius_mm > 500.0
+    assert np.isinf(rod.bend_radius_mm)
+    written = rod.as_json(5.0)
+    assert (written["shape"], written["bend_radius_min_mm"]) == ("straight", None)
     away, names = room.exactly(rod.path_mm)
     assert away.min() - 2.5 >= 1.0
     assert set(names) == {"bone"}
@@ -79,6 +81,7 @@ def test_a_rod_rises_over_a_ridge_within_its_bend() -> None:
     rod, room = found(ridge)
     assert room.exactly(rod.path_mm)[0].min() - 2.5 >= 0.9
     assert rod.bend_radius_mm >= 20.0
+    assert rod.as_json(5.0)["shape"] == "bent"
     assert rod.path_mm[:, 1].max() > 14.0
 
 
@@ -86,6 +89,30 @@ def test_curvature_is_that_of_a_circle() -> None:
     turn = np.linspace(0.0, 1.0, 30)
     path = 25.0 * np.column_stack([np.cos(turn), np.sin(turn), 0 * turn])
     assert curvature_per_mm(path) == pytest.approx(1.0 / 25.0)
+
+
+def test_a_head_at_its_limit_begins_the_search_again() -> None:
+    began: list[float] = []
+    told: list[tuple[float, float]] = []
+
+    class Told(Search):
+        def _from(self, start: FloatArray) -> tuple[FloatArray, float]:
+            ended = start.copy()
+            ended[0], price = told[len(began)]
+            began.append(float(start[0]))
+            return ended, price
+
+    search = Told([screw("a", 30.0), screw("b", -30.0)], np.empty((0, 3)), SIZES, room_about(WALL), BACK)
+    most = SIZES.head.proud_max_mm
+    for ends, answers, starts, price in (
+        ([most, 5.0], [9.0, 8.0], [1.0, 4.0], 8.0),
+        ([most, 5.0], [8.0, 9.0], [1.0, 4.0], 8.0),
+        ([2.0], [8.0], [1.0], 8.0),
+    ):
+        began.clear()
+        told[:] = zip(ends, answers, strict=True)
+        assert search.best()[1] == price
+        assert began == starts
 
 
 def test_high_heads_are_tried_where_low_ones_end_in_bone() -> None:

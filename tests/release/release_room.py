@@ -50,6 +50,7 @@ class Room:
     case: Path
     settings: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(SETTINGS))
     signed: bool = False
+    machined: str = ""
     reviewers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def path(self, name: str) -> Path:
@@ -254,6 +255,7 @@ class Room:
             "deviations": [self.path(f"inspect/{r}/deviation.json") for r in revisions],
             "pictures": [self.path(f"inspect/{r}/deviation.png") for r in revisions],
             "gates": [self.path(g) for g in [*gates, *(f"inspect/{r}/gate.json" for r in revisions)]],
+            "machined": [self.path(self.machined)] if self.machined else [],
             "traveller": [Path(traveller)] if traveller else [],
             "bones": [self.path(f"segment/{n}.stl") for n in ("sacrum", "hip_left", "hip_right", "l5")],
             "masks": [self.path(f"tumour/{n}_mask.nii.gz") for n in [t["name"] for t in timepoints]],

@@ -145,6 +145,21 @@ def looser_than_site(room: Room) -> None:
     room.settings["release"]["imaging_max_age_days"] = {"ct_days": 91, "mr_days": 42}
 
 
+def machined_part_refused(room: Room) -> None:
+    """Stock is machined away, and the scan of the machined part says that some is left."""
+    room.change("implant/implant.json", machining_stock={"faces": {}, "bores": {}, "volume_mm3": 900.0})
+    pass_gates(room)
+    record = {
+        "id": "r2",
+        "decision": "rejected",
+        "reasons": ["midline: 0.5 mm left"],
+        "bores_to_gauge": [],
+        "build_file_sha256": artifacts.sha256_file(room.case / "build/r2/build.cli"),
+    }
+    artifacts.write_json(room.case / "inspect/r2/machined.json", record)
+    room.machined = "inspect/r2/machined.json"
+
+
 REFUSALS: list[tuple[Change, type[ImplantflowError], str]] = [
     (rejected_revision, ReviewError, "revision r1 was rejected by its inspection: scale error"),
     (rejected_after_the_gate, ReviewError, "rejected by its inspection: bent"),
@@ -164,6 +179,7 @@ REFUSALS: list[tuple[Change, type[ImplantflowError], str]] = [
     (inspection_without_digest, ProvenanceError, "no digest is stated"),
     (field_changed, ProvenanceError, "field.json and field.npz"),
     (implant_changed, ProvenanceError, "regions.json and implant.stl"),
+    (machined_part_refused, ReviewError, "was not accepted: midline: 0.5 mm left"),
     (strength_failed, QualityGateError, "safety factor 1.2"),
     (checks_failed, QualityGateError, "build checks did not pass: open_loops"),
     (stale_mr, QualityGateError, "MR mr_preoperative will be 69 days old, limit 42"),

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from implantflow.artifacts import write_json, write_npz, write_stl
-from implantflow.report.figures import strength
+from implantflow.field.make import make_field
+from implantflow.field.shaping import Filling, Grading
+from implantflow.report.figures import porous, strength
 from implantflow.report.figures.base import Context
 from implantflow.report.meshes import Mesh
 from implantflow.report.sources import CaseFiles
+from implantflow.solids.shapes import box
 
 TURN = np.array([[0.0, -1.0, 0.0, 5.0], [1.0, 0.0, 0.0, -3.0], [0.0, 0.0, 1.0, 2.0], [0.0, 0.0, 0.0, 1.0]])
 
@@ -124,3 +127,48 @@ def test_cell_is_drawn_with_its_law_and_error(tmp_path: Path) -> None:
 
 def test_without_results_nothing_is_drawn(tmp_path: Path) -> None:
     assert strength.on_the_implant(context(tmp_path)) == []
+
+
+def test_a_graded_lattice_shows_what_each_strut_brings(tmp_path: Path) -> None:
+    for folder in ("lattice", "strength/final", "strength/solid"):
+        (tmp_path / folder).mkdir(parents=True)
+    solid = box([0, 0, 0], [20, 20, 30])
+    regions: dict[str, Any] = {"contact_faces": [], "strut": {"segments": []}, "screw_holes": []}
+    regions |= {"cable_passages": [], "shell": {"thickness_mm": 0.0}}
+    filling = Filling("diamond", 2.5, 0.67, grading=Grading(0.55, 0.75, 8.0))
+    made = make_field(solid.vertices, solid.faces, regions, np.eye(4), filling, 2.5, 0.67, 1.0)
+    made.save(tmp_path / "lattice/field.json", tmp_path / "lattice/field.npz", {})
+    values = view() | {"origin_mm": np.zeros(3), "spacing_mm": np.full(3, 1.0)}
+    shape = (30, 20, 20)
+    # Struts thicken with depth, and so does the stress that they are given here.
+    depth = np.minimum.reduce(
+        [np.minimum(i + 0.5, n - 0.5 - i) for n, i in zip(shape, np.indices(shape), strict=True)]
+    )
+    values |= {"strut_mpa": 10.0 + 2.0 * depth, "judged": (depth < 9.0).astype(float)}
+    write_npz(tmp_path / "strength/final/view.npz", values)
+    law = {
+        "homogenised": {"gibson_ashby": {"coefficient": 0.7, "exponent": 2.0}},
+        "metal": {"modulus_gpa": 112.0},
+    }
+    facts = {"governing_load_case": "stairs", "fatigue_strut": FATIGUE, **law}
+    write_json(tmp_path / "strength/final/strength.json", facts)
+    write_json(tmp_path / "strength/solid/strength.json", {"safety_factor": 5.0})
+    cells = {"0.550": {"porosity": 0.79}, "0.750": {"porosity": 0.64}}
+    lattice = {
+        "strut_mm": 0.67,
+        "strut_range_mm": [0.55, 0.75],
+        "grading": {"by": "depth"},
+        "by_strut": cells,
+    }
+    write_json(tmp_path / "lattice/lattice.json", lattice)
+    struts, safety = porous._safety_by_strut(context(tmp_path), 200.0)
+    assert len(struts) == int((depth < 9.0).sum())
+    assert safety.max() == pytest.approx(200.0 / 11.0) and safety.min() == pytest.approx(200.0 / 27.0)
+    # 1 mm nodes, so a strut is that of a place up to half a millimetre off.
+    asked = 0.55 + 0.2 * np.minimum(depth[depth < 9.0] / 8.0, 1.0)
+    assert np.abs(struts - asked).max() < 0.04
+    figures = {f.key: f.data.decode() for f in porous.graded(context(tmp_path))}
+    assert list(figures) == ["graded-safety", "graded-cost", "graded-share"]
+    assert "all nominal, least" in figures["graded-safety"]
+    write_json(tmp_path / "lattice/lattice.json", {**lattice, "grading": None})
+    assert porous.graded(context(tmp_path)) == []

@@ -47,6 +47,20 @@ def test_stock_is_as_thick_as_stated() -> None:
     assert (surface.signed_distance_mm(places) < 0).tolist() == [True, False, True, False, False]
 
 
+def test_machining_leaves_nothing_at_an_oblique_mouth() -> None:
+    start, end = [10.0, 2.0, 40.0], [10.0, 14.0, 12.0]
+    part = difference(box([0, 0, 0], [20, 20, 30]), cylinder(start, end, 6.0))
+    top = np.flatnonzero(np.abs(part.centres_mm[:, 2] - 30.0) < 1e-6).tolist()
+    hole = {"name": "s1", "start_lps_mm": start, "end_lps_mm": end, "diameter_mm": 6.0}
+    regions = {"contact_faces": [{"name": "l5s1", "triangles": top}], "screw_holes": [hole]}
+    regions["machining"] = {"faces": {"l5s1": 0.5}, "bores_mm": 0.5}
+    printed, _ = with_stock(part, regions)
+    milled = difference(printed, box([-5, -5, 30], [25, 25, 60]), cylinder(start, end, 6.0))
+    # A burr 0.02 mm thick where the lining met the oblique mouth is all that may be left, and nothing is missing.
+    assert difference(milled, part).volume_mm3 < 0.02 * np.pi * 6.0 * 4.0
+    assert difference(part, milled).volume_mm3 < 0.01
+
+
 def test_without_machining_nothing_is_added() -> None:
     part, regions = _part()
     printed, figures = with_stock(part, regions)

@@ -7,6 +7,10 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from implantflow.config.base import Name, Section
+from implantflow.config.threads import ThreadSize
+
+#: Name of the hole for the S1 screw, whether it was drilled in the prototype or is added to it.
+S1_HOLE = "s1"
 
 
 class Clearances(Section):
@@ -31,6 +35,21 @@ class FaceThickness(Section):
     l5s1_mm: float = Field(ge=0.0, le=10.0, description="Below the end plate, mm.")
 
 
+class HoleThread(Section):
+    """A metric coarse thread that the workshop cuts by hand into the hole, bored to its core diameter."""
+
+    size: ThreadSize = Field(
+        description="Nominal size, coarse series of ISO 262; the hole's diameter must lie within the limits of its "
+        "core (class 6H of ISO 965)."
+    )
+    wall_min_mm: float = Field(
+        ge=0.5, le=10.0, description="Least dense metal around the thread's nominal diameter, mm."
+    )
+    engagement_min_mm: float = Field(
+        ge=2.0, le=80.0, description="Least length of the hole all round which that much metal stands, mm."
+    )
+
+
 class ScrewHole(Section):
     """The hole for the screw into the implant at S1."""
 
@@ -38,6 +57,10 @@ class ScrewHole(Section):
     diameter_mm: float = Field(gt=2.0, le=12.0, description="Diameter of the hole, mm.")
     boss_diameter_mm: float = Field(
         gt=3.0, le=25.0, description="Outer diameter of the dense metal around it, mm."
+    )
+    thread: HoleThread | None = Field(
+        default=None,
+        description="Thread that is cut into the hole after printing; left out, the hole stays plain.",
     )
 
     @model_validator(mode="after")

@@ -42,6 +42,29 @@ class InspectLimits(Section):
     )
 
 
+class MachinedScan(Section):
+    """The scan of a part whose machining stock was cut away; no defaults, since they are the workshop's figures."""
+
+    file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The scan's STL (mm) below the site's data_root, by an optical scanner or exported from a CT. Left "
+        "out where prints are simulated.",
+    )
+    face_tolerance_mm: float = Field(
+        gt=0.0,
+        le=1.0,
+        description="Greatest allowed deviation of a milled face from the design, either way (mm), after the part is "
+        "laid on the design by its surfaces as built. The pose by such surfaces is good to some hundredths.",
+    )
+    bore_tolerance_mm: float = Field(
+        gt=0.0,
+        le=1.0,
+        description="Greatest allowed difference of a bore's diameter from the design, and of its axis anywhere along "
+        "the bore (mm).",
+    )
+
+
 class InspectRevision(Section):
     """The scan of one printed build revision."""
 
@@ -62,6 +85,10 @@ class InspectRevision(Section):
         min_length=1,
         description="Kind ct: folder of its DICOM files below the site's data_root. Left out where prints are "
         "simulated.",
+    )
+    machined: MachinedScan | None = Field(
+        default=None,
+        description="The scan of the same part after machining; only where implant.machining is given.",
     )
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from implantflow.config.build import BuildConfig
 from implantflow.config.followup import FollowupConfig
 from implantflow.config.implant import ImplantConfig
 from implantflow.config.ingest import IngestConfig
-from implantflow.config.inspect import InspectConfig
+from implantflow.config.inspect import InspectConfig, InspectRevision
 from implantflow.config.iterations import iteration_problems, timepoint_problems
 from implantflow.config.lattice import LatticeConfig
 from implantflow.config.plan import PlanConfig
@@ -185,6 +185,25 @@ class CaseConfig(Section):
                         else "name the scan: file (surface) or dicom (ct)"
                     )
                 )
+            found += self._machined_problems(revision)
+        return found
+
+    def _machined_problems(self, revision: InspectRevision) -> list[str]:
+        """A machined part has stock to lose, and its scan comes from a file or from the simulated workshop."""
+        if revision.machined is None:
+            return []
+        key, simulated = f"inspect.revisions.{revision.id}.machined", self.simulated_print
+        found = (
+            []
+            if self.implant and self.implant.machining
+            else [f"{key} is given, but implant.machining is not"]
+        )
+        if (revision.machined.file is None) != (simulated is not None):
+            found.append(
+                f"{key}.file must " + ("be left out: prints are simulated" if simulated else "name the scan")
+            )
+        if simulated is not None and simulated.workshop is None:
+            found.append(f"{key} needs simulated_print.workshop")
         return found
 
     def _rod_problems(self) -> list[str]:

@@ -41,6 +41,20 @@ class PrintCt(Section):
     )
 
 
+class Workshop(Section):
+    """Errors of the simulated milling and boring."""
+
+    face_error_mm: float = Field(
+        ge=-1.0,
+        le=1.0,
+        description="Metal left on every milled face (mm); negative where the mill cut too deep.",
+    )
+    face_tilt_deg: float = Field(
+        ge=0.0, le=2.0, description="Tilt of every milled face about an axis of its own (deg)."
+    )
+    bore_error_mm: float = Field(ge=-1.0, le=1.0, description="Diameter of every bore less its design (mm).")
+
+
 class SimulatedPrintConfig(Section):
     """The simulated machine and scanners; everything that inspects such a print says SIMULATED."""
 
@@ -60,3 +74,7 @@ class SimulatedPrintConfig(Section):
     )
     surface: PrintSurface = Field(description="The scanner of revisions inspected by their surface.")
     ct: PrintCt = Field(description="The scanner of revisions inspected by CT.")
+    workshop: Workshop | None = Field(
+        default=None,
+        description="How the stock is machined away; needed where a revision's machined part is inspected.",
+    )

@@ -66,6 +66,9 @@ def sources(case: CaseConfig) -> list[Source]:
             found.append(Source(f"{key}.dicom", f"series/{revision.series}", revision.dicom, True, True))
         if revision.file is not None:
             found.append(_file(f"{key}.file", f"print_{revision.id}", revision.file, below_data_root=True))
+        if revision.machined is not None and revision.machined.file is not None:
+            name, path = f"machined_{revision.id}", revision.machined.file
+            found.append(_file(f"{key}.machined.file", name, path, below_data_root=True))
     return found
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from implantflow import artifacts
-from implantflow.config.implant import ImplantConfig
+from implantflow.config.implant import S1_HOLE, ImplantConfig
 from implantflow.errors import GeometryError, QualityGateError
 from implantflow.geometry import FloatArray
 from implantflow.implant.approved import deviation_mm, require_same, require_signed
 from implantflow.implant.strut import plan_strut
+from implantflow.implant.thread import thread_figures
 from implantflow.jobs import Job, progress
 from implantflow.solids.booleans import difference, shells, to_manifold
 from implantflow.solids.distance import Surface
@@ -39,7 +40,7 @@ def design_implant(job: Job) -> None:
     GeometryError
         The side is wrong, or a cut breaks the implant apart.
     QualityGateError
-        Fit or envelope is outside the case's limits, or the implant is not the approved one.
+        Fit or envelope is outside the case's limits, the implant is not the approved one, or its thread cannot be cut.
     """
     config = ImplantConfig.model_validate(job.settings["implant"])
     prototype, gate, plan = (artifacts.read_json(job.input(n)) for n in ("prototype", "gate", "plan"))
@@ -71,12 +72,13 @@ def design_implant(job: Job) -> None:
 
     progress("dense regions", done=0.8)
     strut = plan_strut(Surface(implant), faces, config.strut_radius_mm)
+    holes = _screw_holes(prototype, config)
     regions = {
         "frame": "patient_lps",
         "implant_stl_sha256": artifacts.sha256_file(job.outputs["implant"]),
         "contact_faces": _face_regions(faces, fit, config),
         "strut": {"segments": strut["segments"]},
-        "screw_holes": _screw_holes(prototype, config),
+        "screw_holes": holes,
         "cable_passages": [
             {key: p[key] for key in ("name", "polyline_lps_mm", "diameter_mm", "wall_mm")}
             for p in listed["cable_passages"]
@@ -85,6 +87,7 @@ def design_implant(job: Job) -> None:
         "machining": _machining(config),
     }
     stock = with_stock(implant, regions)[1] if config.machining else None
+    thread = _thread(implant, holes, config)
     artifacts.write_json(job.outputs["regions"], regions)
     artifacts.write_json(
         job.outputs["implant_json"],
@@ -106,9 +109,18 @@ def design_implant(job: Job) -> None:
             "envelope_mm": list(ENVELOPE_MM),
             "limits": config.limits.model_dump(mode="json"),
             "machining_stock": stock,
+            "thread": thread,
             "strut_depth_min_mm": {s["to_face"]: s["depth_min_mm"] for s in strut["segments"]},
         },
     )
+
+
+def _thread(implant: Solid, holes: list[dict[str, Any]], config: ImplantConfig) -> dict[str, Any] | None:
+    """Figures of the S1 hole's thread; None where it stays plain."""
+    asked = config.screw_hole.thread
+    if asked is None:
+        return None
+    return thread_figures(implant, next(h for h in holes if h["name"] == S1_HOLE), asked)
 
 
 def _machining(config: ImplantConfig) -> dict[str, Any] | None:

@@ -80,14 +80,14 @@ def deviations(points_mm: FloatArray, fit: Fit, reference: Reference, regions: R
             where="inspect: deviations",
             fix="is it the scan of this part and revision, in millimetres, and not mirrored?",
         )
-    pose = _rigid(points_mm[on_outer], fit, reference)
+    pose = rigid_pose(points_mm[on_outer], fit, reference)
     placed = transform_points(pose, points_mm)
     deviation = inner
     deviation[on_outer] = reference.design_surface.signed_distance_mm(placed[on_outer], FAR_MM)
     return Deviations(pose, placed, deviation, region, names, depth)
 
 
-def _rigid(points: FloatArray, fit: Fit, reference: Reference) -> FloatArray:
+def rigid_pose(points: FloatArray, fit: Fit, reference: Reference) -> FloatArray:
     """The rigid pose (scanner to build_xyz) that lays points of the outer surface best on the design."""
     points = points[thinned(points, _POSE_POINTS_MM)]
     pose = np.eye(4)

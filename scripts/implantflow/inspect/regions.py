@@ -42,6 +42,19 @@ class Regions:
         return np.asarray(self.of_triangle == self.names.index(name))
 
 
+@dataclass(frozen=True)
+class Hole:
+    """A hole or passage: name, its axis (P, 3) mm and radius."""
+
+    name: str
+    path_mm: FloatArray
+    radius_mm: float
+
+    def wall(self, points_mm: FloatArray) -> NDArray[np.bool_]:
+        """(N,) which points of the part's surface lie on its wall."""
+        return np.asarray(_distance_to_line(points_mm, self.path_mm) < self.radius_mm + _WALL_MM)
+
+
 def regions_of(field: Field, regions: Mapping[str, Any]) -> Regions:
     """Divide the designed surface (triangles of ``field``) by ``regions`` (content of regions.json).
 
@@ -66,10 +79,8 @@ def regions_of(field: Field, regions: Mapping[str, Any]) -> Regions:
                 fix="run the implant and lattice stages again: their files belong together",
             )
         found[ids] = number
-    for line, radius in _holes(regions):
-        path = transform_points(field.build_from_patient, line)
-        on_wall = _distance_to_line(centres, path) < radius + _WALL_MM
-        found[on_wall & (found >= len(names) - 3)] = names.index(HOLES)
+    for hole in holes_of(field, regions):
+        found[hole.wall(centres) & (found >= len(names) - 3)] = names.index(HOLES)
     if field.stock is not None:
         found = found[_below_stock(field)]
     return Regions(names, found, len(names) - 3)
@@ -82,17 +93,20 @@ def _below_stock(field: Field) -> NDArray[np.int64]:
     return finished.nearest(vertices_mm[faces].mean(axis=1)).triangle
 
 
-def _holes(regions: Mapping[str, Any]) -> list[tuple[FloatArray, float]]:
-    """Axes (P, 3) in patient LPS and radii of everything drilled or bent through the part."""
+def holes_of(field: Field, regions: Mapping[str, Any]) -> list[Hole]:
+    """Everything drilled or bent through the part, screw holes first, build_xyz."""
     found = [
-        (np.array([hole["start_lps_mm"], hole["end_lps_mm"]], dtype=float), hole["diameter_mm"] / 2.0)
+        (hole, np.array([hole["start_lps_mm"], hole["end_lps_mm"]], dtype=float))
         for hole in regions.get("screw_holes", [])
     ]
     found += [
-        (np.array(passage["polyline_lps_mm"], dtype=float), passage["diameter_mm"] / 2.0)
+        (passage, np.array(passage["polyline_lps_mm"], dtype=float))
         for passage in regions.get("cable_passages", [])
     ]
-    return found
+    return [
+        Hole(str(entry["name"]), transform_points(field.build_from_patient, line), entry["diameter_mm"] / 2.0)
+        for entry, line in found
+    ]
 
 
 def _distance_to_line(points: FloatArray, path: FloatArray) -> FloatArray:

@@ -55,16 +55,14 @@ def inspect_print(job: Job) -> None:
     simulated = bool(job.settings["simulated"])
     field = Field.load(job.input("field"), job.input("field_data"))
     build, regions_json = read_json(job.input("build")), read_json(job.input("regions"))
-    _belong_together(job, build, config.revision.id)
+    belong_together(job, build, config.revision.id)
     reference = Reference.of(field, build)
     progress("inspect: reading the scan")
     scan, how_read = _scan(job, config.revision.kind)
     progress("inspect: finding its pose", done=0.2)
     pose, how_posed = coarse_pose(scan, reference)
-    pick = thinned(scan.vertices_mm, _FIT_POINTS_MM)
-    pick = pick[:: -(-len(pick) // _FIT_POINTS_MAX)]
     progress("inspect: size and shape", done=0.4)
-    fit = fit_shape(scan.vertices_mm[pick], scan.normals[pick], pose, reference)
+    fit = fit_shape(*fit_points(scan), pose, reference)
     regions = regions_of(field, regions_json)
     progress("inspect: deviations", done=0.6)
     found = deviations(scan.vertices_mm, fit, reference, regions)
@@ -89,7 +87,15 @@ def inspect_print(job: Job) -> None:
     _draw(job, config, scan, found, coverage, reference, {**head, **result})
 
 
-def _belong_together(job: Job, build: dict[str, Any], revision: str) -> None:
+def fit_points(scan: Scan) -> tuple[FloatArray, FloatArray]:
+    """Points (N, 3) and normals that the shape is fitted to."""
+    pick = thinned(scan.vertices_mm, _FIT_POINTS_MM)
+    pick = pick[:: -(-len(pick) // _FIT_POINTS_MAX)]
+    return scan.vertices_mm[pick], scan.normals[pick]
+
+
+def belong_together(job: Job, build: dict[str, Any], revision: str) -> None:
+    """Refuse files of different designs, or a build of another revision."""
     implant = sha256_file(job.input("implant"))
     for name in ("field", "regions"):
         if read_json(job.input(name)).get("implant_stl_sha256") != implant:
@@ -195,7 +201,7 @@ def _draw(
     disclaimer = [] if result["purpose"] == "clinical" else ["NOT FOR CLINICAL USE"]
 
     def painted(depth_mm: float) -> tuple[Painted, FloatArray]:
-        used, faces = _part_of(scan.faces, found.depth_mm > -depth_mm)
+        used, faces = part_of(scan.faces, found.depth_mm > -depth_mm)
         deviation = found.deviation_mm[used]
         vertices = transform_points(to_patient, found.placed_mm[used])
         return Painted(vertices, faces, colours_of(deviation, config.tolerance_mm)), deviation
@@ -219,9 +225,7 @@ def _draw(
     write_picture(job.outputs["picture"], parts, config.tolerance_mm, title, _notes(result), accepted)
 
 
-def _part_of(
-    faces: NDArray[np.int64], keep: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def part_of(faces: NDArray[np.int64], keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Vertices used by the triangles whose corners are all kept, and those triangles in their numbers."""
     kept = faces[keep[faces].all(axis=1)]
     used = np.zeros(len(keep), dtype=bool)

@@ -43,7 +43,7 @@ def simulate_print(job: Job) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     progress(f"simulate print: {kind} scan", done=0.4)
     if kind == "surface":
-        found = _surface(folder / "scan.stl", material, process, config, job.threads)
+        found = scan_surface(folder / "scan.stl", material, process, config, 1, job.threads)
     else:
         found = _ct(folder, material, process, config, revision, job.threads)
     truth = {
@@ -68,10 +68,16 @@ def _digits(matrix: FloatArray) -> list[list[str]]:
     return [[repr(float(x)) for x in row] for row in matrix]
 
 
-def _surface(
-    path: Path, material: Material, process: Process, config: SimulatedPrintConfig, threads: int
+def scan_surface(
+    path: Path,
+    material: Material,
+    process: Process,
+    config: SimulatedPrintConfig,
+    stream: int,
+    threads: int,
 ) -> dict[str, Any]:
-    scanner, rng = config.surface, np.random.default_rng([config.seed, 1])
+    """Write the STL of a structured-light scan of the cold part and return its truth; ``stream`` of the seed."""
+    scanner, rng = config.surface, np.random.default_rng([config.seed, stream])
     skin = surface_scan.skin_of(material)
     views = surface_scan.directions(scanner.directions)
     skin = skin.only(surface_scan.seen_from(skin, views, material.voxel_mm, threads))

@@ -20,8 +20,10 @@ from implantflow.plan.room import Room
 from implantflow.solids.shapes import frame_of
 
 _STEP_MM = 2.0
-#: How proud the heads are that a search begins with, mm.
-LOW_MM = 1.0
+#: A rod whose bow is less than this over its length is straight: no bender makes less (mm).
+STRAIGHT_MM = 0.1
+#: How proud the heads are that a search begins with, and those of a second one, mm.
+LOW_MM, MIDDLE_MM = 1.0, 4.0
 #: What the search keeps beyond what is asked: its grid of distances is good to 0.3 mm, its bends to a few per cent.
 _SPARE_MM, _HEAD_SPARE_MM, _SPARE_SHARE = 0.5, 1.0, 1.1
 #: Free points may be moved this far off the straight line between two heads.
@@ -44,7 +46,8 @@ class Rod:
     heads : tuple of Head
         In the order of the rod.
     bend_radius_mm : float
-        Sharpest bend; infinite when straight.
+        Sharpest bend; infinite when straight: bent all along like its sharpest place, it would bow by less than
+        :data:`STRAIGHT_MM`.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Rod:
             "screws": [head.screw.name for head in self.heads],
             "diameter_mm": diameter_mm,
             "length_mm": self.length_mm,
+            "shape": "bent" if np.isfinite(self.bend_radius_mm) else "straight",
             "bend_radius_min_mm": self.bend_radius_mm if np.isfinite(self.bend_radius_mm) else None,
             "path_lps_mm": self.path_mm,
         }
@@ -174,12 +178,20 @@ class Search:
         """The cheapest values found, and their price.
 
         Low heads first. Where these end in bone a ridge may lie between them and free ones: then from high heads too.
+        Where one ends at a limit of its own, from somewhat higher heads the search may end at gentler bends.
         """
         low, price = self._from(self.start(LOW_MM))
-        if price <= _SETTLED:
+        if price <= _SETTLED and not self._at_limits(low):
             return low, price
-        high, other = self._from(self.start(self.sizes.head.proud_max_mm))
+        higher = MIDDLE_MM if price <= _SETTLED else self.sizes.head.proud_max_mm
+        high, other = self._from(self.start(higher))
         return (high, other) if other < price else (low, price)
+
+    def _at_limits(self, values: FloatArray) -> bool:
+        """Does a head stand as proud, or tilt as far, as it may?"""
+        heads = values[: 3 * len(self.screws)].reshape(-1, 3)
+        proud = heads[:, 0] > self.sizes.head.proud_max_mm - 0.1
+        return bool((proud | (np.linalg.norm(heads[:, 1:], axis=1) > 0.99)).any())
 
     def _from(self, start: FloatArray) -> tuple[FloatArray, float]:
         from scipy.optimize import minimize
@@ -203,7 +215,9 @@ class Search:
         """The rod for the searched values."""
         path = self.path(values)
         sharpest = float(curvature_per_mm(path).max())
-        return Rod(name, path, self.heads(values), 1.0 / sharpest if sharpest > 1e-6 else np.inf)
+        length = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
+        straight = sharpest * length**2 / 8.0 < STRAIGHT_MM
+        return Rod(name, path, self.heads(values), np.inf if straight else 1.0 / sharpest)
 
 
 def curvature_per_mm(path: FloatArray) -> FloatArray:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from implantflow.config.implant import CablePassage, ImplantConfig
+from implantflow.config.implant import S1_HOLE, CablePassage, ImplantConfig
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, unit
 from implantflow.prototype.body import Shape
@@ -21,7 +21,6 @@ from implantflow.solids.distance import Surface
 from implantflow.solids.mesh import IntArray
 from implantflow.solids.shapes import arc
 
-S1_HOLE = "s1"
 _INSETS_MM = (7.0, 9.0, 11.0, 13.0, 15.0)
 _RUN_OUT_MM = 6.0
 #: Half height of the part of the SI face that a passage is placed against.

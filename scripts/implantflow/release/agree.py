@@ -44,6 +44,7 @@ def check_agreement(s: Sources) -> list[Result]:
         ("the part in the build file's header", _header),
         ("build file", _build_file),
         ("inspected build", _inspected_build),
+        ("machined part", _machined),
         ("chain implant, regions, field, build", _chain),
         ("files of the design gate", _design_subjects),
         ("strength", _strength),
@@ -173,6 +174,25 @@ def _build_file(s: Sources) -> str:
 def _inspected_build(s: Sources) -> str:
     _equal("the inspection and build.cli", s.deviation.get("build_file_sha256"), s.sha256("cli"))
     return f"the inspected print is of build.cli {s.sha256('cli')[:16]}"
+
+
+def _machined(s: Sources) -> str:
+    """Where stock is machined away, and the machined part was scanned, that scan must have accepted it."""
+    if not s.records["implant_json"].get("machining_stock"):
+        return "nothing is machined"
+    found = s.machined
+    if found is None:
+        return "machined after printing; the machined part was not scanned: measure its faces and bores"
+    _equal("the inspection of the machined part and build.cli", found["build_file_sha256"], s.sha256("cli"))
+    if found["id"] != s.revision or found["decision"] != "accepted":
+        reasons = "; ".join(found["reasons"]) or f"it is of revision {found['id']}"
+        raise ReviewError(
+            f"the machined part of {s.revision} was not accepted: {reasons}",
+            where="inspect.revisions[].machined",
+            fix="machine it again where there is stock left, or build and machine a new one",
+        )
+    gauge = f"; to gauge: {', '.join(found['bores_to_gauge'])}" if found["bores_to_gauge"] else ""
+    return f"accepted after machining{gauge}"
 
 
 def _chain(s: Sources) -> str:

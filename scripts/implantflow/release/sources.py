@@ -94,6 +94,13 @@ class Sources:
         """``deviation.json`` of the released revision."""
         return self.deviations[self.revision]
 
+    @cached_property
+    def machined(self) -> dict[str, Any] | None:
+        """``machined.json`` of the released revision; None where the machined part was not scanned."""
+        paths = self.job.input_list("machined")
+        found: dict[str, Any] | None = read_json(paths[0]) if paths else None
+        return found
+
     @property
     def gate(self) -> GateRecord:
         """The release gate of the released revision."""

@@ -104,6 +104,10 @@ ROWS: dict[str, tuple[Row, ...]] = {
             1.0,
             Limit("<=", 0.05, source="design, gate rule"),
         ),
+        Row("thread.size", "Thread of the S1 hole, cut by hand", ""),
+        Row("thread.hole_diameter_mm", "Its hole, bored to", "mm", 2),
+        Row("thread.core_diameter_mm", "Core diameter it may have", "mm", 3, join=" to "),
+        Row("thread.engagement_mm", "Length with metal enough all round", "mm", 1),
     ),
     "lattice": (
         Row("cell", "Cell"),
@@ -164,6 +168,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         Row("solver_agreement_pct", "Difference to the independent check", "%", 2),
         Row("calculix.agreement_pct", "Difference to CalculiX (reactions, displacement)", "%", 2),
     ),
+    "inspect": (Row("revisions.-1.machined.decision", "The last print after machining"),),
     "release": (
         Row("revision", "Released revision"),
         Row("side", "Side"),

@@ -103,6 +103,7 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
                 Row("name", "Rod"),
                 Row("screws", "Screws"),
                 Row("length_mm", "Length", "mm"),
+                Row("shape", "Shape"),
                 Row("bend_radius_min_mm", "Sharpest bend, radius", "mm"),
                 Row("bone_distance_min_mm", "To bone, least", "mm", 1),
                 Row("nearest_bone", "Nearest"),
@@ -260,6 +261,16 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
                 Row("gap_p95_mm", "Gap, 95th percentile", "mm", 2),
             ),
         ),
+        Listing(
+            "machining_stock.faces",
+            "Faces printed with machining stock",
+            (Row("name", "Face"), Row("stock_mm", "Stock", "mm", 2), Row("volume_mm3", "Volume", "mm³")),
+        ),
+        Listing(
+            "machining_stock.bores",
+            "Holes printed with machining stock",
+            (Row("name", "Hole"), Row("stock_mm", "Stock", "mm", 2), Row("volume_mm3", "Volume", "mm³")),
+        ),
     ),
     "inspect": (
         Listing(
@@ -291,6 +302,23 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
                 ),
                 Row("compensation.scale_xyz", "Scale proposed for the next revision", "", 4, join=", "),
                 Row("decision", "Decision"),
+            ),
+        ),
+        Listing(
+            "revisions.-1.machined.cut",
+            "The machined part of the last print",
+            (
+                Row("name", "Face or bore"),
+                Row("stock_mm", "Stock", "mm", 2),
+                Row("coverage_pct", "Face scanned", "%", 1),
+                Row("shift_mm", "Plane off", "mm", 3),
+                Row("tilt_deg", "Tilt", "°", 2),
+                Row("within_tolerance_pct", "Within tolerance", "%", 1),
+                Row("seen_pct", "Bore's wall seen", "%", 0),
+                Row("diameter_mm", "Diameter", "mm", 3),
+                Row("design_diameter_mm", "Designed", "mm", 2),
+                Row("axis_error_mm", "Axis off", "mm", 3),
+                Row("told", "Result"),
             ),
         ),
     ),

@@ -182,9 +182,22 @@ def _inspect(files: CaseFiles) -> tuple[Found, bool]:
             continue
         gate = files.json(f"inspect/{name}/gate.json")
         entry = {"id": name, **{k: v for k, v in data.items() if k != "status"}}
+        machined = files.json(f"inspect/{name}/machined.json")
+        if machined is not None:
+            entry["machined"] = _machined(machined)
         revisions.append({**entry, "gate": None if gate is None else _gate(gate)})
     measured = {r["id"] for r in revisions}
     return {"revisions": revisions}, bool(revisions) and all(name in measured for name in wanted)
+
+
+def _machined(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the scan of a machined part says, its faces and bores as lists."""
+    faces = [{"name": name, **face} for name, face in record["faces"].items()]
+    bores = [
+        {"name": name, **bore, "told": None if bore["diameter_mm"] else "too little seen: to be gauged"}
+        for name, bore in record["bores"].items()
+    ]
+    return {"decision": record["decision"], "reasons": record["reasons"], "cut": faces + bores}
 
 
 def _followup(files: CaseFiles) -> tuple[Found, bool]:

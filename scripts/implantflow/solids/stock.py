@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, unit
-from implantflow.solids.booleans import difference, from_manifold, to_manifold, union
+from implantflow.solids.booleans import difference, from_manifold, intersection, to_manifold, union
 from implantflow.solids.distance import Surface
 from implantflow.solids.mesh import Solid
 from implantflow.solids.shapes import cylinder
 
 #: A mill cuts planes: the middle 95 % of a face must lie within this of one (mm), else it cannot be machined so.
 FLAT_MM = 0.3
-#: The layer reaches this far into the part, so that the two are one solid (mm).
-_ROOT_MM = 0.2
+#: The layer reaches this far into the part, so that the two are one solid; and no further than this out of the part
+#: where nothing will be cut away: at the mouth of an oblique hole, at an undercut rim (mm).
+_ROOT_MM, _BURR_MM = 0.2, 0.02
 #: A triangle steeper than this against the face's normal (cosine) carries no stock: it is the face's rim.
 _STEEP = 0.5
 #: Steps along a bore's axis that tell where it lies in the part.
@@ -67,8 +68,6 @@ def _figures(layer: Solid, finished: Solid, stock: float) -> dict[str, Any]:
 
 def _slab(part: Solid, triangles: NDArray[np.int64], stock_mm: float, name: str) -> Solid:
     """What the face sweeps when it is moved outwards by ``stock_mm`` along its normal, and a root below it."""
-    import manifold3d
-
     areas = part.areas_mm2[triangles]
     normal = unit((part.normals[triangles] * areas[:, None]).sum(axis=0))
     chosen = triangles[part.normals[triangles] @ normal > _STEEP]
@@ -81,9 +80,19 @@ def _slab(part: Solid, triangles: NDArray[np.int64], stock_mm: float, name: str)
             fix="write 0 for this face, or make it a plane in the prototype",
         )
     corners = part.vertices[part.faces[chosen]]
-    swept = np.concatenate([corners - _ROOT_MM * normal, corners + stock_mm * normal], axis=1)
+
+    def swept(below_mm: float) -> Solid:
+        return _prisms(np.concatenate([corners - below_mm * normal, corners + stock_mm * normal], axis=1))
+
+    return intersection(swept(_ROOT_MM), union(part, swept(_BURR_MM)))
+
+
+def _prisms(corners: FloatArray) -> Solid:
+    """Union of prisms, each of whose (N, 6, 3) corners are a triangle's below and above."""
+    import manifold3d
+
     prism = np.array([[0, 2, 1], [3, 4, 5], [0, 1, 3], [1, 4, 3], [1, 2, 4], [2, 5, 4], [2, 0, 5], [0, 3, 5]])
-    prisms = [to_manifold(Solid.of(points, prism)) for points in swept]
+    prisms = [to_manifold(Solid.of(points, prism)) for points in corners]
     return from_manifold(manifold3d.Manifold.batch_boolean(prisms, manifold3d.OpType.Add))
 
 
@@ -101,6 +110,8 @@ def _lining(part: Solid, hole: Mapping[str, Any], stock_mm: float) -> Solid:
         )
     first, last = points[in_part[0]], points[in_part[-1]]
     along = unit(last - first)
-    outer = cylinder(first, last + _ROOT_MM * along, 2.0 * (radius + _ROOT_MM))
-    inner = cylinder(first - along, last + (1.0 + _ROOT_MM) * along, 2.0 * (radius - stock_mm))
-    return difference(outer, inner)
+    end = last + _ROOT_MM * along
+    outer = cylinder(first, end, 2.0 * (radius + _ROOT_MM))
+    inner = cylinder(first - along, end + along, 2.0 * (radius - stock_mm))
+    plugged = union(part, cylinder(first, end, 2.0 * (radius + _BURR_MM)))
+    return intersection(difference(outer, inner), plugged)

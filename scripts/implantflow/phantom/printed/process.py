@@ -38,6 +38,13 @@ class Process:
         out[:, 0] += self.bow_mm * (1.0 - (rel[:, 2] / self.half_mm) ** 2)
         return out
 
+    def hot(self, cold_mm: FloatArray) -> FloatArray:
+        """(N, 3) places in the cold part -> places in the file."""
+        out = self.centre_mm + (cold_mm - self.centre_mm) / self.factors
+        rel = (out[:, 2] - self.centre_mm[2]) / self.half_mm
+        out[:, 0] -= self.bow_mm * (1.0 - rel**2) / self.factors[0]
+        return out
+
 
 def random_rotation(rng: np.random.Generator) -> FloatArray:
     """A rotation (3, 3), every one as likely as any other."""

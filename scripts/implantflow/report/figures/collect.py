@@ -48,7 +48,7 @@ DRAWERS: dict[str, tuple[Drawer, ...]] = {
     "prototype": (device.iterations,),
     "implant": (device.implant_and_specimen, device.fit_planes, radiograph.radiographs),
     "lattice": (inner.lattice_sections, device.preview, porous.tradeoff),
-    "strength": (making.stress, strength.on_the_implant, strength.stiffness_of_cell),
+    "strength": (making.stress, strength.on_the_implant, strength.stiffness_of_cell, porous.graded),
     "build": (making.layers, building.layer_slider, making.layer_plots, building.orientations),
     "inspect": (outcome.pictures_of("inspect", "revisions"),),
     "followup": (outcome.pictures_of("followup", "timepoints"),),

@@ -16,6 +16,11 @@ _TOLD: dict[str, tuple[str, str]] = {
         "Signed distance of the scanned print from the designed metal after rigid alignment: + outside, - inside. "
         "Grey was not scanned.",
     ),
+    "machined": (
+        "Machined part against design",
+        "The part after machining, laid on the finished design by its surfaces as built: + metal left, - cut too deep. "
+        "Grey was not scanned.",
+    ),
     "axial": (
         "Axial slice through implant and mid-plane",
         "Metal and bone window. The dense midline strut and the porous face towards the ilium are marked.",
