@@ -119,7 +119,7 @@ def _first_rows(points: FloatArray, axis: int, rows: FloatArray) -> NDArray[np.i
 
 @kernel
 def _sort_rows(begin: IntArray, where: FloatArray, turn: IntArray, owner: IntArray) -> None:
-    """Sort the crossings of each row along it; they are nearly sorted. Where two coincide, metal ends before it begins."""
+    """Sort the crossings of each row, which nearly are; where two coincide, metal ends before it begins."""
     for r in range(begin.shape[0] - 1):
         a, b = begin[r], begin[r + 1]
         for m in range(a + 1, b):

@@ -48,7 +48,7 @@ def _raw(
 ) -> tuple[IntArray, IntArray, IntArray]:
     """Raw offset curves in fine units; metal is on the left of the loops."""
     per_radian = 0.5 / math.acos(1.0 - min(_ARC_UNITS / depth, 1.0))
-    most = xs.shape[0] * (5 + int(math.ceil(per_radian * math.pi)))
+    most = xs.shape[0] * (5 + math.ceil(per_radian * math.pi))
     rx, ry = np.empty(most, np.int64), np.empty(most, np.int64)
     rstart = np.zeros(starts.shape[0], np.int64)
     filled = 0
@@ -83,7 +83,7 @@ def _raw(
             angle = math.atan2(turn, cosine)
             if angle > 0.0:
                 angle = -math.pi
-            steps = max(int(math.ceil(per_radian * -angle)), 1)
+            steps = max(math.ceil(per_radian * -angle), 1)
             for k in range(steps + 1):
                 c1, s1 = math.cos(angle * k / steps), math.sin(angle * k / steps)
                 wx, wy = c1 * ux - s1 * uy, s1 * ux + c1 * uy
@@ -245,7 +245,7 @@ def _inset(
     count, segment, along, step = crossing
     if count < 0:
         return nothing[0], nothing[1], False
-    follow, enters, leaves, whole, ordered = _arcs(rx, ry, rstart, after, grid, segment, along, step)
+    follow, _, leaves, whole, ordered = _arcs(rx, ry, rstart, after, grid, segment, along, step)
     if not ordered:
         return nothing[0], nothing[1], False
     return _linked(rx, ry, rstart, after, segment, along, follow, leaves, whole)
