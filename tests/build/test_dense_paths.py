@@ -383,7 +383,8 @@ def _wavy(rng: np.random.Generator, radius: float, count: int, way: int) -> NDAr
     """A loop in units with waves of a few times the offsets, corners and short edges; ``way`` -1 winds it as a hole."""
     angle = np.sort(rng.uniform(0.0, 2.0 * np.pi, count))[::way]
     reach = radius * (1.0 + 0.15 * np.sin(9.0 * angle) + rng.normal(0.0, 0.01, count))
-    return np.asarray(np.rint(np.column_stack([np.cos(angle), np.sin(angle)]) * reach[:, None] + 5000.0))
+    points = np.rint(np.column_stack([np.cos(angle), np.sin(angle)]) * reach[:, None] + 5000.0)
+    return np.asarray(points[(points != np.roll(points, 1, 0)).any(1)])
 
 
 def _area(loops: list[NDArray[np.float64]]) -> float:

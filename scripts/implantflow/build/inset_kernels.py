@@ -46,7 +46,7 @@ def _moved(xs: IntArray, ys: IntArray, most: float) -> tuple[FloatArray, FloatAr
 def _raw(
     xs: FloatArray, ys: FloatArray, starts: IntArray, depth: float
 ) -> tuple[IntArray, IntArray, IntArray]:
-    """Raw offset curves in fine units; metal is on the left of the loops."""
+    """Raw offset curves in fine units; metal left of the loops. No start at all where a point repeats."""
     per_radian = 0.5 / math.acos(1.0 - min(_ARC_UNITS / depth, 1.0))
     most = xs.shape[0] * (5 + math.ceil(per_radian * math.pi))
     rx, ry = np.empty(most, np.int64), np.empty(most, np.int64)
@@ -61,7 +61,7 @@ def _raw(
             ux, uy, vx, vy = xs[n] - xs[p], ys[n] - ys[p], xs[r] - xs[n], ys[r] - ys[n]
             one, two = math.sqrt(ux * ux + uy * uy), math.sqrt(vx * vx + vy * vy)
             if one == 0.0 or two == 0.0:
-                continue
+                return rx[:0], ry[:0], rstart[:0]
             ux, uy, vx, vy = ux / one, uy / one, vx / two, vy / two
             x, y = xs[n], ys[n]
             turn, cosine = ux * vy - uy * vx, ux * vx + uy * vy
@@ -181,7 +181,7 @@ def _folded(xs: IntArray, ys: IntArray, p: int, q: int, r: int, s: int) -> bool:
     if q == s or p == r or (q == r and s == p):
         return True
     ax, ay, bx, by = xs[q] - xs[p], ys[q] - ys[p], xs[s] - xs[r], ys[s] - ys[r]
-    return ax * by == ay * bx and ax * bx + ay * by < 0
+    return bool(ax * by == ay * bx and ax * bx + ay * by < 0)
 
 
 @kernel
@@ -234,7 +234,7 @@ def _inset(
     rx, ry, rstart = _raw(xs, ys, starts, depth)
     nothing = np.empty((0, 2)), np.zeros(1, np.int64)
     if rx.shape[0] == 0:
-        return nothing[0], nothing[1], True
+        return nothing[0], nothing[1], rstart.shape[0] > 0
     after = link_after(rstart)
     grid = make_grid(rx, ry, after, np.empty(0, np.bool_), _NEAR_BITS)
     capacity = 256 + rx.shape[0]
