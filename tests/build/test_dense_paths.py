@@ -409,7 +409,9 @@ def _shapes() -> dict[str, list[NDArray[np.float64]]]:
         [300, 400],
         [0, 400],
     ]
+    needle = [[0, 0], [400, 0], [400, 300], [210, 300], [221, 300], [201, 300], [216, 298], [0, 298]]
     return {
+        "needle without width": [np.array(needle, dtype=np.float64)],
         "wavy": [_wavy(rng, 800.0, 260, 1), _wavy(rng, 500.0, 200, -1)],
         "ring thinner than the offset in places": [_wavy(rng, 400.0, 300, 1), _wavy(rng, 300.0, 300, -1)],
         "stairs": [np.array(stairs, dtype=np.float64)],

@@ -27,6 +27,9 @@ FINE, _ARC_UNITS = 64, 0.25
 _NEAR_BITS = 12
 #: Corners that turn by less than this get no arc (cosine).
 _STRAIGHT = 0.999
+#: Those that turn back get one all round, whether they point into the metal or out of it: the tip of a needle without
+#: width does either.
+_BACK = -0.9
 #: Where curves touch, corners are moved by up to so much more at every trial (units).
 _MOVED_UNITS, _TRIALS = 0.07, 4
 
@@ -48,7 +51,7 @@ def _raw(
 ) -> tuple[IntArray, IntArray, IntArray]:
     """Raw offset curves in fine units; metal left of the loops. No start at all where a point repeats."""
     per_radian = 0.5 / math.acos(1.0 - min(_ARC_UNITS / depth, 1.0))
-    most = xs.shape[0] * (5 + math.ceil(per_radian * math.pi))
+    most = xs.shape[0] * (5 + math.ceil(2.0 * per_radian * math.pi))
     rx, ry = np.empty(most, np.int64), np.empty(most, np.int64)
     rstart = np.zeros(starts.shape[0], np.int64)
     filled = 0
@@ -69,7 +72,7 @@ def _raw(
             if share * turn <= 0.5 * min(one, two) if turn > 0.0 else cosine > _STRAIGHT:
                 filled = _put(rx, ry, begin, filled, x - share * (uy + vy), y + share * (ux + vx))
                 continue
-            if turn > 0.0 or (turn == 0.0 and cosine > 0.0):
+            if turn > 0.0 and cosine > _BACK:
                 filled = _put(rx, ry, begin, filled, x - depth * uy, y + depth * ux)
                 filled = _put(rx, ry, begin, filled, x, y)
                 filled = _put(rx, ry, begin, filled, x - depth * vy, y + depth * vx)
@@ -82,7 +85,7 @@ def _raw(
                 continue
             angle = math.atan2(turn, cosine)
             if angle > 0.0:
-                angle = -math.pi
+                angle -= 2.0 * math.pi
             steps = max(math.ceil(per_radian * -angle), 1)
             for k in range(steps + 1):
                 c1, s1 = math.cos(angle * k / steps), math.sin(angle * k / steps)
