@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import numpy as np
+
 from implantflow.codedigest import code_digest
 
 
@@ -53,6 +55,8 @@ with _without_the_unneeded():
     from numba.core.codegen import JITCodeLibrary
     from numba.core.registry import cpu_target
     from numba.core.runtime.nrt import rtsys
+    from numba.core.typing.typeof import typeof_impl
+    from numba.np import numpy_support
 
 # Numba would let any installed package change what it compiles, and reads every package's metadata to find out.
 entrypoints._already_initialized = True
@@ -176,6 +180,22 @@ def _lean_env(module: str, constants: Any, name: str) -> Any:
 # Under its old name, so that what is written to the cache is what numba itself would write.
 _lean_env.__module__, _lean_env.__qualname__ = _rebuild_env.__module__, _rebuild_env.__qualname__
 environment._rebuild_env = _lean_env
+
+
+_typeof_array: Any = typeof_impl.dispatch(np.ndarray)
+
+
+@typeof_impl.register(np.ndarray)  # type: ignore[untyped-decorator]
+def _lean_typeof(array: Any, context: Any) -> Any:
+    """Numba's type of an array, without asking whether it is a masked one: that question imports numpy.ma (0.04 CPU-s).
+
+    Masked arrays are a class of their own and go the old way, to be refused.
+    """
+    if type(array) is not np.ndarray or array.dtype.kind not in "biuf":
+        return _typeof_array(array, context)
+    dtype = numpy_support.from_dtype(array.dtype)
+    layout = numpy_support.map_layout(array)
+    return numba.types.Array(dtype, array.ndim, layout, readonly=not array.flags.writeable)
 
 
 class _LeanCache(FunctionCache):  # type: ignore[misc]

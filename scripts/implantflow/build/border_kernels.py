@@ -143,6 +143,20 @@ def chosen_loops(
 
 
 @kernel
+def as_lines(xs: IntArray, ys: IntArray, starts: IntArray) -> IntArray:
+    """Closed loops as lines (N, 4), each loop's one after another."""
+    out = np.empty((xs.shape[0], 4), np.int64)
+    count = 0
+    for c in range(starts.shape[0] - 1):
+        for p in range(starts[c], starts[c + 1]):
+            q = p + 1 if p + 1 < starts[c + 1] else starts[c]
+            if xs[p] != xs[q] or ys[p] != ys[q]:
+                out[count, 0], out[count, 1], out[count, 2], out[count, 3] = xs[p], ys[p], xs[q], ys[q]
+                count += 1
+    return out[:count]
+
+
+@kernel
 def unmarked(xs: IntArray, ys: IntArray, starts: IntArray, flags: BoolArray) -> IntArray:
     """Segments (N, 4) of the loops without any flag."""
     out = np.empty((xs.shape[0], 4), np.int64)

@@ -51,60 +51,84 @@ def row_crossings(
     begin (rows + 1), position, turn (+1 where metal begins on a line along +x for axis 1), loop id.
     """
     n = rows.shape[0]
-    begin = np.zeros(n + 1, np.int64)
-    where = np.empty(0)
-    turn = np.empty(0, np.int64)
-    owner = np.empty(0, np.int64)
     other = 1 - axis
-    if points.shape[0] == 0:
+    first = _first_rows(points, axis, rows)
+    count = 0
+    for c in range(starts.shape[0] - 1):
+        for p in range(starts[c], starts[c + 1] - 1):
+            count += abs(first[p + 1] - first[p])
+    begin = np.zeros(n + 1, np.int64)
+    where, turn, owner = np.empty(count), np.empty(count, np.int64), np.empty(count, np.int64)
+    if count == 0:
         return begin, where, turn, owner
-    # First row at or above every whole coordinate: finding a segment's rows is then a look-up.
+    # Crossings as they come, counted by row and by bucket along it: about one in each.
+    left = points[:, other].min()
+    columns = min(count // n + 1, 512)
+    per = (columns - 1e-6) / max(points[:, other].max() - left, 1e-6)
+    bucket = np.zeros(n * columns + 1, np.int32)
+    found, key = np.empty(count), np.empty(count, np.int32)
+    m = 0
+    for c in range(starts.shape[0] - 1):
+        for p in range(starts[c], starts[c + 1] - 1):
+            a, b = points[p, axis], points[p + 1, axis]
+            for r in range(min(first[p], first[p + 1]), max(first[p], first[p + 1])):
+                t = (rows[r] - a) / (b - a)
+                found[m] = points[p, other] + t * (points[p + 1, other] - points[p, other])
+                key[m] = r * columns + min(max(int((found[m] - left) * per), 0), columns - 1)
+                bucket[key[m] + 1] += 1
+                m += 1
+    for k in range(n * columns):
+        bucket[k + 1] += bucket[k]
+    for r in range(n + 1):
+        begin[r] = bucket[r * columns]
+    m = 0
+    for c in range(starts.shape[0] - 1):
+        for p in range(starts[c], starts[c + 1] - 1):
+            # Metal lies left of the path: on a line along +x it begins where the path goes down.
+            falling = first[p + 1] < first[p]
+            for _ in range(abs(first[p + 1] - first[p])):
+                slot = bucket[key[m]]
+                bucket[key[m]] += 1
+                where[slot], turn[slot], owner[slot] = found[m], 1 if falling == (axis == 1) else -1, c
+                m += 1
+    _sort_rows(begin, where, turn, owner)
+    return begin, where, turn, owner
+
+
+@kernel
+def _first_rows(points: FloatArray, axis: int, rows: FloatArray) -> NDArray[np.int32]:
+    """First of the sorted rows at or above each point (P,)."""
+    first = np.zeros(points.shape[0], np.int32)
+    if points.shape[0] == 0:
+        return first
+    # First row at or above every whole coordinate: finding a point's row is then a look-up.
     lowest = int(np.floor(points[:, axis].min()))
-    table = np.searchsorted(rows, np.arange(lowest, int(points[:, axis].max()) + 2).astype(np.float64))
-    for sweep in range(2):
-        for c in range(starts.shape[0] - 1):
-            for p in range(starts[c], starts[c + 1] - 1):
-                a, b = points[p, axis], points[p + 1, axis]
-                if a == b:
-                    continue
-                low, high = min(a, b), max(a, b)
-                r = table[int(np.floor(low)) - lowest]
-                while r < n and rows[r] < low:
-                    r += 1
-                while r < n and rows[r] < high:
-                    if sweep == 0:
-                        begin[r + 1] += 1
-                        r += 1
-                        continue
-                    slot = begin[r]
-                    t = (rows[r] - a) / (b - a)
-                    where[slot] = points[p, other] + t * (points[p + 1, other] - points[p, other])
-                    falling = b < a
-                    # Metal lies left of the path: on a line along +x it begins where the path goes down.
-                    turn[slot] = 1 if falling == (axis == 1) else -1
-                    owner[slot] = c
-                    begin[r] += 1
-                    r += 1
-        if sweep == 0:
-            for r in range(n):
-                begin[r + 1] += begin[r]
-            where = np.empty(begin[n])
-            turn = np.empty(begin[n], np.int64)
-            owner = np.empty(begin[n], np.int64)
-    for r in range(n, 0, -1):
-        begin[r] = begin[r - 1]
-    begin[0] = 0
-    for r in range(n):
+    table = np.empty(int(points[:, axis].max()) - lowest + 2, np.int32)
+    r = 0
+    for k in range(table.shape[0]):
+        while r < rows.shape[0] and rows[r] < lowest + k:
+            r += 1
+        table[k] = r
+    for p in range(points.shape[0]):
+        r = table[int(np.floor(points[p, axis])) - lowest]
+        while r < rows.shape[0] and rows[r] < points[p, axis]:
+            r += 1
+        first[p] = r
+    return first
+
+
+@kernel
+def _sort_rows(begin: IntArray, where: FloatArray, turn: IntArray, owner: IntArray) -> None:
+    """Sort the crossings of each row, which nearly are; where two coincide, metal ends before it begins."""
+    for r in range(begin.shape[0] - 1):
         a, b = begin[r], begin[r + 1]
         for m in range(a + 1, b):
             x, t, o = where[m], turn[m], owner[m]
             k = m
-            # Where two crossings coincide, metal ends before it begins.
             while k > a and (where[k - 1] > x or (where[k - 1] == x and turn[k - 1] > t)):
                 where[k], turn[k], owner[k] = where[k - 1], turn[k - 1], owner[k - 1]
                 k -= 1
             where[k], turn[k], owner[k] = x, t, o
-    return begin, where, turn, owner
 
 
 @kernel
@@ -235,13 +259,16 @@ def contacts(
     rows = low_begin.shape[0] - 1
     pairs = np.empty((low_where.shape[0] + high_where.shape[0] + 1, 2), np.int64)
     n = 0
+    # Most pairs come again in the next row: those of the last rows are remembered.
+    last = np.full(high_piece.shape[0] + 1, -1, np.int64)
     for r in range(rows):
         a, a_end = low_begin[r], low_begin[r + 1]
         b, b_end = high_begin[r], high_begin[r + 1]
         while a + 1 < a_end and b + 1 < b_end:
             if low_where[a] < high_where[b + 1] and high_where[b] < low_where[a + 1]:
                 u, v = low_piece[low_owner[a]], high_piece[high_owner[b]]
-                if n == 0 or pairs[n - 1, 0] != u or pairs[n - 1, 1] != v:
+                if last[v] != u:
+                    last[v] = u
                     pairs[n, 0] = u
                     pairs[n, 1] = v
                     n += 1

@@ -42,28 +42,75 @@ def _track_on_line(
 def _tracks(
     lines: IntArray, vertical: bool, radius: float, pitch: int, first: int, count: int
 ) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Stretches of the scan lines that tracks of ``lines`` cover: begin, low, high, by scan line, sorted by low."""
+    """Stretches of the scan lines that tracks of ``lines`` cover: begin, low, high, by scan line, sorted by low.
+
+    Lines that follow each other mostly overlap: their stretches are joined as they come, the rest is sorted.
+    """
     a, b = (0, 1) if vertical else (1, 0)
+    spans = _spans(lines, a, radius, pitch, first, count)
+    most = count
+    for n in range(lines.shape[0]):
+        most += max(spans[n, 1] - spans[n, 0] + 1, 0)
+    low_of, high_of = np.full(count, np.inf), np.full(count, -np.inf)
+    held_line = np.empty(most, np.int32)
+    held = np.empty((most, 2))
     begin = np.zeros(count + 1, np.int64)
-    span = np.empty((lines.shape[0], 2), np.int32)
+    total = 0
+    for n in range(lines.shape[0]):
+        a0, b0 = float(lines[n, a]), float(lines[n, b])
+        a1, b1 = float(lines[n, a + 2]), float(lines[n, b + 2])
+        crossed = a0 != a1 and b0 == b1
+        inner_low, inner_high = min(a0, a1), max(a0, a1)
+        for line in range(spans[n, 0], spans[n, 1] + 1):
+            level = float((first + line) * pitch)
+            if crossed and inner_low <= level <= inner_high:
+                low, high = b0 - radius, b0 + radius
+            else:
+                low, high = _track_on_line(level, a0, b0, a1, b1, radius)
+            if low > high:
+                continue
+            if low <= high_of[line] and high >= low_of[line]:
+                low_of[line], high_of[line] = min(low, low_of[line]), max(high, high_of[line])
+                continue
+            if low_of[line] <= high_of[line]:
+                held_line[total], held[total, 0], held[total, 1] = line, low_of[line], high_of[line]
+                begin[line + 1] += 1
+                total += 1
+            low_of[line], high_of[line] = low, high
+    for line in range(count):
+        if low_of[line] <= high_of[line]:
+            held_line[total], held[total, 0], held[total, 1] = line, low_of[line], high_of[line]
+            begin[line + 1] += 1
+            total += 1
+    return _by_line(begin, held_line[:total], held)
+
+
+@kernel
+def _spans(lines: IntArray, a: int, radius: float, pitch: int, first: int, count: int) -> NDArray[np.int32]:
+    """First and last scan line that each line's track meets (N, 2), none where the last is before the first."""
+    spans = np.empty((lines.shape[0], 2), np.int32)
     per = 1.0 / pitch
     for n in range(lines.shape[0]):
         low, high = min(lines[n, a], lines[n, a + 2]), max(lines[n, a], lines[n, a + 2])
         # A line that the track only touches may be in or out.
-        span[n, 0] = max(int(np.ceil((low - radius) * per)) - first, 0)
-        span[n, 1] = min(int(np.floor((high + radius) * per)) - first, count - 1)
-        for line in range(span[n, 0], span[n, 1] + 1):
-            begin[line + 1] += 1
+        spans[n, 0] = max(int(np.ceil((low - radius) * per)) - first, 0)
+        spans[n, 1] = min(int(np.floor((high + radius) * per)) - first, count - 1)
+    return spans
+
+
+@kernel
+def _by_line(
+    begin: IntArray, line_of: NDArray[np.int32], held: FloatArray
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Stretches (N, 2) sorted by their scan line and their low end; ``begin`` holds how many each line has, one on."""
+    count = begin.shape[0] - 1
     for line in range(count):
         begin[line + 1] += begin[line]
-    lows, highs = np.empty(begin[count]), np.empty(begin[count])
-    for n in range(lines.shape[0]):
-        a0, b0, a1, b1 = lines[n, a], lines[n, b], lines[n, a + 2], lines[n, b + 2]
-        for line in range(span[n, 0], span[n, 1] + 1):
-            level = float((first + line) * pitch)
-            low, high = _track_on_line(level, float(a0), float(b0), float(a1), float(b1), radius)
-            lows[begin[line]], highs[begin[line]] = low, high
-            begin[line] += 1
+    lows, highs = np.empty(line_of.shape[0]), np.empty(line_of.shape[0])
+    for n in range(line_of.shape[0]):
+        at = begin[line_of[n]]
+        lows[at], highs[at] = held[n, 0], held[n, 1]
+        begin[line_of[n]] += 1
     for line in range(count, 0, -1):
         begin[line] = begin[line - 1]
     begin[0] = 0

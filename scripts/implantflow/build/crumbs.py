@@ -73,9 +73,7 @@ class CrumbFilter:
         """
         tracker = self._follower.tracker
         waits = self._pushed
-        for held, group in tracker.floating().items():
-            if held in self._decided:
-                continue
+        for held, group in tracker.floating(self._decided).items():
             volume = sum(island.volume_mm3 for island in group)
             if volume > self._most:
                 self._decided.add(held)

@@ -136,9 +136,16 @@ class IslandTracker:
         for loop in np.nonzero(holder > 0)[0].tolist():
             self.islands[self._members[int(holder[loop])][0]].loops.append((layer, loop))
 
-    def floating(self) -> dict[int, list[Island]]:
-        """Groups of islands that hang together and have not joined the part, by the number of their set."""
-        return {held: [self.islands[n] for n in members] for held, members in self._members.items()}
+    def floating(self, but: set[int] | frozenset[int] = frozenset()) -> dict[int, list[Island]]:
+        """Groups of islands that hang together and have not joined the part, by the number of their set.
+
+        ``but``: sets that are not asked for.
+        """
+        return {
+            held: [self.islands[n] for n in members]
+            for held, members in self._members.items()
+            if held not in but
+        }
 
 
 class Rows(NamedTuple):

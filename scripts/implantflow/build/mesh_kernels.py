@@ -16,33 +16,28 @@ Int32Array = NDArray[np.int32]
 def neighbours(faces: Int32Array, across: Int32Array) -> tuple[int, int]:
     """Neighbour of each triangle over each of its edges (edge e runs from corner e to corner e+1).
 
-    Half-edges are matched in a hash table keyed by their end points. Returns the number of edges without a
-    partner and the number of edges that more than two triangles, or two of the same direction, share.
+    Half-edges are listed by the lower number of their end points, a few for each vertex. Returns the number of edges
+    without a partner and the number of edges that more than two triangles, or two of the same direction, share.
     """
     count = faces.shape[0]
-    capacity = 1
-    while capacity < 4 * count:
-        capacity *= 2
-    table = np.full(capacity, -1, np.int64)
-    mask = capacity - 1
+    begin = np.zeros(faces.max() + 2, np.int32)
+    for t in range(count):
+        for e in range(3):
+            begin[min(faces[t, e], faces[t, (e + 1) % 3]) + 1] += 1
+    for v in range(begin.shape[0] - 1):
+        begin[v + 1] += begin[v]
+    end = begin.copy()
+    held = np.empty(3 * count, np.int32)
     unmatched = 0
     clashing = 0
     for t in range(count):
         for e in range(3):
-            u = faces[t, e]
-            v = faces[t, (e + 1) % 3]
-            low, high = min(u, v), max(u, v)
-            slot = ((np.int64(low) * 0x9E3779B1) ^ (np.int64(high) * 0x85EBCA77)) & mask
+            u, v = faces[t, e], faces[t, (e + 1) % 3]
+            low = min(u, v)
             across[t, e] = -1
-            while True:
-                held = table[slot]
-                if held < 0:
-                    table[slot] = 3 * t + e
-                    unmatched += 1
-                    break
-                a, b = held // 3, held % 3
-                x = faces[a, b]
-                y = faces[a, (b + 1) % 3]
+            for m in range(begin[low], end[low]):
+                a, b = held[m] // 3, held[m] % 3
+                x, y = faces[a, b], faces[a, (b + 1) % 3]
                 if x == v and y == u and across[a, b] < 0:
                     across[a, b] = t
                     across[t, e] = a
@@ -50,7 +45,10 @@ def neighbours(faces: Int32Array, across: Int32Array) -> tuple[int, int]:
                     break
                 if (x == v and y == u) or (x == u and y == v):
                     clashing += 1
-                slot = (slot + 1) & mask
+            else:
+                held[end[low]] = 3 * t + e
+                end[low] += 1
+                unmatched += 1
     return unmatched, clashing
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from implantflow.build.cli_writer import CONTOUR_ID, HATCH_ID, NET_ID
 from implantflow.build.graded import GradedLattice
-from implantflow.build.passes import DensePaths, core_of
+from implantflow.build.passes import NO_LINES, DensePaths, core_of
 from implantflow.build.plan import HATCH_MIN_MM, NO_ISLANDS, IntArray, Loops, Outline, Plan
 from implantflow.build.regular import crosses_itself, simple_loops
 from implantflow.build.sampled import SampledLattice
@@ -175,6 +175,8 @@ class Slicer:
     def hatches(self, index: int, outline: Outline) -> tuple[IntArray, float, IntArray, float]:
         """Filling lines (N, 4) in units and their length in mm: of dense metal, then of lattice."""
         plan, unit = self.plan, self.plan.unit_mm
+        if self._paths is not None and not plan.porous:
+            return NO_LINES, 0.0, NO_LINES, 0.0  # what fills dense metal then comes with its paths
         dense, dense_units, net, net_units = self._scan(index, outline, plan.hatch_pitch_mm)
         if plan.net_pitch_mm != plan.hatch_pitch_mm:
             _, _, net, net_units = self._scan(index, outline, plan.net_pitch_mm)
