@@ -30,6 +30,8 @@ _REMODELLED_MM, _THINNED = (1.5, 3.0), 0.8
 #: Standard deviation of the host's density against the planning CT (share) and of its place (mm): other sharpness
 #: of the two scans, error of the pelvis' pose, slow remodelling.
 _DENSITY_DOUBT, _SHIFT_DOUBT_MM = 0.1, 0.15
+#: Standard deviation of the shading that the baseline shows beside the metal, as a share of it.
+_SHADING_DOUBT = 0.3
 #: From here on a gap or remodelling is not expected, and over this distance shading is alike, mm.
 _FAR_MM, _SHADING_MM = 4.5, 3.0
 #: Parameters that a best model is free in, and the range in which the face's own misfit is believed. In a scan read
@@ -172,10 +174,11 @@ def read_patches(
     soft_hu : HU of the soft tissue in a gap. bone_hu : least HU that counts as bone.
     evidence_min : chi-square by which a gap must be better than bone.
     """
-    seen = now.tissue
+    seen, shading = now.tissue, np.zeros_like(now.tissue)
     if base is not None and base_host is not None:
         before = [_before(base, base_host, patch, soft_hu) for patch in range(len(seen))]
-        seen = seen - base.tissue + np.array(before)
+        shading = base.tissue - np.array(before)
+        seen = seen - shading
     covariance = doubt.covariance + _far_doubt(seen, host)
     judged: list[_Judged | None] = [None] * len(seen)
     for patch, profile in enumerate(seen):
@@ -187,9 +190,8 @@ def read_patches(
         least = min(bone_hu, soft_hu + 0.5 * max(near - soft_hu, 0.0))
         fill_hu = np.unique(np.append(np.linspace(least, max(_DENSEST_HU, near), _LEVELS), max(near, least)))
         models = expected(level, gap, float(now.sigma_mm[patch]), WIDTHS_MM, fill_hu, soft_hu)
-        inverse = np.asarray(
-            np.linalg.inv((covariance + _host_doubt(level))[np.ix_(use, use)]), dtype=np.float64
-        )
+        doubts = covariance + _host_doubt(level) + _shading_doubt(shading[patch])
+        inverse = np.asarray(np.linalg.inv(doubts[np.ix_(use, use)]), dtype=np.float64)
         cut = Models(models.profiles[:, :, use], models.fills)
         hollow = _is_hollow(profile, level, soft_hu)
         judged[patch] = _judge(profile[use], cut, inverse, max(near, least), gap, hollow)
@@ -223,6 +225,13 @@ def _host_doubt(level: FloatArray) -> FloatArray:
     known = np.where(np.isfinite(level), level, 0.0)
     density, shift = _DENSITY_DOUBT * known, _SHIFT_DOUBT_MM * np.gradient(known, STEPS_MM)
     return np.outer(density, density) + np.outer(shift, shift)
+
+
+def _shading_doubt(shading: FloatArray) -> FloatArray:
+    """(S, S) HU2: dark bands repeat from scan to scan, but neither in strength nor in place as exactly as metal does."""
+    size = _SHADING_DOUBT * np.where(np.isfinite(shading), shading, 0.0)
+    apart = np.abs(STEPS_MM[:, None] - STEPS_MM[None])
+    return np.asarray(np.outer(size, size) * np.exp(-apart / _SHADING_MM))
 
 
 def _before(base: Profiles, host: Host, patch: int, soft_hu: float) -> FloatArray:
