@@ -51,7 +51,9 @@ class Blur:
     def read_linearly(self, spacing_mm: FloatArray) -> Blur:
         """What a profile shows that is read between voxels of ``spacing_mm`` (3,), linear between their middles."""
         triangle = np.asarray(spacing_mm, dtype=np.float64) / np.sqrt(6.0)
-        return Blur(float(np.hypot(self.in_plane_mm, triangle[0])), float(np.hypot(self.axial_mm, triangle[2])))
+        return Blur(
+            float(np.hypot(self.in_plane_mm, triangle[0])), float(np.hypot(self.axial_mm, triangle[2]))
+        )
 
     @property
     def fwhm_mm(self) -> tuple[float, float]:

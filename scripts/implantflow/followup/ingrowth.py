@@ -21,6 +21,7 @@ from implantflow.followup.design import Depths
 from implantflow.followup.faces import Face
 from implantflow.followup.profile import Scan
 from implantflow.followup.rigid import blocks
+from implantflow.followup.sampling import Smooth
 from implantflow.geometry import FloatArray, motion, transform_points
 
 #: Places are this far apart, mm; no divisor of the usual cells.
@@ -37,6 +38,10 @@ _MIN_PLACES = 100
 #: Nearer to the surface the point spread mixes in what lies outside; nearer to dense metal, its bloom. mm
 _OFF_SURFACE_MM, _OFF_DENSE_MM = 1.0, 2.0
 BANDS_MM = ((1.0, 2.0), (2.0, 4.0), (4.0, 8.0))
+#: A band whose unevenness alone makes an error larger than this (95 %, share of the pores) is read with the next.
+_NOISE_MAX = 0.03
+#: Gauss-Newton steps of the search for the struts' own place, and a step that ends it, mm.
+_SHIFT_STEPS, _SHIFT_DONE_MM, _SHIFT_MAX_MM = 8, 0.005, 1.0
 
 
 @dataclass(frozen=True)
@@ -144,12 +149,14 @@ def change(
     gauge: Sensitivity,
     pose_hu: float,
     tissue_drift_hu: float,
+    shift_hu: float = 0.0,
 ) -> dict[str, Any]:
     """Change of HU and of the share of bone over ``chosen`` (N,) places, with its interval.
 
     The interval adds up, at 95 %: noise and unevenness (blocks of 10 mm), error of the poses, drift between the
     scans; then the range of the sensitivity; and, to one side or both, that what fills the pores without bone may
-    have changed between fluid and fat.
+    have changed between fluid and fat. ``pose_hu`` is the standard error from the poses' own errors, ``shift_hu``
+    what the struts' own displacement against the pose (:func:`strut_shift_mm`) makes of it, added in full.
     """
     if sampled.base is None:
         raise ValueError("change needs a baseline")
@@ -166,7 +173,8 @@ def change(
     mean = float(delta.mean())
     noise = _block_error(delta, region.places[both])
     drift = float(np.hypot(doubts.drift_hu, tissue_drift_hu))
-    error = float(np.sqrt((_SURE * noise) ** 2 + (_SURE * pose_hu) ** 2 + drift**2))
+    error = float(np.sqrt((_SURE * noise) ** 2 + (_SURE * pose_hu) ** 2 + drift**2)) + abs(shift_hu)
+    noise_fraction = _SURE * noise / (pores * gauge.bone_contrast_hu)
     fraction = mean / (pores * gauge.bone_contrast_hu)
     corners = [(mean + e) / (pores * s) for e in (-error, error) for s in gauge.contrast_range_hu]
     filler = (doubts.fluid_hu - doubts.fat_hu) / gauge.bone_contrast_hu
@@ -179,10 +187,13 @@ def change(
         "interval": [low, high + free * filler],
         "interval_same_filler": [low, high],
         "filler_doubt_fraction": free * filler,
+        "noise_fraction": noise_fraction,
+        "noise_limited": noise_fraction > _NOISE_MAX,
         "error_hu": {
             "noise": _SURE * noise,
             "pose": _SURE * pose_hu,
             "drift": drift,
+            "shift": abs(shift_hu),
             "all": error,
         },
         "places": int(both.sum()),
@@ -223,6 +234,39 @@ def pose_error_hu(places: FloatArray, now: Scan, covariance: FloatArray, metal_h
         moved = transform_points(motion(np.sqrt(max(value, 0.0)) * vector, centre), places)
         total += (float(now.model.values(moved).mean()) - start) ** 2
     return metal_hu * float(np.sqrt(total))
+
+
+def strut_shift_mm(region: Region, sampled: Sampled, model: Smooth, share_max: float) -> FloatArray:
+    """(3,) mm, planned axes: how far the struts lie from where the pose of the new scan puts them.
+
+    Bone changes slowly over the lattice, struts do not: what differs between the scans as the design does between two
+    places is a shift. It checks the pose by places that it does not rest on. How HU rise with the share of metal is
+    taken from the same places of the baseline.
+    """
+    if sampled.base is None:
+        raise ValueError("a shift needs a baseline")
+    used = np.isfinite(sampled.now) & np.isfinite(sampled.base) & (sampled.share <= share_max)
+    places, before, shift = region.places[used], sampled.share[used], np.zeros(3)
+    if len(places) < _MIN_PLACES:
+        return shift
+    delta = sampled.now[used] - sampled.base[used]
+    rise = float(np.polyfit(before, sampled.base[used], 1)[0])
+    if rise <= 0.0:
+        return shift
+    for _ in range(_SHIFT_STEPS):
+        share, slope = model.gradients(places - shift)
+        columns = np.column_stack([-rise * slope, np.ones(len(places))])
+        step = np.linalg.lstsq(columns, delta - rise * (share - before), rcond=None)[0][:3]
+        # The struts repeat: a longer way could end at the next of them.
+        shift = np.clip(shift + step, -_SHIFT_MAX_MM, _SHIFT_MAX_MM)
+        if np.abs(step).max() < _SHIFT_DONE_MM:
+            break
+    return np.asarray(shift)
+
+
+def shift_error_hu(places: FloatArray, model: Smooth, shift_mm: FloatArray, metal_hu: float) -> float:
+    """Change of the mean HU over (N, 3) ``places`` when the struts lie ``shift_mm`` off."""
+    return metal_hu * float(model.values(places - shift_mm).mean() - model.values(places).mean())
 
 
 def gauge_of(sampled: Sampled, region: Region, doubts: Doubts) -> Sensitivity:
@@ -267,15 +311,20 @@ def _below_ceiling(share: FloatArray, hu: FloatArray) -> tuple[float, float]:
 def bands(
     region: Region, faces: list[Face], make: Callable[[NDArray[np.bool_]], dict[str, Any]]
 ) -> dict[str, list[dict[str, Any]]]:
-    """``make(chosen)`` for every face and depth band, by the face's name."""
+    """``make(chosen)`` for every face and depth band, by the face's name.
+
+    Bands too uneven to be read alone are read together with the next deeper one.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     for number, face in enumerate(faces):
-        found[face.name] = [
-            {
-                "from_mm": low,
-                "to_mm": high,
-                **make((region.face == number) & (region.depth_mm >= low) & (region.depth_mm < high)),
-            }
-            for low, high in BANDS_MM
-        ]
+        entries: list[dict[str, Any]] = []
+        start: float | None = None
+        for low, high in BANDS_MM:
+            low = low if start is None else start
+            entry = make((region.face == number) & (region.depth_mm >= low) & (region.depth_mm < high))
+            limited = bool(entry.get("noise_limited", False)) and high < BANDS_MM[-1][1]
+            start = low if limited else None
+            if not limited:
+                entries.append({"from_mm": low, "to_mm": high, **entry})
+        found[face.name] = entries
     return found

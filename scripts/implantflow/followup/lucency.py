@@ -29,9 +29,11 @@ _DENSEST_HU = 1300.0
 _REMODELLED_MM, _THINNED = (1.5, 3.0), 0.8
 #: Standard deviation of the host's density against the planning CT (share) and of its place (mm): other sharpness
 #: of the two scans, error of the pelvis' pose, slow remodelling.
-_DENSITY_DOUBT, _SHIFT_DOUBT_MM = 0.1, 0.15
+_DENSITY_DOUBT, _SHIFT_DOUBT_MM = 0.2, 0.3
 #: Standard deviation of the shading that the baseline shows beside the metal, as a share of it.
-_SHADING_DOUBT = 0.3
+_SHADING_DOUBT = 0.5
+#: What the width of a gap at the limit may be off by, mm: added to the limit that is stated, not to the one used.
+_WIDTH_ERROR_MM = 0.3
 #: From here on a gap or remodelling is not expected, and over this distance shading is alike, mm.
 _FAR_MM, _SHADING_MM = 4.5, 3.0
 #: Parameters that a best model is free in, and the range in which the face's own misfit is believed. In a scan read
@@ -228,7 +230,7 @@ def _host_doubt(level: FloatArray) -> FloatArray:
 
 
 def _shading_doubt(shading: FloatArray) -> FloatArray:
-    """(S, S) HU2: dark bands repeat from scan to scan, but neither in strength nor in place as exactly as metal does."""
+    """(S, S) HU2: dark bands repeat from scan to scan, but neither in strength nor in place quite as they were."""
     size = _SHADING_DOUBT * np.where(np.isfinite(shading), shading, 0.0)
     apart = np.abs(STEPS_MM[:, None] - STEPS_MM[None])
     return np.asarray(np.outer(size, size) * np.exp(-apart / _SHADING_MM))
@@ -293,29 +295,32 @@ def _verdicts(
     """
     found = np.full((6, len(judged)), np.nan)
     misfits = [one.typical for one in judged if one is not None]
-    unit = float(np.clip(np.median(misfits), *believed)) if misfits else 1.0
+    typical = float(np.clip(np.median(misfits), *believed)) if misfits else 1.0
     for patch, one in enumerate(judged):
         if one is None:
             continue
+        # A patch that even its best model misses by more than is usual here is trusted less.
+        unit = max(typical, one.typical)
         evidence = (one.fused - one.best) / unit
         shown = np.flatnonzero(one.hidden / unit >= (np.sqrt(evidence_min) + _FOUND_Z) ** 2)
-        limit = float(WIDTHS_MM[shown[0]]) if len(shown) else np.nan
+        least = float(WIDTHS_MM[shown[0]]) if len(shown) else np.nan
         # A width below the limit is no finding: the limit says that it cannot be told from contact.
-        lucent = evidence >= evidence_min and one.width_mm >= limit
-        if one.hollow and not lucent:
-            # Neither family of models explains this patch: it cannot be told, and must not count as contact.
+        lucent = evidence >= evidence_min and one.width_mm >= least
+        if lucent != one.hollow and (one.hollow or one.width_mm >= _BESIDE_MM[1]):
+            # No gap fits and no bone is seen, or a wide gap fits and bone is seen in it: it cannot be told, and must
+            # count neither as contact nor as a gap.
             found[1:4, patch] = evidence, np.nan, one.fill_hu
             continue
         found[:, patch] = (
             one.width_mm if lucent else 0.0,
             evidence,
-            limit,
+            least + _WIDTH_ERROR_MM,
             one.fill_hu,
             lucent,
             not lucent and one.fill_hu >= bone_hu and (one.whole - one.fused) / unit >= evidence_min,
         )
     columns = [np.asarray(column) for column in found]
-    return Reading(columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], unit)
+    return Reading(columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], typical)
 
 
 def _chi(seen: FloatArray, models: FloatArray, inverse: FloatArray) -> FloatArray:

@@ -91,6 +91,11 @@ def _table(halves: dict[str, Any]) -> str:
             "0.03",
             lambda h: _n(h["bone"]["p95_error_same_contents"]),
         ),
+        (
+            "the same in regions whose own noise is below 0.03 (their share)",
+            "0.03",
+            lambda h: f"{_n(h['bone']['p95_error_even'])} ({100 * h['bone']['share_even']:.0f} %)",
+        ),
         ("the same over the whole porous part", "", lambda h: _n(h["bone"]["p95_error_whole"])),
         ("bone share, mean error (bias)", "", lambda h: _n(h["bone"]["bias_same_contents"])),
         (

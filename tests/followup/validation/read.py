@@ -303,6 +303,7 @@ def lattice_entries(
             "interval": entry.get("interval"),
             "interval_same_filler": entry.get("interval_same_filler"),
             "error_hu": plain(entry.get("error_hu")),
+            "noise_limited": bool(entry.get("noise_limited", False)),
             "true": float(bone[chosen].mean()) if chosen.any() else None,
             "places": int(chosen.sum()),
             "mixed": naive.mixed(sampled.now[chosen], sampled.share[chosen]) if chosen.any() else None,
