@@ -16,10 +16,9 @@ from implantflow.followup.ingrowth import (
     bands,
     change,
     not_determinable,
-    shift_error_hu,
-    strut_shift_mm,
 )
 from implantflow.followup.sampling import smooth
+from implantflow.followup.struts import shift_error_hu, strut_shift_mm
 from implantflow.volumes import Volume
 
 DOUBTS = Doubts(fluid_hu=30.0, fat_hu=-90.0, drift_hu=10.0, metal_share_error=0.01)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.config.followup import FollowupJob
-from implantflow.followup import bloom, hardening, ingrowth
+from implantflow.followup import bloom, hardening, ingrowth, struts
 from implantflow.followup.faces import Face, Lines, contact_faces, free_surface, gap_to_bone
 from implantflow.followup.grade import face_figures, unplanned
 from implantflow.followup.hardware import near_hardware
@@ -222,7 +222,7 @@ def read_lattice(
     gauge = hardening.calibrated(gauge, rays, baseline.kvp, doubts.fluid_hu, doubts.metal_share_error)
     covariance = place.covariance + baseline.place.covariance
     drift = now.offset_hu - baseline.scan.offset_hu
-    shift = ingrowth.strut_shift_mm(region, sampled, now.model, gauge.read_share_max)
+    shift = struts.strut_shift_mm(region, sampled, now.model, gauge.read_share_max)
 
     def make(chosen: NDArray[np.bool_]) -> dict[str, Any]:
         if not chosen.any():
@@ -231,7 +231,7 @@ def read_lattice(
         if not read.any():
             return ingrowth.not_determinable("no place at this depth with little metal")
         error = ingrowth.pose_error_hu(region.places[read], now, covariance, gauge.metal_hu)
-        off = ingrowth.shift_error_hu(region.places[read], now.model, shift, gauge.metal_hu)
+        off = struts.shift_error_hu(region.places[read], now.model, shift, gauge.metal_hu)
         return ingrowth.change(region, sampled, chosen, doubts, gauge, error, drift, off)
 
     whole = make(np.ones(len(region.places), dtype=bool))

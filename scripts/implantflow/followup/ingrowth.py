@@ -21,7 +21,6 @@ from implantflow.followup.design import Depths
 from implantflow.followup.faces import Face
 from implantflow.followup.profile import Scan
 from implantflow.followup.rigid import blocks
-from implantflow.followup.sampling import Smooth
 from implantflow.geometry import FloatArray, motion, transform_points
 
 #: Places are this far apart, mm; no divisor of the usual cells.
@@ -40,8 +39,6 @@ _OFF_SURFACE_MM, _OFF_DENSE_MM = 1.0, 2.0
 BANDS_MM = ((1.0, 2.0), (2.0, 4.0), (4.0, 8.0))
 #: A band whose unevenness alone makes an error larger than this (95 %, share of the pores) is read with the next.
 _NOISE_MAX = 0.03
-#: Gauss-Newton steps of the search for the struts' own place, and a step that ends it, mm.
-_SHIFT_STEPS, _SHIFT_DONE_MM, _SHIFT_MAX_MM = 8, 0.005, 1.0
 
 
 @dataclass(frozen=True)
@@ -156,7 +153,7 @@ def change(
     The interval adds up, at 95 %: noise and unevenness (blocks of 10 mm), error of the poses, drift between the
     scans; then the range of the sensitivity; and, to one side or both, that what fills the pores without bone may
     have changed between fluid and fat. ``pose_hu`` is the standard error from the poses' own errors, ``shift_hu``
-    what the struts' own displacement against the pose (:func:`strut_shift_mm`) makes of it, added in full.
+    what the struts' own displacement against the pose (:mod:`struts`) makes of it, added in full.
     """
     if sampled.base is None:
         raise ValueError("change needs a baseline")
@@ -234,39 +231,6 @@ def pose_error_hu(places: FloatArray, now: Scan, covariance: FloatArray, metal_h
         moved = transform_points(motion(np.sqrt(max(value, 0.0)) * vector, centre), places)
         total += (float(now.model.values(moved).mean()) - start) ** 2
     return metal_hu * float(np.sqrt(total))
-
-
-def strut_shift_mm(region: Region, sampled: Sampled, model: Smooth, share_max: float) -> FloatArray:
-    """(3,) mm, planned axes: how far the struts lie from where the pose of the new scan puts them.
-
-    Bone changes slowly over the lattice, struts do not: what differs between the scans as the design does between two
-    places is a shift. It checks the pose by places that it does not rest on. How HU rise with the share of metal is
-    taken from the same places of the baseline.
-    """
-    if sampled.base is None:
-        raise ValueError("a shift needs a baseline")
-    used = np.isfinite(sampled.now) & np.isfinite(sampled.base) & (sampled.share <= share_max)
-    places, before, shift = region.places[used], sampled.share[used], np.zeros(3)
-    if len(places) < _MIN_PLACES:
-        return shift
-    delta = sampled.now[used] - sampled.base[used]
-    rise = float(np.polyfit(before, sampled.base[used], 1)[0])
-    if rise <= 0.0:
-        return shift
-    for _ in range(_SHIFT_STEPS):
-        share, slope = model.gradients(places - shift)
-        columns = np.column_stack([-rise * slope, np.ones(len(places))])
-        step = np.linalg.lstsq(columns, delta - rise * (share - before), rcond=None)[0][:3]
-        # The struts repeat: a longer way could end at the next of them.
-        shift = np.clip(shift + step, -_SHIFT_MAX_MM, _SHIFT_MAX_MM)
-        if np.abs(step).max() < _SHIFT_DONE_MM:
-            break
-    return np.asarray(shift)
-
-
-def shift_error_hu(places: FloatArray, model: Smooth, shift_mm: FloatArray, metal_hu: float) -> float:
-    """Change of the mean HU over (N, 3) ``places`` when the struts lie ``shift_mm`` off."""
-    return metal_hu * float(model.values(places - shift_mm).mean() - model.values(places).mean())
 
 
 def gauge_of(sampled: Sampled, region: Region, doubts: Doubts) -> Sensitivity:
