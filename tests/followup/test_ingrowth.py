@@ -8,7 +8,18 @@ import pytest
 from implantflow.errors import GeometryError
 from implantflow.followup.attenuation import sensitivity
 from implantflow.followup.found import Protocol
-from implantflow.followup.ingrowth import Doubts, Region, Sampled, change, not_determinable
+from implantflow.followup.ingrowth import (
+    BANDS_MM,
+    Doubts,
+    Region,
+    Sampled,
+    bands,
+    change,
+    not_determinable,
+)
+from implantflow.followup.sampling import smooth
+from implantflow.followup.struts import shift_error_hu, strut_shift_mm
+from implantflow.volumes import Volume
 
 DOUBTS = Doubts(fluid_hu=30.0, fat_hu=-90.0, drift_hu=10.0, metal_share_error=0.01)
 
@@ -67,6 +78,60 @@ def test_clipped_places_make_it_not_determinable() -> None:
     found = change(region, Sampled(now, base, base), np.ones(len(base), bool), DOUBTS, gauge, 0.0, 0.0)
     assert found["status"] == "not determinable" and found["delta_bone_fraction"] is None
     assert not_determinable("why")["reason"] == "why"
+
+
+def _struts() -> tuple[Region, Volume]:
+    """A periodic share of metal on a grid of 0.5 mm, and places in it."""
+    axis = 2.0 * np.pi * np.arange(80) * 0.5 / 4.0
+    share = 0.2 + 0.05 * (np.cos(axis)[:, None, None] + np.sin(axis)[:, None] + np.cos(axis))
+    region = _region()
+    return Region(5.0 + region.places / 2.0, *(region.core, region.face, region.depth_mm)), Volume(
+        share.astype(np.float32), np.diag([0.5, 0.5, 0.5, 1.0])
+    )
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0, 0.0), (0.0, 0.0, 0.5), (0.4, -0.3, 0.1)])
+def test_struts_off_their_pose_are_noticed_whatever_has_grown(shift: tuple[float, float, float]) -> None:
+    region, volume = _struts()
+    model, rng = smooth(volume), np.random.default_rng(3)
+    share = model.values(region.places)
+    grown = 80.0 + 3.0 * region.places[:, 2]
+    base = 100.0 + 3000.0 * share + rng.normal(0, 40, len(share))
+    now = 100.0 + 3000.0 * model.values(region.places - np.array(shift)) + grown
+    found = strut_shift_mm(region, Sampled(now, base, share), model, 1.0)
+    assert found == pytest.approx(shift, abs=0.06)
+    low = share < 0.15
+    moved = float((now - grown - base)[low].mean())
+    assert shift_error_hu(region.places[low], model, found, 3000.0) == pytest.approx(moved, abs=25.0)
+
+
+def test_a_shift_widens_the_interval() -> None:
+    region, rng = _region(), np.random.default_rng(2)
+    base = 2000.0 + rng.normal(0, 300, len(region.places))
+    sampled, every = Sampled(base + 80.0, base, np.full(len(base), 0.3)), np.ones(len(base), bool)
+    gauge = sensitivity(2000.0, 0.30, 30.0, 0.01)
+    still, moved = (
+        change(region, sampled, every, DOUBTS, gauge, 1.0, 0.0, off)["error_hu"]["all"]
+        for off in (0.0, -30.0)
+    )
+    assert moved == pytest.approx(still + 30.0)
+
+
+def test_uneven_bands_are_read_together() -> None:
+    class Named:
+        name = "face"
+
+    region = _region()
+    region = Region(region.places, region.core, np.zeros(len(region.places), int), np.linspace(0, 8, 4000))
+    uneven = {1000.0}  # places per mm of depth are 500: the second band alone
+
+    def make(chosen: np.ndarray) -> dict:
+        return {"status": "determined", "noise_limited": round(float(chosen.sum()), -3) in uneven}
+
+    found = bands(region, [Named()], make)["face"]  # type: ignore[list-item]
+    assert [(b["from_mm"], b["to_mm"]) for b in found] == [BANDS_MM[0], (2.0, 8.0)]
+    everything = bands(region, [Named()], lambda chosen: {"noise_limited": True})["face"]  # type: ignore[list-item]
+    assert [(b["from_mm"], b["to_mm"]) for b in everything] == [(1.0, 8.0)] and everything[0]["noise_limited"]
 
 
 def test_protocols_must_agree() -> None:

@@ -7,6 +7,7 @@ import pytest
 from scipy.special import ndtr
 
 from implantflow.followup.bloom import Doubt
+from implantflow.followup.design import Blur
 from implantflow.followup.lucency import Host, expected, host_level, read_patches
 from implantflow.followup.profile import STEPS_MM, Profiles
 
@@ -111,3 +112,41 @@ def test_expected_profiles_end_in_the_host() -> None:
     assert models.profiles.shape == (2, len(models.fills), len(STEPS_MM))
     assert np.allclose(models.profiles[:, :, STEPS_MM > 5.5], 500.0, atol=1.0)
     assert models.profiles[1, 0, STEPS_MM == 1.0] == pytest.approx(40.0 + 460 * ndtr(-2.0), abs=8.0)
+
+
+def test_profile_between_coarse_slices_is_as_blurred_as_said() -> None:
+    """An edge sampled every 2 mm and read linearly between, over all places of the slices against it."""
+    blur, steps = Blur(0.5, 0.4), np.arange(-4.0, 4.01, 0.25)
+    shown = np.zeros(len(steps))
+    phases = np.arange(0.0, 2.0, 0.05)
+    for phase in phases:
+        slices = np.arange(-10.0, 10.0, 2.0) + phase
+        shown += np.interp(steps, slices, ndtr(slices / blur.axial_mm)) / len(phases)
+    said = blur.read_linearly(np.array([0.7, 0.7, 2.0]))
+    assert np.abs(shown - ndtr(steps / said.axial_mm)).max() < 0.03
+    assert np.abs(shown - ndtr(steps / blur.axial_mm)).max() > 0.1
+    assert said.in_plane_mm == pytest.approx(np.hypot(0.5, 0.7 / np.sqrt(6.0)))
+    assert blur.in_plane_only(3.0) == Blur(3.0, 0.4)
+
+
+def test_dark_bands_at_the_baseline_raise_the_limit() -> None:
+    limits = []
+    for depth in (0.0, -300.0):
+        shading = depth * np.exp(-STEPS_MM / 2.0)
+        base = _slab(0.3) + shading + _noise(40, 20.0, 12)
+        reading = _read(_slab(0.0) + shading + _noise(40, 20.0, 11), 20.0, base)
+        limits.append(float(np.nanmedian(reading.limit_mm)))
+        assert np.nanmean(reading.lucent) < 0.1
+    assert limits[1] > limits[0] + 0.2
+
+
+def test_wide_gap_with_bone_seen_in_it_is_not_told() -> None:
+    wide = _slab(3.5) + _noise(40, 25.0, 13)
+    assert np.nanmean(_read(wide, 25.0).lucent) > 0.9
+    # A fused patch of a simulated patient whose host is thinner than planned: 4.4 mm of gap fit best.
+    level = np.interp(STEPS_MM, np.arange(7.0), [422, 422, 422, 443, 338, 189, 131])
+    values = [160, 218, 258, 303, 221, 168, 172, 194, 209, 213, 208, 192, 156]
+    seen = np.interp(STEPS_MM, np.arange(0.0, 6.1, 0.5), values)
+    host = Host(np.array([2.2]), level[None])
+    reading = read_patches(_profiles(seen[None]), host, None, None, _doubt(20.0), SOFT, 226.0, 6.63)
+    assert reading.evidence[0] > 6.63 and np.isnan(reading.lucent[0])

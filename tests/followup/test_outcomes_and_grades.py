@@ -13,10 +13,9 @@ from small_world import settings
 
 from implantflow.config.followup import FaceRules, FollowupConfig, GradeRules
 from implantflow.errors import InputError
-from implantflow.followup.grade import contradiction, face_figures, grade_of, weighted_median
+from implantflow.followup.grade import face_figures, grade_of, weighted_median
 from implantflow.followup.lucency import Reading
 from implantflow.followup.outcome import changes, read_outcomes
-from implantflow.followup.profile import STEPS_MM, Profiles
 
 HEAD = "date,months,measure,value,unit,source\n"
 RULES = GradeRules.model_validate(settings()["grade"])
@@ -92,32 +91,6 @@ def test_too_few_patches_are_not_graded(patches: int, grade: str) -> None:
     rules = FaceRules.model_validate(settings()["faces"])
     figures = face_figures(face, host, reading, rules, RULES, 12.0, 0.0)
     assert figures["patches"] == patches and figures["grade"] == grade, figures["reading"]
-
-
-@pytest.mark.parametrize(
-    ("now", "planned", "metal", "bridged", "stands"),
-    [
-        (-16.0, 233.0, 0.0004, 100.0, False),
-        (-16.0, 233.0, 0.0004, 5.0, True),  # it says itself that there is a gap
-        (150.0, 233.0, 0.0004, 100.0, True),
-        (-16.0, 60.0, 0.0004, 100.0, True),  # no bone was there before
-        (-16.0, 233.0, 0.05, 100.0, True),  # beside metal the plain HU say nothing
-    ],
-)
-def test_no_contact_is_told_where_the_scan_shows_none(
-    now: float, planned: float, metal: float, bridged: float, stands: bool
-) -> None:
-    def flat(value: float) -> np.ndarray:
-        return np.full((3, len(STEPS_MM)), value)
-
-    profiles = Profiles(flat(now), flat(now), flat(metal), flat(planned), np.ones(3))
-    rules = FaceRules.model_validate(settings()["faces"])
-    figures = {"bridged_pct": bridged, "grade": "contact"}
-    found = contradiction(figures, profiles, np.ones(3), rules, RULES)
-    assert (found == {}) is stands
-    if not stands:
-        assert (found["grade"], found["bridged_pct"], found["lucency_mm"]) == ("not readable", None, None)
-        assert "-16 HU" in found["reading"] and "contradict" in found["reading"]
 
 
 def test_weighted_median() -> None:

@@ -73,7 +73,7 @@ def _reading(state: str, error_mm: float, read: float, grade: str, true_grade: s
     }  # fmt: skip
     region = {
         "region": "whole", "status": "determined", "read": read, "interval": [read - 0.05, read + 0.05],
-        "true": 0.1, "mixed": 0.5, "difference": 0.05,
+        "true": 0.1, "mixed": 0.5, "difference": 0.05, "noise_limited": False,
     }  # fmt: skip
     face = {
         "figures": {**figures, "detection_limit_mm": 0.8},

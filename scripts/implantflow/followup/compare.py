@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.config.followup import FollowupJob
-from implantflow.followup import bloom, hardening, ingrowth
+from implantflow.followup import bloom, hardening, ingrowth, struts
 from implantflow.followup.faces import Face, Lines, contact_faces, free_surface, gap_to_bone
-from implantflow.followup.grade import contradiction, face_figures, unplanned
+from implantflow.followup.grade import face_figures, unplanned
 from implantflow.followup.hardware import near_hardware
 from implantflow.followup.inputs import Inputs
 from implantflow.followup.lucency import Host, Reading, host_level, read_patches
@@ -119,7 +119,6 @@ def read_faces(
             settings.timepoint.months,
             None if since is None else since.norm_mm,
         )
-        figures |= contradiction(figures, profiles, face.lines.patch_areas, rules, settings.grade)
         figures["read_against"] = "this scan alone" if base is None or baseline is None else baseline.name
         figures["doubt_learnt_from"] = {
             "walls": learnt.kind,
@@ -223,6 +222,7 @@ def read_lattice(
     gauge = hardening.calibrated(gauge, rays, baseline.kvp, doubts.fluid_hu, doubts.metal_share_error)
     covariance = place.covariance + baseline.place.covariance
     drift = now.offset_hu - baseline.scan.offset_hu
+    shift = struts.strut_shift_mm(region, sampled, now.model, gauge.read_share_max)
 
     def make(chosen: NDArray[np.bool_]) -> dict[str, Any]:
         if not chosen.any():
@@ -231,7 +231,8 @@ def read_lattice(
         if not read.any():
             return ingrowth.not_determinable("no place at this depth with little metal")
         error = ingrowth.pose_error_hu(region.places[read], now, covariance, gauge.metal_hu)
-        return ingrowth.change(region, sampled, chosen, doubts, gauge, error, drift)
+        off = struts.shift_error_hu(region.places[read], now.model, shift, gauge.metal_hu)
+        return ingrowth.change(region, sampled, chosen, doubts, gauge, error, drift, off)
 
     whole = make(np.ones(len(region.places), dtype=bool))
     return LatticeRead(
@@ -242,6 +243,7 @@ def read_lattice(
             "core": make(region.core),
             "bands": ingrowth.bands(region, faces, make),
             "sensitivity": gauge.as_json(),
+            "struts_off_pose_mm": float(np.linalg.norm(shift)),
             **shown,
         }
     )

@@ -37,13 +37,23 @@ class Blur:
             turn.T @ np.diag([self.in_plane_mm**2, self.in_plane_mm**2, self.axial_mm**2]) @ turn
         )
 
-    def widened(self, factor: float) -> Blur:
-        """The same shape, ``factor`` times as wide."""
-        return Blur(self.in_plane_mm * factor, self.axial_mm * factor)
-
     def wider_by(self, extra_mm: float) -> Blur:
         """Blurred once more with a Gaussian of ``extra_mm``."""
         return Blur(float(np.hypot(self.in_plane_mm, extra_mm)), float(np.hypot(self.axial_mm, extra_mm)))
+
+    def in_plane_only(self, in_plane_mm: float) -> Blur:
+        """``in_plane_mm`` wide within the slices and as before across them.
+
+        Slices are reconstructed one by one: what the kernel's tails and scatter spread stays in its slice.
+        """
+        return Blur(in_plane_mm, self.axial_mm)
+
+    def read_linearly(self, spacing_mm: FloatArray) -> Blur:
+        """What a profile shows that is read between voxels of ``spacing_mm`` (3,), linear between their middles."""
+        triangle = np.asarray(spacing_mm, dtype=np.float64) / np.sqrt(6.0)
+        return Blur(
+            float(np.hypot(self.in_plane_mm, triangle[0])), float(np.hypot(self.axial_mm, triangle[2]))
+        )
 
     @property
     def fwhm_mm(self) -> tuple[float, float]:

@@ -9,7 +9,6 @@ import numpy as np
 from implantflow.config.followup import FaceRules, GradeRules
 from implantflow.followup.faces import Face
 from implantflow.followup.lucency import Host, Reading
-from implantflow.followup.profile import STEPS_MM, Profiles
 from implantflow.geometry import FloatArray
 
 NO_BONE = "no bone contact planned"
@@ -127,41 +126,6 @@ def grade_of(
         return ("contact" if bridged >= rules.bridged_full_pct else "partial gap"), text
     text = f"bone between face and host on {figures['bone_seen_pct']:.0f} % of the area read; {gap}"
     return ("I" if bridged >= rules.bridged_full_pct else "II"), text
-
-
-#: Share of metal above which a place beside the implant shows the metal's brightness more than its own.
-_METAL_MAX = 0.01
-
-
-def contradiction(
-    figures: dict[str, Any], profiles: Profiles, area: FloatArray, rules: FaceRules, grade: GradeRules
-) -> dict[str, Any]:
-    """What replaces figures that say "no gap" where the scan itself shows no bone; nothing where it does not.
-
-    A check that fits nothing: the mean HU over the whole face of the millimetre beyond the rule's lucency. At soft
-    tissue or less, where the planning CT has bone and no metal is near, it speaks against any contact, and two answers
-    that contradict each other are none.
-    """
-    if figures["bridged_pct"] is None or figures["bridged_pct"] < grade.bridged_min_pct:
-        return {}
-    near = (grade.lucency_min_mm <= STEPS_MM) & (grade.lucency_min_mm + 1.0 >= STEPS_MM)
-
-    def mean(values: FloatArray) -> float:
-        inner = values[:, near].mean(axis=1)
-        good = np.isfinite(inner)
-        return float(np.average(inner[good], weights=area[good])) if good.any() else float("nan")
-
-    now, before, metal = mean(profiles.hu), mean(profiles.before), mean(profiles.metal)
-    bone = before >= 0.5 * (rules.soft_hu + rules.bone_hu)
-    if not (now <= rules.soft_hu and bone and metal <= _METAL_MAX):
-        return {}
-    return {
-        "bridged_pct": None,
-        "lucency_mm": None,
-        "grade": NOT_READABLE,
-        "reading": f"the profiles fit best without a gap, but the scan shows {now:.0f} HU beyond "
-        f"{grade.lucency_min_mm:g} mm of the face, where {before:.0f} HU were planned: the two contradict each other",
-    }
 
 
 def weighted_median(values: FloatArray, weights: FloatArray) -> float | None:

@@ -37,6 +37,8 @@ _MIN_PLACES = 100
 #: Nearer to the surface the point spread mixes in what lies outside; nearer to dense metal, its bloom. mm
 _OFF_SURFACE_MM, _OFF_DENSE_MM = 1.0, 2.0
 BANDS_MM = ((1.0, 2.0), (2.0, 4.0), (4.0, 8.0))
+#: A band whose unevenness alone makes an error larger than this (95 %, share of the pores) is read with the next.
+_NOISE_MAX = 0.03
 
 
 @dataclass(frozen=True)
@@ -144,12 +146,14 @@ def change(
     gauge: Sensitivity,
     pose_hu: float,
     tissue_drift_hu: float,
+    shift_hu: float = 0.0,
 ) -> dict[str, Any]:
     """Change of HU and of the share of bone over ``chosen`` (N,) places, with its interval.
 
     The interval adds up, at 95 %: noise and unevenness (blocks of 10 mm), error of the poses, drift between the
     scans; then the range of the sensitivity; and, to one side or both, that what fills the pores without bone may
-    have changed between fluid and fat.
+    have changed between fluid and fat. ``pose_hu`` is the standard error from the poses' own errors, ``shift_hu``
+    what the struts' own displacement against the pose (:mod:`struts`) makes of it, added in full.
     """
     if sampled.base is None:
         raise ValueError("change needs a baseline")
@@ -166,7 +170,8 @@ def change(
     mean = float(delta.mean())
     noise = _block_error(delta, region.places[both])
     drift = float(np.hypot(doubts.drift_hu, tissue_drift_hu))
-    error = float(np.sqrt((_SURE * noise) ** 2 + (_SURE * pose_hu) ** 2 + drift**2))
+    error = float(np.sqrt((_SURE * noise) ** 2 + (_SURE * pose_hu) ** 2 + drift**2)) + abs(shift_hu)
+    noise_fraction = _SURE * noise / (pores * gauge.bone_contrast_hu)
     fraction = mean / (pores * gauge.bone_contrast_hu)
     corners = [(mean + e) / (pores * s) for e in (-error, error) for s in gauge.contrast_range_hu]
     filler = (doubts.fluid_hu - doubts.fat_hu) / gauge.bone_contrast_hu
@@ -179,10 +184,13 @@ def change(
         "interval": [low, high + free * filler],
         "interval_same_filler": [low, high],
         "filler_doubt_fraction": free * filler,
+        "noise_fraction": noise_fraction,
+        "noise_limited": noise_fraction > _NOISE_MAX,
         "error_hu": {
             "noise": _SURE * noise,
             "pose": _SURE * pose_hu,
             "drift": drift,
+            "shift": abs(shift_hu),
             "all": error,
         },
         "places": int(both.sum()),
@@ -267,15 +275,20 @@ def _below_ceiling(share: FloatArray, hu: FloatArray) -> tuple[float, float]:
 def bands(
     region: Region, faces: list[Face], make: Callable[[NDArray[np.bool_]], dict[str, Any]]
 ) -> dict[str, list[dict[str, Any]]]:
-    """``make(chosen)`` for every face and depth band, by the face's name."""
+    """``make(chosen)`` for every face and depth band, by the face's name.
+
+    Bands too uneven to be read alone are read together with the next deeper one.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     for number, face in enumerate(faces):
-        found[face.name] = [
-            {
-                "from_mm": low,
-                "to_mm": high,
-                **make((region.face == number) & (region.depth_mm >= low) & (region.depth_mm < high)),
-            }
-            for low, high in BANDS_MM
-        ]
+        entries: list[dict[str, Any]] = []
+        start: float | None = None
+        for low, high in BANDS_MM:
+            low = low if start is None else start
+            entry = make((region.face == number) & (region.depth_mm >= low) & (region.depth_mm < high))
+            limited = bool(entry.get("noise_limited", False)) and high < BANDS_MM[-1][1]
+            start = low if limited else None
+            if not limited:
+                entries.append({"from_mm": low, "to_mm": high, **entry})
+        found[face.name] = entries
     return found

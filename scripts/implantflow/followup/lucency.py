@@ -29,7 +29,11 @@ _DENSEST_HU = 1300.0
 _REMODELLED_MM, _THINNED = (1.5, 3.0), 0.8
 #: Standard deviation of the host's density against the planning CT (share) and of its place (mm): other sharpness
 #: of the two scans, error of the pelvis' pose, slow remodelling.
-_DENSITY_DOUBT, _SHIFT_DOUBT_MM = 0.1, 0.15
+_DENSITY_DOUBT, _SHIFT_DOUBT_MM = 0.2, 0.3
+#: Standard deviation of the shading that the baseline shows beside the metal, as a share of it.
+_SHADING_DOUBT = 0.5
+#: What the width of a gap at the limit may be off by, mm: added to the limit that is stated, not to the one used.
+_WIDTH_ERROR_MM = 0.3
 #: From here on a gap or remodelling is not expected, and over this distance shading is alike, mm.
 _FAR_MM, _SHADING_MM = 4.5, 3.0
 #: Parameters that a best model is free in, and the range in which the face's own misfit is believed. In a scan read
@@ -172,10 +176,11 @@ def read_patches(
     soft_hu : HU of the soft tissue in a gap. bone_hu : least HU that counts as bone.
     evidence_min : chi-square by which a gap must be better than bone.
     """
-    seen = now.tissue
+    seen, shading = now.tissue, np.zeros_like(now.tissue)
     if base is not None and base_host is not None:
         before = [_before(base, base_host, patch, soft_hu) for patch in range(len(seen))]
-        seen = seen - base.tissue + np.array(before)
+        shading = base.tissue - np.array(before)
+        seen = seen - shading
     covariance = doubt.covariance + _far_doubt(seen, host)
     judged: list[_Judged | None] = [None] * len(seen)
     for patch, profile in enumerate(seen):
@@ -187,9 +192,8 @@ def read_patches(
         least = min(bone_hu, soft_hu + 0.5 * max(near - soft_hu, 0.0))
         fill_hu = np.unique(np.append(np.linspace(least, max(_DENSEST_HU, near), _LEVELS), max(near, least)))
         models = expected(level, gap, float(now.sigma_mm[patch]), WIDTHS_MM, fill_hu, soft_hu)
-        inverse = np.asarray(
-            np.linalg.inv((covariance + _host_doubt(level))[np.ix_(use, use)]), dtype=np.float64
-        )
+        doubts = covariance + _host_doubt(level) + _shading_doubt(shading[patch])
+        inverse = np.asarray(np.linalg.inv(doubts[np.ix_(use, use)]), dtype=np.float64)
         cut = Models(models.profiles[:, :, use], models.fills)
         hollow = _is_hollow(profile, level, soft_hu)
         judged[patch] = _judge(profile[use], cut, inverse, max(near, least), gap, hollow)
@@ -223,6 +227,13 @@ def _host_doubt(level: FloatArray) -> FloatArray:
     known = np.where(np.isfinite(level), level, 0.0)
     density, shift = _DENSITY_DOUBT * known, _SHIFT_DOUBT_MM * np.gradient(known, STEPS_MM)
     return np.outer(density, density) + np.outer(shift, shift)
+
+
+def _shading_doubt(shading: FloatArray) -> FloatArray:
+    """(S, S) HU2: dark bands repeat from scan to scan, but neither in strength nor in place quite as they were."""
+    size = _SHADING_DOUBT * np.where(np.isfinite(shading), shading, 0.0)
+    apart = np.abs(STEPS_MM[:, None] - STEPS_MM[None])
+    return np.asarray(np.outer(size, size) * np.exp(-apart / _SHADING_MM))
 
 
 def _before(base: Profiles, host: Host, patch: int, soft_hu: float) -> FloatArray:
@@ -284,29 +295,32 @@ def _verdicts(
     """
     found = np.full((6, len(judged)), np.nan)
     misfits = [one.typical for one in judged if one is not None]
-    unit = float(np.clip(np.median(misfits), *believed)) if misfits else 1.0
+    typical = float(np.clip(np.median(misfits), *believed)) if misfits else 1.0
     for patch, one in enumerate(judged):
         if one is None:
             continue
+        # A patch that even its best model misses by more than is usual here is trusted less.
+        unit = max(typical, one.typical)
         evidence = (one.fused - one.best) / unit
         shown = np.flatnonzero(one.hidden / unit >= (np.sqrt(evidence_min) + _FOUND_Z) ** 2)
-        limit = float(WIDTHS_MM[shown[0]]) if len(shown) else np.nan
+        least = float(WIDTHS_MM[shown[0]]) if len(shown) else np.nan
         # A width below the limit is no finding: the limit says that it cannot be told from contact.
-        lucent = evidence >= evidence_min and one.width_mm >= limit
-        if one.hollow and not lucent:
-            # Neither family of models explains this patch: it cannot be told, and must not count as contact.
+        lucent = evidence >= evidence_min and one.width_mm >= least
+        if lucent != one.hollow and (one.hollow or one.width_mm >= _BESIDE_MM[1]):
+            # No gap fits and no bone is seen, or a wide gap fits and bone is seen in it: it cannot be told, and must
+            # count neither as contact nor as a gap.
             found[1:4, patch] = evidence, np.nan, one.fill_hu
             continue
         found[:, patch] = (
             one.width_mm if lucent else 0.0,
             evidence,
-            limit,
+            least + _WIDTH_ERROR_MM,
             one.fill_hu,
             lucent,
             not lucent and one.fill_hu >= bone_hu and (one.whole - one.fused) / unit >= evidence_min,
         )
     columns = [np.asarray(column) for column in found]
-    return Reading(columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], unit)
+    return Reading(columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], typical)
 
 
 def _chi(seen: FloatArray, models: FloatArray, inverse: FloatArray) -> FloatArray:

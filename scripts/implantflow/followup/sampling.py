@@ -41,17 +41,6 @@ class Smooth:
         kernels.spline_values(self.coefficients, self._index(places_mm), self.outside, out)
         return out
 
-    def roughly(self, places_mm: FloatArray) -> FloatArray:
-        """(N,) as :meth:`values`, linear between coefficients: for functions that are smooth over several nodes."""
-        from scipy import ndimage
-
-        index = self._index(places_mm)[:, ::-1].T
-        return np.asarray(
-            ndimage.map_coordinates(
-                self.coefficients, index, output=np.float64, order=1, mode="constant", cval=self.outside
-            )
-        )
-
     def gradients(self, places_mm: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N,) values and (N, 3) gradients per mm at (N, 3) places."""
         from implantflow.followup import kernels

@@ -93,7 +93,7 @@ def scan_of(inputs: Inputs, volume: Volume, found: Found, coverage: Coverage) ->
         found.scan_from_planning,
         found.gain,
         found.offset_hu,
-        found.blur.covariance(found.scan_from_design),
+        found.blur.read_linearly(part.spacing_mm).covariance(found.scan_from_design),
     )
 
 

@@ -93,12 +93,16 @@ def without_metal(
         Distance in mm to bone that stays, on a grid of the planning CT.
     """
     index = np.flatnonzero(np.ones(part.array.shape, dtype=bool).ravel())
-    wide = coverage.blurred(found.blur.wider_by(_SCATTER_MM), found.scan_from_design)
-    scatter = wide.roughly(_design_places(part, index, found))
-    index = index[scatter > _REACH]
+    wide = coverage.blurred(
+        found.blur.in_plane_only(float(np.hypot(found.blur.in_plane_mm, _SCATTER_MM))), found.scan_from_design
+    )
+    scatter = wide.values(_design_places(part, index, found))
+    index, scatter = index[scatter > _REACH], scatter[scatter > _REACH]
     places = _design_places(part, index, found)
-    tails = coverage.blurred(found.blur.widened(_TAILS), found.scan_from_design)
-    copies = np.stack([model.values(places), tails.values(places), wide.roughly(places)], axis=1)
+    tails = coverage.blurred(
+        found.blur.in_plane_only(found.blur.in_plane_mm * _TAILS), found.scan_from_design
+    )
+    copies = np.stack([model.values(places), tails.values(places), scatter], axis=1)
     hu = part.array.ravel()[index].astype(np.float64)
     share = np.zeros(part.array.size)
     share[index] = copies[:, 0]

@@ -19,7 +19,9 @@ cases=demo,vhf,tiny`). SIMULATED: no patient was scanned. The plan (`tests/follo
 Latin hypercube: migration 0-5 mm and 0-5 degrees, ingrowth 0-0.4, pore contents from fat to blood, each face fused,
 as placed or with a gap of 0.5-3 mm, scatter left over by the scanner 8.5-11.5 %. Each state of the patient is scanned
 by two protocols, so the two scans of a state count as one cluster in every interval (2,000 draws of whole clusters).
-The analysis was tuned on the development half and not changed after a held-out scan had been read. A bound
+The analysis was tuned on the development half and not changed after a held-out scan had been read (an older analysis
+had read the demo's before; the Visible Human's are new to it). Depth bands too uneven to be read alone are read as one,
+so there are fewer readings of bone than regions. A bound
 ("contact", "partial gap") is a grade that says what cannot be told apart; it is not in kappa. Not in the table:
 artefact-reduced images, broken or loose screws.
 """
@@ -90,6 +92,11 @@ def _table(halves: dict[str, Any]) -> str:
             "bone share, error p95, contents as before",
             "0.03",
             lambda h: _n(h["bone"]["p95_error_same_contents"]),
+        ),
+        (
+            "the same in regions whose own noise is below 0.03 (their share)",
+            "0.03",
+            lambda h: f"{_n(h['bone']['p95_error_even'])} ({100 * h['bone']['share_even']:.0f} %)",
         ),
         ("the same over the whole porous part", "", lambda h: _n(h["bone"]["p95_error_whole"])),
         ("bone share, mean error (bias)", "", lambda h: _n(h["bone"]["bias_same_contents"])),

@@ -28,7 +28,7 @@ from implantflow.followup.hardware import near_hardware
 from implantflow.followup.inputs import Inputs
 from implantflow.followup.motion import Displacement, Place, displacement
 from implantflow.followup.profile import Scan
-from implantflow.followup.scans import Located, locate
+from implantflow.followup.scans import Located, locate, scan_of
 from implantflow.geometry import FloatArray, transform_points
 from implantflow.solids.distance import Surface
 from implantflow.solids.mesh import Solid
@@ -46,6 +46,7 @@ _LOCATING = (
     "spread",
     "design",
     "hardware",
+    "scans",
 )
 
 
@@ -93,20 +94,23 @@ class Bench:
     def located(self, state: State, protocol: str) -> tuple[Located, float]:
         """Poses in one scan and the scan ready to be read, and the CPU-seconds it took.
 
-        Kept, because nothing but the modules that make it can change it.
+        The poses are kept, because nothing but the modules that make them can change them.
         """
         folder = self.state / state.key
-        kept = folder / f"{protocol}_located_{_digest(_LOCATING)}.pkl"
-        if kept.exists():
-            located, cpu = pickle.loads(kept.read_bytes())
-            return located, cpu
+        kept = folder / f"{protocol}_poses_{_digest(_LOCATING)}.pkl"
         volume, _ = read_scan(folder, protocol)
-        start = time.process_time()
-        located = locate(
-            self.inputs, volume, self.coverage(protocol), self.settings(state), self.case.config["side"]
-        )
+        coverage, start = self.coverage(protocol), time.process_time()
+        if kept.exists():
+            found, pelvis, implant, cpu = pickle.loads(kept.read_bytes())
+            scan = scan_of(self.inputs, volume, found, coverage)
+            return Located(scan, found, pelvis, implant), cpu + time.process_time() - start
+        side = str(self.case.config["side"])
+        located = locate(self.inputs, volume, coverage, self.settings(state), side)
         cpu = time.process_time() - start
-        kept.write_bytes(pickle.dumps((located, cpu), protocol=5))
+        made = time.process_time()
+        scan_of(self.inputs, volume, located.found, coverage)
+        without = cpu - (time.process_time() - made)
+        kept.write_bytes(pickle.dumps((located.found, located.pelvis, located.implant, without), protocol=5))
         return located, cpu
 
     def place(self, located: Located) -> Place:
@@ -299,6 +303,7 @@ def lattice_entries(
             "interval": entry.get("interval"),
             "interval_same_filler": entry.get("interval_same_filler"),
             "error_hu": plain(entry.get("error_hu")),
+            "noise_limited": bool(entry.get("noise_limited", False)),
             "true": float(bone[chosen].mean()) if chosen.any() else None,
             "places": int(chosen.sum()),
             "mixed": naive.mixed(sampled.now[chosen], sampled.share[chosen]) if chosen.any() else None,

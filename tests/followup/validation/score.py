@@ -108,6 +108,8 @@ def bone(done: Readings) -> dict[str, Any]:
         "readings": len(items),
         "not_determinable": sum(e["status"] != "determined" for r in done for e in r["lattice"]),
         "p95_error_same_contents": p95([abs(i["error"]) for i in same]),
+        "p95_error_even": p95([abs(i["error"]) for i in same if not i["noise_limited"]]),
+        "share_even": float(np.mean([not i["noise_limited"] for i in same])) if same else float("nan"),
         "p95_error_whole": p95([abs(i["error"]) for i in same if i["region"] == "whole"]),
         "bias_same_contents": float(np.mean([i["error"] for i in same])) if same else None,
         "p95_error_mixed": p95([abs(i["mixed"] - i["true"]) for i in same if _has(i, "mixed")]),
