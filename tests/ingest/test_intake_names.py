@@ -169,6 +169,7 @@ def test_no_key_that_names_a_file_is_forgotten() -> None:
         "ImportStl.file",
         "InspectRevision.dicom",
         "InspectRevision.file",
+        "MachinedScan.file",
         "MaskTimepoint.file",
         "PriorConfig.path",
         "PriorConfig.landmarks_file",
@@ -185,6 +186,18 @@ def test_print_scans_are_sources() -> None:
     data["inspect"]["revisions"] = [{"id": "r1", "kind": "ct", "series": "print_r1", "dicom": SECRET}]
     (source,) = sources(CaseConfig.model_validate(data))
     assert source.name == "series/print_r1" and source.below_data_root
+
+
+def test_the_scan_of_the_machined_part_is_a_source() -> None:
+    data = yaml.safe_load((ROOT / "config/cases/tiny.yaml").read_text())
+    data.pop("simulated_print")
+    faces = dict.fromkeys(("caudal_mm", "si_joint_mm", "l5s1_mm", "bores_mm"), 0.0)
+    data["implant"]["machining"] = {"midline_mm": 0.5, **faces}
+    machined = {"file": f"{SECRET}.STL", "face_tolerance_mm": 0.1, "bore_tolerance_mm": 0.1}
+    data["inspect"]["revisions"] = [{"id": "r1", "kind": "surface", "file": "scan.stl", "machined": machined}]
+    neutral = with_neutral_paths(CaseConfig.model_validate(data), Path("sealed"))
+    assert neutral.inspect is not None and neutral.inspect.revisions[0].machined is not None
+    assert neutral.inspect.revisions[0].machined.file == "sealed/tiny/files/machined_r1.stl"
 
 
 @pytest.mark.parametrize("name", ["demo", "tiny", "vhf"])
