@@ -16,7 +16,7 @@ from implantflow.plan.corridors import (
     Corridor,
     Crossing,
     Search,
-    _first_inside,
+    _best_inside,
     plan_corridor,
     plan_crossing,
 )
@@ -99,11 +99,12 @@ def test_an_axis_that_leaves_bone_has_no_clearance(
         assert (found.outside_mm[0], found.outside_mm[-1]) == pytest.approx(out)
 
 
-def test_the_best_line_inside_bone_goes_before_a_better_one_outside() -> None:
+def test_the_roomiest_line_inside_bone_is_taken() -> None:
     outside = Corridor(np.zeros(3), np.ones(3), 0.0, np.array([0.25]), 99.0)
     whole = Corridor(np.zeros(3), np.ones(3), 2.0, np.empty(0), 100.0)
-    assert _first_inside(iter([outside, whole])) is whole
-    assert _first_inside(iter([outside, outside])) is outside
+    roomier = Corridor(np.zeros(3), np.ones(3), 2.2, np.empty(0), 100.0)
+    assert _best_inside(iter([outside, whole, roomier])) is roomier
+    assert _best_inside(iter([outside, outside])) is outside
 
 
 def test_a_gap_too_wide_for_a_joint_is_no_bone() -> None:

@@ -177,7 +177,7 @@ def plan_corridor(search: Search) -> Corridor:
     lines = _refined(
         search.bones, entries, tips, value, search.free_mm, 0.0, search.within, search.way.is_clear
     )
-    return _first_inside(_finished(search, *line) for line in lines)
+    return _best_inside(_finished(search, *line) for line in lines)
 
 
 def _finished(search: Search, start: FloatArray, end: FloatArray) -> Corridor:
@@ -216,7 +216,7 @@ def plan_crossing(search: Crossing) -> Corridor:
     found = [line for line in (_surfaced(search, *line) for line in lines) if line is not None]
     if not found:
         raise GeometryError("no straight line through the sacrum starts and ends in an ilium")
-    return _first_inside(
+    return _best_inside(
         Corridor.measured(bones, start, end, search.free_mm, search.free_mm) for start, end in found
     )
 
@@ -231,16 +231,16 @@ def _surfaced(search: Crossing, start: FloatArray, end: FloatArray) -> tuple[Flo
     return (start, end) if in_hip.all() else None
 
 
-def _first_inside(found: Iterable[Corridor]) -> Corridor:
-    """The first, so the best, that is wholly inside bone; when there is none the first, which does not fit."""
-    first: Corridor | None = None
-    for corridor in found:
-        if len(corridor.outside_mm) == 0:
-            return corridor
-        first = first or corridor
-    if first is None:
+def _best_inside(found: Iterable[Corridor]) -> Corridor:
+    """The one with the largest clearance of those wholly inside bone; when there is none the first: it does not fit.
+
+    Seated on the surface and made as long as it goes, a line may have another clearance than when it was refined.
+    """
+    lines = list(found)
+    if not lines:
         raise GeometryError("no straight line stays inside the bone")
-    return first
+    inside = [line for line in lines if len(line.outside_mm) == 0]
+    return max(inside, key=lambda line: round(line.min_clearance_mm, 6), default=lines[0])
 
 
 def _refined(
