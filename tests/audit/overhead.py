@@ -18,7 +18,8 @@ def overhead(case_dir: Path) -> tuple[float, float, int]:
     seconds = {}
     for record in ledger.read(case_dir):
         entry = record["entry"]
-        if entry.get("event") == "job" and entry["outcome"]["status"] == "done":
+        # A page rendered outside the pipeline says no time.
+        if entry.get("event") == "job" and entry["outcome"]["status"] == "done" and "seconds" in entry:
             names = [v for k, v in sorted(entry["wildcards"].items()) if k != "case"]
             seconds[".".join([entry["rule"], *names])] = entry["seconds"]
     for log in sorted((case_dir / "logs").glob("*.log")):

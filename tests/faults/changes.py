@@ -73,10 +73,9 @@ _FIXATION = (
 _MIRROR = "      mirror: {changed_within_mm: 2.0, blend_mm: 10.0, step_max_mm: 1.0, residual_max_mm: 1.5}\n"
 
 
-def beside(what: str, added: str, rule: str) -> Change:
-    """A part added to the plan that only ``rule`` of the plan's rules reads."""
+def beside(what: str, added: str, rule: str, never: frozenset[str]) -> Change:
+    """A part added to the plan that only ``rule`` of the plan's rules reads; ``never`` are not to run again."""
     path = "config/cases/tiny.yaml"
-    never = frozenset({"plan_resection", "make_prototype"})
     return Change(what, path, _CAUDAL, _CAUDAL + added, frozenset({rule}), never)
 
 
@@ -87,8 +86,14 @@ CHANGES: tuple[Change, ...] = (
     key("segment.threshold_hu", "threshold_hu: 226", "threshold_hu: 230", "segment_bones"),
     key("tumour.timepoints[0].neck_mm", "neck_mm: 4.0", "neck_mm: 4.5", "measure_tumour"),
     key("plan.revisions[p1].margin_mm", "margin_mm: 10.0", "margin_mm: 11.0", "plan_resection"),
-    beside("plan.revisions[p1].fixation", _FIXATION, "plan_construct"),
-    beside("plan.revisions[p1].mirror", _MIRROR, "plan_outer_shape"),
+    beside(
+        "plan.revisions[p1].fixation",
+        _FIXATION,
+        "plan_construct",
+        frozenset({"plan_resection", "make_prototype"}),
+    ),
+    # The prototypes take the outer shape.
+    beside("plan.revisions[p1].mirror", _MIRROR, "plan_outer_shape", frozenset({"plan_resection"})),
     key("prototype.iterations[rp2].clearance_mm", "clearance_mm: 0.7", "clearance_mm: 0.8", "make_prototype"),
     key("implant.limits.gap_p95_mm", "gap_p95_mm: 2.5", "gap_p95_mm: 2.6", "design_implant"),
     key("strength.voxel_mm", "  voxel_mm: 3.0\n  check", "  voxel_mm: 3.2\n  check", "check_strength"),
