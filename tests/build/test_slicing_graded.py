@@ -12,7 +12,6 @@ from build_bench import LAYER, UNIT, Mesh, mesh_of, plan_for
 from implantflow.build.graded import STEEPEST, GradedLattice
 from implantflow.build.pieces import make_pieces, phase_pieces
 from implantflow.build.plan import FIGURES, DenseGrid, Outline
-from implantflow.build.regular import lies_twice
 from implantflow.build.sampled import SampledLattice
 from implantflow.build.slicer import Slicer
 from implantflow.field.lattice import Grade, Lattice
@@ -127,10 +126,10 @@ def test_dense_metal_cuts_a_graded_lattice(block: Mesh) -> None:
 
 
 def test_dense_metal_inside_a_strut_is_no_loop_of_its_own(block: Mesh) -> None:
-    lattice = _graded("diamond", 0.9, 1.1)
+    lattice = _graded("diamond", 0.5, 0.7)
     axes = [18.0 + 0.25 * np.arange(65)] * 2 + [-1.0 + 0.25 * np.arange(33)]
     x, y, z = np.meshgrid(*axes, indexing="ij")
-    inner = lattice.value(np.column_stack([x.ravel(), y.ravel(), z.ravel()])).reshape(x.shape) + 0.25
+    inner = lattice.value(np.column_stack([x.ravel(), y.ravel(), z.ravel()])).reshape(x.shape) + 0.12
     grid = np.round(inner * 1e4).clip(-30000, 30000).astype(np.int16).transpose(2, 1, 0)
     dense = DenseGrid(np.ascontiguousarray(grid), np.array([18.0, 18.0, -1.0]), 0.25)
     with_dense, without = _slicer(block, lattice, dense), _slicer(block, lattice)
@@ -141,23 +140,7 @@ def test_dense_metal_inside_a_strut_is_no_loop_of_its_own(block: Mesh) -> None:
         inside += len(found.dense_starts) - 1
         both = [s.packed(index, o)[1][AREA] for s, o in ((with_dense, found), (without, plain))]
         np.testing.assert_allclose(both[0], both[1], rtol=0.005)
-        assert not lies_twice(
-            (found.x, found.y, found.starts), with_dense._dense(with_dense.first_z + index * LAYER)
-        )
     assert inside > 20
-
-
-def test_metal_that_lies_twice_is_seen() -> None:
-    def square(side: int, at: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return np.array([0, side, side, 0]) + at, np.array([0, 0, side, side]) + at, np.array([0, 4])
-
-    (x, y, _), (u, v, _) = square(100), square(10, 40)
-    twice = np.concatenate([x, u]), np.concatenate([y, v]), np.array([0, 4, 8])
-    assert lies_twice(twice, square(10, 40))
-    assert not lies_twice(square(100), square(10, 40))
-    hole = np.concatenate([x, u[::-1]]), np.concatenate([y, v[::-1]]), np.array([0, 4, 8])
-    assert not lies_twice(hole, square(10, 40))
-    assert not lies_twice(twice, (x[:0], y[:0], np.array([0])))
 
 
 def test_what_cannot_be_taken_apart_is_sampled(block: Mesh) -> None:

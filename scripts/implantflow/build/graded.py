@@ -14,7 +14,6 @@ import numpy as np
 
 from implantflow.build.pieces import NEAR_MM, Pieces, make_pieces
 from implantflow.build.plan import NO_ISLANDS, IntArray, Loops, Plan
-from implantflow.build.regular import lies_twice
 from implantflow.build.sampled import SampledLattice
 from implantflow.field.cells import STRUT_CELLS
 from implantflow.field.lattice import Grade
@@ -112,6 +111,6 @@ class GradedLattice:
             (self.first_layer + index) % self.pieces.phases,
             self.area2_min,
         )
-        if wrong or lies_twice((x, y, starts), dense):
+        if wrong:
             return self.sampled.assemble(index, z_mm, solid, dense)
         return x, y, starts, NO_ISLANDS, wrong

@@ -259,7 +259,8 @@ def assemble_pieces(
         joined[borders + mstart[c] : borders + mstart[c + 1]] = mjoin[c]
     sides = np.zeros(loops + mkind.shape[0], np.int64)
     sides[loops:] = mside
-    grid = make_grid(xs, ys, after, joined, JOINED_BITS if mjoin.any() else BIN_BITS)
+    # All of them, also what is cut and meets no other piece: a border's small loop may lie inside it.
+    grid = make_grid(xs, ys, after, np.empty(0, np.bool_), JOINED_BITS if mjoin.any() else BIN_BITS)
     capacity = 256 + xs.shape[0]
     crossing = find_crossings(xs, ys, after, kinds, grid, joined, capacity)
     while crossing[0] < 0:

@@ -27,27 +27,6 @@ def crosses_itself(xs: IntArray, ys: IntArray, starts: IntArray) -> bool:
     return bool(search_kernels.has_self_crossing(xs, ys, starts, _NEAR_BITS))
 
 
-def lies_twice(
-    loops: tuple[IntArray, IntArray, IntArray], regions: tuple[IntArray, IntArray, IntArray]
-) -> bool:
-    """Do ``loops`` (x, y, starts) hold metal twice just left of the first edge of any of ``regions``?
-
-    A region wholly within other metal crosses no border of it, and must not stay as a loop of its own.
-    """
-    xs, ys, starts = loops
-    after = np.arange(1, len(xs) + 1)
-    after[starts[1:] - 1] = starts[:-1]
-    x2, y2 = xs[after], ys[after]
-    first = regions[2][:-1]
-    along_x, along_y = (values[first + 1] - values[first] for values in regions[:2])
-    length = np.hypot(along_x, along_y)
-    px = (regions[0][first] + 0.5 * along_x - 0.25 * along_y / length)[:, None]
-    py = (regions[1][first] + 0.5 * along_y + 0.25 * along_x / length)[:, None]
-    left = (x2 - xs) * (py - ys) - (px - xs) * (y2 - ys)
-    up, down = (ys <= py) & (y2 > py) & (left > 0), (ys > py) & (y2 <= py) & (left < 0)
-    return bool((up.sum(axis=1) - down.sum(axis=1) > 1).any())
-
-
 def simple_loops(
     xs: IntArray, ys: IntArray, starts: IntArray, area2_min: int
 ) -> tuple[IntArray, IntArray, IntArray]:
