@@ -8,11 +8,7 @@ rule audit_case:
         prototypes=lambda w: prototype_files(w.case),
         early=lambda w: early_files(w.case),
         # G-code takes the slicer a minute a model: `snakemake prototype` makes it, the default target does not.
-        prints=lambda w: (
-            print_files(w.case, [CASES[w.case].prototype.approved], "print")
-            if CASES[w.case].build
-            else []
-        ),
+        prints=lambda w: print_files(w.case, approved(w.case), "print"),
         inspection=lambda w: inspection_files(w.case),
         release=lambda w: release_files(w.case),
         followup=lambda w: followup_files(w.case),

@@ -84,6 +84,12 @@ def iterations(name):
     return [] if prototype is None else [i.id for i in prototype.iterations]
 
 
+def approved(name):
+    """The iteration that the case goes on with, as a list; empty for a case that ends before its prototypes."""
+    prototype = CASES[name].prototype
+    return [] if prototype is None else [prototype.approved]
+
+
 def print_files(name, ids, *parts):
     """Plates (``print``) and G-code (``gcode``) of the iterations ``ids`` for the case's printer, if it has one."""
     prototype = CASES[name].prototype
@@ -269,18 +275,24 @@ def early_files(name):
     case = CASES[name]
     if case.build:
         return []
-    if case.prototype:
-        gate = f"results/{name}/prototype/{case.prototype.approved}/gate.json"
-    else:
-        gate = f"results/{name}/segment/gate.json"
-    return [gate, *tumour_files(name), *plan_files(name)]
+    folders = [f"prototype/{i}" for i in approved(name)] or ["segment"]
+    gates = [f"results/{name}/{folder}/gate.json" for folder in folders]
+    return [*gates, *tumour_files(name), *plan_files(name)]
 
 
 def inspection_files(name):
     """What inspection leaves of a case: the decision on every print, and what was found of machined parts."""
     inspect = CASES[name].inspect
     revisions = [] if inspect is None else inspect.revisions
-    return [f"results/{name}/inspect/{r.id}/gate.json" for r in revisions] + [
+    return [
+        *(f"results/{name}/inspect/{r.id}/gate.json" for r in revisions),
+        *machined_files(name, revisions),
+    ]
+
+
+def machined_files(name, revisions):
+    """What was found of the machined parts among these revisions."""
+    return [
         f"results/{name}/inspect/{r.id}/machined.json"
         for r in revisions
         if r.machined is not None

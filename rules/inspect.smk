@@ -105,7 +105,7 @@ rule inspect_machined:
         case_dir=case_dir,
         settings=section(
             "purpose",
-            inspect=lambda w: machined_settings(w),
+            inspect=machined_settings,
             simulated=lambda w: CASES[w.case].simulated_print is not None,
         ),
         code=code("inspect.machined_stage"),

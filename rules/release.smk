@@ -126,11 +126,14 @@ rule release_case:
         ],
         deviations=of_each_print("deviation.json"),
         pictures=of_each_print("deviation.png"),
-        machined=lambda w: [
-            f"results/{w.case}/inspect/{r.id}/machined.json"
-            for r in CASES[w.case].inspect.revisions
-            if r.machined is not None and r.id == CASES[w.case].release.revision
-        ],
+        machined=lambda w: machined_files(
+            w.case,
+            [
+                r
+                for r in CASES[w.case].inspect.revisions
+                if r.id == CASES[w.case].release.revision
+            ],
+        ),
         gates=lambda w: [
             f"results/{w.case}/segment/gate.json",
             f"results/{w.case}/prototype/{CASES[w.case].prototype.approved}/gate.json",

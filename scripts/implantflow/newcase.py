@@ -24,16 +24,12 @@ HEAD = """# Case config, written by `python -m implantflow new-case`. Fill in ev
 """
 
 
-#: Where a case may end at first, and the sections it then has of those in ``LATER``.
-UNTIL = {"segment": 0, "tumour": 1, "plan": 2, "prototype": 3, "build": 4}
-
-
 def write_case(
     case: str, folders: list[Path], out: Path | None, site_file: Path | None = None, until: str = "build"
 ) -> Path:
     """Scan ``folders``, list their series, and write the config of ``case``; an existing file is kept.
 
-    Sections of the stages after ``until`` (a key of ``UNTIL``) are written as comments: the case ends before them
+    Sections after ``until`` (``segment`` or a section of ``LATER``) are written as comments: the case ends before them
     until somebody takes the comment signs away and fills them in.
 
     Returns
@@ -72,10 +68,9 @@ def write_case(
     known: dict[str, Any] = {"case": case, "ingest": {"series": series}}
     if "ct_planning" in series:
         known["ingest"]["planning_ct"] = "ct_planning"
-    sections = [name for group in LATER for name in group]
-    now = [name for group in LATER[: UNTIL[until]] for name in group]
-    later = [name for name in [*sections, "followup"] if name not in now]
-    known |= {name: {} for name in [*now, *later]}
+    wanted = next((n + 1 for n, group in enumerate(LATER) if until in group), 0)
+    later = [*(name for group in LATER[wanted:] for name in group), "followup"]
+    known |= {name: {} for name in [*(name for group in LATER for name in group), "followup"]}
     lines = skeleton(CaseConfig, known, later=later)
     text = HEAD + "\n".join(table) + "\n\n" + "\n".join(lines) + "\n"
     with temporary(path) as tmp:

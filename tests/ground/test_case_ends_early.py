@@ -69,13 +69,17 @@ def test_followup_needs_the_lattice_it_reads(tiny: dict[str, Any]) -> None:
         (SECTIONS, "gate_labels", "measure_tumour"),
         (SECTIONS[2:], "plan_resection", "make_prototype"),
         (SECTIONS[3:], "gate_review", "design_implant"),
+        (SECTIONS[3:], "print_prototype", "design_implant"),
     ],
 )
 def test_the_pipeline_runs_as_far_as_the_config(
     tiny: dict[str, Any], dropped: list[str], last: str, not_run: str, tmp_path: Path
 ) -> None:
     work = new_workspace(tmp_path / "w")
-    work.write_case("tiny", without(tiny, *dropped))
+    case = without(tiny, *dropped)
+    if last == "print_prototype":
+        case["prototype"]["printer"] = "prusa-mk4"
+    work.write_case("tiny", case)
     done = work.snakemake("report", "--dry-run")
     assert done.returncode == 0, done.stderr[-3000:]
     planned = set(re.findall(r"^(\w+) +\d+ *$", done.stdout + done.stderr, flags=re.M))

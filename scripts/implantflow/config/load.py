@@ -22,10 +22,10 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
 
 #: libyaml where PyYAML has it: a cohort of a hundred cases is read in a second or two instead of ten.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _StrictLoader(_Loader):  # type: ignore[misc]
+class _StrictLoader(FAST_LOADER):  # type: ignore[misc]
     """Safe YAML that refuses duplicate keys."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
@@ -43,7 +43,7 @@ class _StrictLoader(_Loader):  # type: ignore[misc]
 def _screen(text: str) -> None:
     """Refuse what nobody needs here and bombs are made of: aliases and deep nesting."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(text, Loader=FAST_LOADER):
         mark: Any = event.start_mark
         if isinstance(event, yaml.events.AliasEvent):
             raise yaml.composer.ComposerError(None, None, "aliases (*name) are not allowed", mark)

@@ -17,11 +17,13 @@ def load_preset(folder: Path, name: str) -> dict[str, Any]:
     """
     import yaml
 
+    from implantflow.config.load import FAST_LOADER
+
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", name) or name not in known:
         raise ValueError(f"no preset called {name!r}; there are: {', '.join(known) or 'none'}")
     text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
-    data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    data = yaml.load(text, Loader=FAST_LOADER)
     if not isinstance(data, dict) or "source" not in data or not isinstance(data.get("verified"), bool):
         raise ValueError(f"preset {name!r} lacks its source or its verified flag")
     return data

@@ -10,9 +10,10 @@ import numpy as np
 from implantflow.config.implant import HoleThread
 from implantflow.config.threads import THREADS
 from implantflow.errors import QualityGateError
-from implantflow.geometry import FloatArray, unit
+from implantflow.geometry import FloatArray
 from implantflow.solids.distance import Surface
 from implantflow.solids.mesh import Solid
+from implantflow.solids.shapes import frame_of
 
 #: Steps along the hole's axis (mm), and directions around it, in which metal is looked for.
 _STEP_MM, _DIRECTIONS = 0.25, 24
@@ -80,11 +81,10 @@ def thread_figures(part: Solid, hole: Mapping[str, Any], thread: HoleThread) -> 
 def _engagement_mm(part: Solid, hole: Mapping[str, Any], radius_mm: float) -> float:
     """Longest stretch of the hole's axis (mm) with metal all round at ``radius_mm``."""
     start, end = (np.asarray(hole[f"{e}_lps_mm"], dtype=np.float64) for e in ("start", "end"))
-    along = unit(end - start)
+    x, y, along = frame_of(end - start).T
     places = np.arange(0.0, float(np.linalg.norm(end - start)) + 1e-9, _STEP_MM)
-    first = unit(np.cross(along, np.eye(3)[int(np.abs(along).argmin())]))
     turns = 2.0 * np.pi * np.arange(_DIRECTIONS) / _DIRECTIONS
-    ring: FloatArray = np.cos(turns)[:, None] * first + np.sin(turns)[:, None] * np.cross(along, first)
+    ring: FloatArray = np.cos(turns)[:, None] * x + np.sin(turns)[:, None] * y
     points = start + places[:, None, None] * along + radius_mm * ring
     inside = Surface(part).signed_distance_mm(points.reshape(-1, 3)) < 0.0
     carried = inside.reshape(len(places), _DIRECTIONS).all(axis=1)

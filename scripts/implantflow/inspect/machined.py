@@ -13,6 +13,7 @@ from implantflow.geometry import FloatArray, unit
 from implantflow.inspect.deviation import statistics
 from implantflow.inspect.regions import Hole
 from implantflow.inspect.verdict import OUTSIDE, UNJUDGED, WITHIN
+from implantflow.solids.shapes import frame_of
 
 #: Points further from the milled plane than this (mm) do not tilt it: rounded rims.
 _NEAR_PLANE_MM = 1.0
@@ -54,8 +55,7 @@ def face_figures(
     near = mine & (np.abs(deviation_mm) < _NEAR_PLANE_MM)
     if near.sum() < 10:
         return {**figures, "shift_mm": None, "tilt_deg": None, "flat_p95_mm": None}
-    across = _across(normal)
-    places = scan.points_mm[near] @ across.T
+    places = scan.points_mm[near] @ frame_of(normal)[:, :2]
     places -= places.mean(0)
     columns = np.column_stack([np.ones(len(places)), places])
     plane = np.linalg.lstsq(columns, deviation_mm[near], rcond=None)[0]
@@ -81,7 +81,7 @@ def bore_figures(scan: Placed, hole: Hole, wall_mm: FloatArray) -> dict[str, Any
     """
     start, end = hole.path_mm[0], hole.path_mm[-1]
     along = unit(end - start)
-    frame = np.vstack([_across(along), along])
+    frame = frame_of(along).T
     wall, points = (wall_mm - start) @ frame.T, (scan.points_mm - start) @ frame.T
     low, high = wall[:, 2].min(), wall[:, 2].max()
     radial = np.hypot(points[:, 0], points[:, 1])
@@ -102,12 +102,6 @@ def bore_figures(scan: Placed, hole: Hole, wall_mm: FloatArray) -> dict[str, Any
         "diameter_error_mm": 2.0 * (radius - hole.radius_mm),
         "axis_error_mm": float(max(ends)),
     }
-
-
-def _across(normal: FloatArray) -> FloatArray:
-    """(2, 3) two unit vectors square to ``normal`` and to each other."""
-    first = unit(np.cross(normal, np.eye(3)[int(np.abs(normal).argmin())]))
-    return np.array([first, np.cross(normal, first)])
 
 
 def _strips(points: FloatArray, low: float) -> NDArray[np.int64]:

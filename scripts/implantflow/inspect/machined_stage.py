@@ -17,12 +17,12 @@ from implantflow.inspect.align import coarse_pose
 from implantflow.inspect.coverage import Coverage, coverage_of
 from implantflow.inspect.deviation import Deviations, deviations, rigid_pose, statistics
 from implantflow.inspect.machined import Placed, bore_figures, face_figures, judged
-from implantflow.inspect.picture import UNSEEN_GREY, Painted, colours_of, write_picture
+from implantflow.inspect.picture import UNSEEN_GREY, Painted, painted_scan, write_picture
 from implantflow.inspect.reference import FAR_MM, Reference
 from implantflow.inspect.regions import HOLES, Hole, Regions, holes_of, regions_of
 from implantflow.inspect.scan import Scan, read_surface
 from implantflow.inspect.shape import Fit, fit_shape
-from implantflow.inspect.stage import belong_together, fit_points, part_of
+from implantflow.inspect.stage import belong_together, fit_points
 from implantflow.inspect.verdict import WITHIN
 from implantflow.jobs import Job, progress
 
@@ -155,12 +155,8 @@ def _draw(
     result: dict[str, Any],
 ) -> None:
     to_patient = invert_rigid(reference.field.build_from_patient)
-    used, faces = part_of(scan.faces, found.depth_mm > -_PICTURE_DEPTH_MM)
-    shown = Painted(
-        transform_points(to_patient, found.placed_mm[used]),
-        faces,
-        colours_of(found.deviation_mm[used], asked.face_tolerance_mm),
-    )
+    placed, near = transform_points(to_patient, found.placed_mm), found.depth_mm > -_PICTURE_DEPTH_MM
+    shown, _ = painted_scan(placed, scan.faces, found.deviation_mm, near, asked.face_tolerance_mm)
     solid = reference.design_surface.solid
     designed: FloatArray = transform_points(to_patient, solid.vertices)
     grey = np.full((len(designed), 3), UNSEEN_GREY, dtype=np.uint8)

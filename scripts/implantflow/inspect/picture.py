@@ -69,6 +69,23 @@ class Painted:
     behind_mm: float = 0.0
 
 
+def painted_scan(
+    vertices_mm: FloatArray,
+    faces: NDArray[np.int64],
+    deviation_mm: FloatArray,
+    shown: NDArray[np.bool_],
+    tolerance_mm: float,
+) -> tuple[Painted, FloatArray]:
+    """The triangles whose corners are all ``shown`` (N,), coloured, and the deviations of the vertices they use."""
+    kept = faces[shown[faces].all(axis=1)]
+    used = np.zeros(len(shown), dtype=bool)
+    used[kept] = True
+    deviation = deviation_mm[used]
+    return Painted(
+        vertices_mm[used], (np.cumsum(used) - 1)[kept], colours_of(deviation, tolerance_mm)
+    ), deviation
+
+
 def view(parts: Sequence[Painted], into: FloatArray, up: FloatArray) -> tuple[NDArray[np.uint8], float]:
     """Picture (H, W, 3) of the parts seen along ``into``, and its pixels per mm."""
     from implantflow.inspect import raster_kernels

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from implantflow.artifacts import SLICER_LPS, read_json, sha256_file, write_json
 from implantflow.config.inspect import InspectSettings
@@ -16,7 +15,7 @@ from implantflow.inspect import verdict
 from implantflow.inspect.align import coarse_pose
 from implantflow.inspect.coverage import Coverage, coverage_of, unseen_patches
 from implantflow.inspect.deviation import INSIDE, STRUTS, Deviations, deviations, statistics
-from implantflow.inspect.picture import PORE_DARK, UNSEEN_GREY, Painted, colours_of, write_picture
+from implantflow.inspect.picture import PORE_DARK, UNSEEN_GREY, Painted, painted_scan, write_picture
 from implantflow.inspect.ply import write_ply
 from implantflow.inspect.reference import Reference
 from implantflow.inspect.regions import HOLES, Regions, regions_of
@@ -197,14 +196,14 @@ def _draw(
     result: dict[str, Any],
 ) -> None:
     to_patient = invert_rigid(reference.field.build_from_patient)
+    placed = transform_points(to_patient, found.placed_mm)
     simulated = "SIMULATED print: " if result["simulated"] else ""
     disclaimer = [] if result["purpose"] == "clinical" else ["NOT FOR CLINICAL USE"]
 
     def painted(depth_mm: float) -> tuple[Painted, FloatArray]:
-        used, faces = part_of(scan.faces, found.depth_mm > -depth_mm)
-        deviation = found.deviation_mm[used]
-        vertices = transform_points(to_patient, found.placed_mm[used])
-        return Painted(vertices, faces, colours_of(deviation, config.tolerance_mm)), deviation
+        return painted_scan(
+            placed, scan.faces, found.deviation_mm, found.depth_mm > -depth_mm, config.tolerance_mm
+        )
 
     comments = [
         f"{simulated}revision {result['id']}, deviation from the design in mm, patient LPS",
@@ -223,14 +222,6 @@ def _draw(
     title = "   ".join([f"{simulated}revision {result['id']} against the design", *disclaimer])
     accepted = result["decision"] == "accepted"
     write_picture(job.outputs["picture"], parts, config.tolerance_mm, title, _notes(result), accepted)
-
-
-def part_of(faces: NDArray[np.int64], keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Vertices used by the triangles whose corners are all kept, and those triangles in their numbers."""
-    kept = faces[keep[faces].all(axis=1)]
-    used = np.zeros(len(keep), dtype=bool)
-    used[kept] = True
-    return np.flatnonzero(used), (np.cumsum(used) - 1)[kept]
 
 
 def _notes(result: dict[str, Any]) -> list[str]:
