@@ -90,6 +90,28 @@ def test_records_verified_before_a_stage_ran_are_not_shown_as_verified(
     assert summary_of(case_copy)["audit"]["status"] != "done"
 
 
+def test_a_bore_that_nobody_measured_stands_beside_the_decision(case_copy: Path) -> None:
+    bore = {
+        "stock_mm": 0.5,
+        "seen_pct": 17.0,
+        "diameter_mm": None,
+        "design_diameter_mm": 6.5,
+        "axis_error_mm": None,
+    }
+    record = {
+        "decision": "accepted",
+        "reasons": [],
+        "faces": {},
+        "bores": {"s1": bore},
+        "bores_to_gauge": ["s1"],
+    }
+    (case_copy / "inspect/r1").mkdir(parents=True, exist_ok=True)
+    write_json(case_copy / "inspect/r1/deviation.json", {"decision": "accepted"})
+    write_json(case_copy / "inspect/r1/machined.json", record)
+    said = summary_of(case_copy)["inspect"]["revisions"][0]["machined"]["said"]
+    assert said == "accepted; not measured, to be gauged: s1"
+
+
 def test_failed_stage_and_those_behind_it(case_copy: Path) -> None:
     shutil.rmtree(case_copy / "plan")
     made.fail(

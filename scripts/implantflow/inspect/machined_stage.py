@@ -12,12 +12,12 @@ from implantflow.artifacts import read_json, write_json
 from implantflow.config.inspect import InspectSettings, MachinedScan
 from implantflow.errors import InputError
 from implantflow.field.field import Field
-from implantflow.geometry import FloatArray, invert_rigid, transform_points, unit
+from implantflow.geometry import invert_rigid, transform_points, unit
 from implantflow.inspect.align import coarse_pose
 from implantflow.inspect.coverage import Coverage, coverage_of
 from implantflow.inspect.deviation import Deviations, deviations, rigid_pose, statistics
 from implantflow.inspect.machined import Placed, bore_figures, face_figures, judged
-from implantflow.inspect.picture import UNSEEN_GREY, Painted, painted_scan, write_picture
+from implantflow.inspect.picture import PICTURE_DEPTH_MM, painted_scan, write_against_design
 from implantflow.inspect.reference import FAR_MM, Reference
 from implantflow.inspect.regions import HOLES, Hole, Regions, holes_of, regions_of
 from implantflow.inspect.scan import Scan, read_surface
@@ -25,9 +25,6 @@ from implantflow.inspect.shape import Fit, fit_shape
 from implantflow.inspect.stage import belong_together, fit_points
 from implantflow.inspect.verdict import WITHIN
 from implantflow.jobs import Job, progress
-
-#: Deeper in the pores the picture shows nothing (mm).
-_PICTURE_DEPTH_MM = 1.5
 
 
 def inspect_machined(job: Job) -> None:
@@ -155,17 +152,20 @@ def _draw(
     result: dict[str, Any],
 ) -> None:
     to_patient = invert_rigid(reference.field.build_from_patient)
-    placed, near = transform_points(to_patient, found.placed_mm), found.depth_mm > -_PICTURE_DEPTH_MM
+    placed, near = transform_points(to_patient, found.placed_mm), found.depth_mm > -PICTURE_DEPTH_MM
     shown, _ = painted_scan(placed, scan.faces, found.deviation_mm, near, asked.face_tolerance_mm)
     solid = reference.design_surface.solid
-    designed: FloatArray = transform_points(to_patient, solid.vertices)
-    grey = np.full((len(designed), 3), UNSEEN_GREY, dtype=np.uint8)
-    title = f"{'SIMULATED print: ' if result['simulated'] else ''}revision {result['id']}, machined, against the design"
-    if result["purpose"] != "clinical":
-        title += "   NOT FOR CLINICAL USE"
-    parts = [shown, Painted(designed, solid.faces[~coverage.seen], grey)]
-    accepted = result["decision"] == "accepted"
-    write_picture(job.outputs["picture"], parts, asked.face_tolerance_mm, title, _notes(result), accepted)
+    designed = transform_points(to_patient, solid.vertices), solid.faces
+    write_against_design(
+        job.outputs["picture"],
+        shown,
+        designed,
+        coverage.seen,
+        asked.face_tolerance_mm,
+        result,
+        ", machined,",
+        _notes(result),
+    )
 
 
 def _notes(result: dict[str, Any]) -> list[str]:

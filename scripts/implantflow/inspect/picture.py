@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ _COLOURS = np.array(
 UNSEEN_GREY = (120, 120, 120)
 #: What is seen through pores behind the depth of the map.
 PORE_DARK = (52, 52, 58)
+#: How deep in the pores the picture shows the scan; behind that the design is dark (mm).
+PICTURE_DEPTH_MM = 1.5
 _PIXELS = 640
 _MARGIN = 14
 
@@ -105,7 +107,37 @@ def view(parts: Sequence[Painted], into: FloatArray, up: FloatArray) -> tuple[ND
     return np.round(image).astype(np.uint8), scale
 
 
-def write_picture(
+def write_against_design(
+    path: Path,
+    scan: Painted,
+    designed: tuple[FloatArray, NDArray[np.int64]],
+    seen: NDArray[np.bool_],
+    tolerance_mm: float,
+    result: Mapping[str, Any],
+    state: str,
+    notes: Sequence[str],
+) -> None:
+    """Picture of a scan on the design, what was not scanned in grey, and the design dark behind its pores.
+
+    Parameters
+    ----------
+    designed : vertices (N, 3) and faces (M, 3), patient LPS; ``seen`` (M,) were scanned.
+    result : ``simulated``, ``id``, ``purpose`` and ``decision`` of the inspection. state : words after the revision.
+    """
+    vertices, faces = designed
+    grey, dark = (np.full((len(vertices), 3), shade, dtype=np.uint8) for shade in (UNSEEN_GREY, PORE_DARK))
+    parts = [
+        scan,
+        Painted(vertices, faces[~seen], grey),
+        Painted(vertices, faces, dark, behind_mm=PICTURE_DEPTH_MM),
+    ]
+    title = f"{'SIMULATED print: ' if result['simulated'] else ''}revision {result['id']}{state} against the design"
+    if result["purpose"] != "clinical":
+        title += "   NOT FOR CLINICAL USE"
+    _write_picture(path, parts, tolerance_mm, title, notes, result["decision"] == "accepted")
+
+
+def _write_picture(
     path: Path,
     parts: Sequence[Painted],
     tolerance_mm: float,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from implantflow.artifacts import SLICER_LPS, read_json, sha256_file, write_json
 from implantflow.config.inspect import InspectSettings
 from implantflow.errors import InputError, ProvenanceError
@@ -15,7 +13,7 @@ from implantflow.inspect import verdict
 from implantflow.inspect.align import coarse_pose
 from implantflow.inspect.coverage import Coverage, coverage_of, unseen_patches
 from implantflow.inspect.deviation import INSIDE, STRUTS, Deviations, deviations, statistics
-from implantflow.inspect.picture import PORE_DARK, UNSEEN_GREY, Painted, painted_scan, write_picture
+from implantflow.inspect.picture import PICTURE_DEPTH_MM, painted_scan, write_against_design
 from implantflow.inspect.ply import write_ply
 from implantflow.inspect.reference import Reference
 from implantflow.inspect.regions import HOLES, Regions, regions_of
@@ -28,8 +26,8 @@ from implantflow.jobs import Job, progress
 _FIT_POINTS_MM = 0.6
 #: More points do not make the fit better; a CT shows every strut of the inside.
 _FIT_POINTS_MAX = 25_000
-#: Deeper in the pores the picture and the map show nothing (mm); everything is judged.
-_PICTURE_DEPTH_MM, _MAP_DEPTH_MM = 1.5, 1.0
+#: Deeper in the pores the map shows nothing (mm); everything is judged.
+_MAP_DEPTH_MM = 1.0
 #: As far from the outer surface a scanned point still tells that a place was seen (mm).
 _SEEN_DEPTH_MM = 3.0
 
@@ -196,32 +194,26 @@ def _draw(
     result: dict[str, Any],
 ) -> None:
     to_patient = invert_rigid(reference.field.build_from_patient)
-    placed = transform_points(to_patient, found.placed_mm)
+    placed, tolerance_mm = transform_points(to_patient, found.placed_mm), config.tolerance_mm
     simulated = "SIMULATED print: " if result["simulated"] else ""
-    disclaimer = [] if result["purpose"] == "clinical" else ["NOT FOR CLINICAL USE"]
-
-    def painted(depth_mm: float) -> tuple[Painted, FloatArray]:
-        return painted_scan(
-            placed, scan.faces, found.deviation_mm, found.depth_mm > -depth_mm, config.tolerance_mm
-        )
-
     comments = [
         f"{simulated}revision {result['id']}, deviation from the design in mm, patient LPS",
         f"decision: {result['decision']}",
         SLICER_LPS,
+        *([] if result["purpose"] == "clinical" else ["NOT FOR CLINICAL USE"]),
     ]
-    write_ply(job.outputs["map"], *painted(_MAP_DEPTH_MM), [*comments, *disclaimer])
+    near = found.depth_mm > -_MAP_DEPTH_MM
+    write_ply(
+        job.outputs["map"],
+        *painted_scan(placed, scan.faces, found.deviation_mm, near, tolerance_mm),
+        comments,
+    )
+    near = found.depth_mm > -PICTURE_DEPTH_MM
+    shown, _ = painted_scan(placed, scan.faces, found.deviation_mm, near, tolerance_mm)
     solid = reference.design_surface.solid
-    designed = transform_points(to_patient, solid.vertices)
-    grey, dark = (np.full((len(designed), 3), shade, dtype=np.uint8) for shade in (UNSEEN_GREY, PORE_DARK))
-    parts = [
-        painted(_PICTURE_DEPTH_MM)[0],
-        Painted(designed, solid.faces[~coverage.seen], grey),
-        Painted(designed, solid.faces, dark, behind_mm=_PICTURE_DEPTH_MM),
-    ]
-    title = "   ".join([f"{simulated}revision {result['id']} against the design", *disclaimer])
-    accepted = result["decision"] == "accepted"
-    write_picture(job.outputs["picture"], parts, config.tolerance_mm, title, _notes(result), accepted)
+    designed = transform_points(to_patient, solid.vertices), solid.faces
+    picture = job.outputs["picture"]
+    write_against_design(picture, shown, designed, coverage.seen, tolerance_mm, result, "", _notes(result))
 
 
 def _notes(result: dict[str, Any]) -> list[str]:

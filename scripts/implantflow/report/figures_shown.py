@@ -168,7 +168,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         Row("solver_agreement_pct", "Difference to the independent check", "%", 2),
         Row("calculix.agreement_pct", "Difference to CalculiX (reactions, displacement)", "%", 2),
     ),
-    "inspect": (Row("revisions.-1.machined.decision", "The last print after machining"),),
+    "inspect": (Row("revisions.-1.machined.said", "The last print after machining"),),
     "release": (
         Row("revision", "Released revision"),
         Row("side", "Side"),

@@ -197,7 +197,9 @@ def _machined(record: Mapping[str, Any]) -> dict[str, Any]:
         {"name": name, **bore, "told": None if bore["diameter_mm"] else "too little seen: to be gauged"}
         for name, bore in record["bores"].items()
     ]
-    return {"decision": record["decision"], "reasons": record["reasons"], "cut": faces + bores}
+    gauge = record["bores_to_gauge"]
+    said = record["decision"] + (f"; not measured, to be gauged: {', '.join(gauge)}" if gauge else "")
+    return {"decision": record["decision"], "said": said, "reasons": record["reasons"], "cut": faces + bores}
 
 
 def _followup(files: CaseFiles) -> tuple[Found, bool]:
