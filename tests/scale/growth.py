@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from tests.bench.measure import Cost, peer, run
+from tests.e2e.conftest import Workspace, new_workspace
 
 from implantflow import benchmarks
 from implantflow.artifacts import read_json
@@ -39,7 +38,7 @@ IMAGE_JOBS = (
     "measure_tumour",
     "plan_resection.p1",
 )
-HEIGHTS_MM = (55.0, 110.0, 220.0)
+HEIGHTS_MM = (89.0, 110.0, 178.0)
 COHORTS = (1, 10, 100)
 #: Above this the growth is called more than linear: three points carry no more than that.
 LINEAR = 1.1
@@ -49,14 +48,16 @@ Point = dict[str, Any]
 
 def image(folder: Path) -> Iterator[Point]:
     """Jobs of the demo patient up to the plan, by the voxels of the planning CT."""
-    demo = yaml.safe_load((ROOT / "config/cases/demo.yaml").read_text(encoding="utf-8"))
+    work = Workspace(folder) if (folder / "config").exists() else new_workspace(folder)
+    demo = work.read_case("demo")
     for number, step in enumerate(STEPS):
         name = f"image_{number}"
-        case = _until_plan(demo, name, step)
-        _workspace(folder, {name: case})
-        _snakemake(folder, name)
+        work.write_case(name, _until_plan(demo, step))
+        done = work.snakemake("plan", cases=name)
+        if done.returncode:
+            raise RuntimeError(f"{name}:\n{done.stderr[-3000:]}")
         manifest = read_json(folder / f"results/{name}/ingest/ct_planning/manifest.json")
-        voxels = float(np.prod(manifest["size"]))
+        voxels = float(np.prod(manifest["size_ijk"]))
         for row in benchmarks.read(folder / "results" / name):
             if row["job"] in IMAGE_JOBS:
                 yield {
@@ -65,33 +66,17 @@ def image(folder: Path) -> Iterator[Point]:
                 }  # fmt: skip
 
 
-def _until_plan(demo: dict[str, Any], name: str, step: float) -> dict[str, Any]:
+def _until_plan(demo: dict[str, Any], step: float) -> dict[str, Any]:
     """The demo's config up to its first plan, scanned with voxels ``step`` times as long."""
     later = [section for group in LATER[2:] for section in group]
     dropped = [*later, "followup", "simulated_print", "simulated_followup"]
-    case = {k: copy.deepcopy(v) for k, v in demo.items() if k not in dropped} | {"case": name}
+    case = {k: copy.deepcopy(v) for k, v in demo.items() if k not in dropped}
     operated = [t["series"] for t in demo["followup"]["timepoints"]]
     case["ingest"]["series"] = {k: v for k, v in case["ingest"]["series"].items() if k not in operated}
     case["simulated"]["ct_spacing_mm"] = [round(step * v, 3) for v in demo["simulated"]["ct_spacing_mm"]]
     first = case["plan"]["revisions"][0]
     case["plan"]["revisions"] = [{k: v for k, v in first.items() if k not in ("fixation", "mirror")}]
     return case
-
-
-def _workspace(folder: Path, cases: dict[str, dict[str, Any]]) -> None:
-    """A folder with the site's config and these cases; results of earlier calls stay."""
-    shutil.copytree(
-        ROOT / "config", folder / "config", ignore=shutil.ignore_patterns("cases"), dirs_exist_ok=True
-    )
-    (folder / "config/cases").mkdir(exist_ok=True)
-    for name, case in cases.items():
-        (folder / f"config/cases/{name}.yaml").write_text(yaml.safe_dump(case, sort_keys=False))
-
-
-def _snakemake(folder: Path, cases: str) -> None:
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "plan"]
-    command += ["--directory", str(folder), "--cores", "2", "--config", f"cases={cases}"]
-    subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
 
 
 def _disk_mb(folder: Path, name: str, job: str) -> float:
@@ -122,14 +107,15 @@ def implant(folder: Path) -> Iterator[Point]:
 
 def cohort(folder: Path) -> Iterator[Point]:
     """A dry run of copies of the tiny case: what Snakemake and this project take to know what there is to do."""
-    tiny = yaml.safe_load((ROOT / "config/cases/tiny.yaml").read_text(encoding="utf-8"))
     names = [f"copy_{n:03d}" for n in range(max(COHORTS))]
-    _workspace(folder, {name: {**tiny, "case": name} for name in names})
     for count in COHORTS:
         with tempfile.TemporaryDirectory() as empty:
-            shutil.copytree(folder / "config", Path(empty) / "config")
+            work = new_workspace(Path(empty) / "w")
+            tiny = work.read_case("tiny")
+            for name in names[:count]:
+                work.write_case(name, tiny)
             command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "cohort"]
-            command += ["--directory", empty, "--dry-run", "--quiet", "--cores", "2"]
+            command += ["--directory", str(work.path), "--dry-run", "--quiet", "--cores", "2"]
             command += ["--config", "cases=" + ",".join(names[:count])]
             cost = run("cohort", "dry run", command, work=count, repeats=1)
         yield _point("dry run", "cases", float(count), cost, 0.0)
@@ -159,6 +145,11 @@ def exponent(points: list[Point], key: str) -> float | None:
     return float(max(np.polyfit(size, log, 1)[0], (log[-1] - log[-2]) / (size[-1] - size[-2])))
 
 
+def _digits(value: float) -> str:
+    """Three digits, none of them behind the point of a hundred or more."""
+    return f"{value:.0f}" if value >= 100.0 else f"{value:.3g}"
+
+
 def table(points: list[Point]) -> list[str]:
     """One row per thing measured: sizes, costs, exponents."""
     lines = [
@@ -173,11 +164,11 @@ def table(points: list[Point]) -> list[str]:
             slope = exponent(some, key)
             shown = "-" if slope is None else f"{slope:.2f}"
             cells += [
-                ", ".join(f"{p[key] or 0:.3g}" for p in some),
+                ", ".join(_digits(p[key] or 0.0) for p in some),
                 f"**{shown}**" if slope is not None and slope > LINEAR else shown,
             ]
         disk = [p["disk_mb"] for p in some]
-        cells.append(", ".join(f"{v:.3g}" for v in disk) if any(disk) else "-")
+        cells.append(", ".join(map(_digits, disk)) if any(disk) else "-")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
