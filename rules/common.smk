@@ -27,7 +27,8 @@ CASE_FOLDER = Path(config.get("case_dir", "config/cases"))
 def cases_to_load():
     """The requested cases; in the process of one job of theirs that case only, since a cohort may have hundreds."""
     names = requested(config, CASE_FOLDER)
-    if workflow.is_main_process:
+    # In a job on a cluster Snakemake reads the rules before it knows what is asked for.
+    if workflow.is_main_process or workflow.dag_settings is None:
         return names
     needed = {
         job.wildcards_dict.get("case") for job in workflow.dag_settings.target_jobs
