@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from implantflow.followup.attenuation import linear_attenuation, sensitivity
-from implantflow.followup.hardening import Beam, Rays, calibrated, rays_through
+from implantflow.followup.hardening import Beam, Rays, calibrated, local, rays_through
 
 
 def _rays(metal_cm: float = 1.2, pores_cm: float = 2.8) -> Rays:
     body = np.linspace(22.0, 32.0, 40)
     spread = np.linspace(0.5, 1.5, 40)
-    return Rays(body, metal_cm * spread, pores_cm * spread)
+    return Rays(body, metal_cm * spread, pores_cm * spread, np.tile([0.0, 1.0, 0.0], (40, 1)))
 
 
 def test_water_reads_as_its_length() -> None:
@@ -77,3 +77,36 @@ def test_rays_through_a_block_in_a_slab() -> None:
     # The shortest way is across: 40 mm of the block, 200 mm of the body.
     assert rays.metal_cm.min() == pytest.approx(1.0, abs=0.08)
     assert rays.body_cm.min() == pytest.approx(21.0, rel=0.05)
+
+
+def _long_block() -> Rays:
+    """Rays through a lattice much longer along x than along y; three directions, 40 rays each."""
+    along = np.repeat(np.array([[1.0, 0.0, 0.0], [0.7071, 0.7071, 0.0], [0.0, 1.0, 0.0]]), 40, axis=0)
+    length = np.repeat([8.0, 5.0, 2.0], 40)
+    return Rays(np.full(120, 28.0), 0.3 * length, 0.7 * length, along)
+
+
+def test_a_layer_shows_as_bright_as_the_rays_along_it_allow() -> None:
+    rays = _long_block()
+    below = local(rays, rays, np.array([1.0, 0.0, 0.0]), 120.0, 0.2)
+    beside = local(rays, rays, np.array([0.0, 1.0, 0.0]), 120.0, 0.2)
+    assert below.evenly == beside.evenly == pytest.approx(1.0)
+    assert below.layered > 1.2 and beside.layered < 0.95
+    short = rays.along_layer(np.array([1.0, 0.0, 0.0]))
+    assert len(short.body_cm) == 40 and short.metal_cm == pytest.approx(0.6)
+
+
+def test_a_face_that_looks_up_has_no_layers_within_a_slice() -> None:
+    rays = _long_block()
+    found = local(rays, rays, np.array([0.0, 0.6, 0.8]), 120.0, 0.2)
+    assert found.layered == found.evenly
+
+
+@pytest.mark.parametrize("left", [0.1, 0.3])
+def test_more_stray_signal_darkens_the_lattice_as_foretold(left: float) -> None:
+    rays, beam = _long_block(), Beam.of(120.0, 8.0)
+    unit = beam.median_signal(rays)
+    found = local(rays, rays, None, 120.0, left)
+    darker = beam.level_hu(rays, left * unit) - beam.level_hu(rays, 1.15 * left * unit)
+    assert 0.15 * found.stray_hu == pytest.approx(darker, rel=0.05) and darker > 10.0
+    assert local(rays, rays, None, 120.0, 0.0).stray_hu == 0.0

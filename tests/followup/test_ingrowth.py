@@ -8,20 +8,22 @@ import pytest
 from implantflow.errors import GeometryError
 from implantflow.followup.attenuation import sensitivity
 from implantflow.followup.found import Protocol
+from implantflow.followup.hardening import Local
 from implantflow.followup.ingrowth import (
     BANDS_MM,
-    Doubts,
     Region,
     Sampled,
     bands,
     change,
     not_determinable,
 )
+from implantflow.followup.interval import Doubts, Shown
 from implantflow.followup.sampling import smooth
 from implantflow.followup.struts import shift_error_hu, strut_shift_mm
 from implantflow.volumes import Volume
 
-DOUBTS = Doubts(fluid_hu=30.0, fat_hu=-90.0, drift_hu=10.0, metal_share_error=0.01)
+DOUBTS = Doubts(fluid_hu=30.0, fat_hu=-90.0, drift_hu=10.0, stray_drift=0.15, metal_share_error=0.01)
+CORE = Shown(Local(evenly=1.0, layered=1.0, stray_hu=0.0))
 
 
 def _region(count: int = 4000) -> Region:
@@ -29,13 +31,13 @@ def _region(count: int = 4000) -> Region:
     return Region(places, np.ones(count, bool), np.full(count, -1), np.full(count, np.inf))
 
 
-def _change(delta: float, noise: float = 50.0, drift: float = 0.0) -> dict:
+def _change(delta: float, noise: float = 50.0, drift: float = 0.0, shown: Shown = CORE) -> dict:
     region, rng = _region(), np.random.default_rng(2)
     base = 2000.0 + rng.normal(0, 300, len(region.places))
     now = base + delta + rng.normal(0, noise, len(base))
     gauge = sensitivity(2000.0, 0.30, 30.0, 0.01)
     sampled = Sampled(now, base, np.full(len(base), 0.3))
-    return change(region, sampled, np.ones(len(base), bool), DOUBTS, gauge, 1.0, drift)
+    return change(region, sampled, np.ones(len(base), bool), DOUBTS, gauge, shown, 1.0, drift)
 
 
 def test_sensitivity_lies_where_simulations_put_it() -> None:
@@ -70,12 +72,36 @@ def test_interval_grows_with_what_is_not_known() -> None:
     assert width(_change(200.0)) > width(_change(20.0))
 
 
+def test_stray_signal_that_differs_moves_the_whole_lattice() -> None:
+    moved = _change(0.0, shown=Shown(Local(1.0, 1.0, stray_hu=400.0)))
+    assert moved["error_hu"]["stray"] == pytest.approx(60.0)
+    low, high = moved["interval_same_filler"]
+    # 60 HU of 70 % pores at about 1100 HU of bone.
+    assert high - low > 2 * 60.0 / (0.7 * 1300.0)
+    still = _change(0.0)["interval_same_filler"]
+    assert low < still[0] and high > still[1]
+
+
+def test_a_layer_is_read_by_its_own_contrast_and_the_core_by_its() -> None:
+    evenly, layered, contrast = 0.9, 1.5, 800.0
+    core, more = 0.05, 0.2
+    hu = contrast * (core * evenly + more * layered)
+    shown = Shown(Local(evenly, layered, 0.0), core_fraction=core, core_error=0.02)
+    assert shown.fraction(hu, contrast) == pytest.approx(core + more)
+    # Half of the way to what bone spread evenly would be, and the errors of both readings.
+    wrong = hu / (evenly * contrast) - core - more
+    least = 30.0 / (layered * contrast) + 0.02 * (1 - evenly / layered)
+    assert shown.error(30.0, hu, contrast) == pytest.approx(np.hypot(least, 0.5 * wrong))
+    assert CORE.fraction(160.0, contrast) == pytest.approx(0.2)
+    assert CORE.error(16.0, 160.0, contrast) == pytest.approx(0.02)
+
+
 def test_clipped_places_make_it_not_determinable() -> None:
     region = _region()
     base = np.full(len(region.places), 2000.0)
     now = np.where(np.arange(len(base)) % 5 == 0, 2000.0, np.nan)
     gauge = sensitivity(2000.0, 0.30, 30.0, 0.01)
-    found = change(region, Sampled(now, base, base), np.ones(len(base), bool), DOUBTS, gauge, 0.0, 0.0)
+    found = change(region, Sampled(now, base, base), np.ones(len(base), bool), DOUBTS, gauge, CORE, 0.0, 0.0)
     assert found["status"] == "not determinable" and found["delta_bone_fraction"] is None
     assert not_determinable("why")["reason"] == "why"
 
@@ -111,7 +137,7 @@ def test_a_shift_widens_the_interval() -> None:
     sampled, every = Sampled(base + 80.0, base, np.full(len(base), 0.3)), np.ones(len(base), bool)
     gauge = sensitivity(2000.0, 0.30, 30.0, 0.01)
     still, moved = (
-        change(region, sampled, every, DOUBTS, gauge, 1.0, 0.0, off)["error_hu"]["all"]
+        change(region, sampled, every, DOUBTS, gauge, CORE, 1.0, 0.0, off)["error_hu"]["all"]
         for off in (0.0, -30.0)
     )
     assert moved == pytest.approx(still + 30.0)
@@ -125,12 +151,12 @@ def test_uneven_bands_are_read_together() -> None:
     region = Region(region.places, region.core, np.zeros(len(region.places), int), np.linspace(0, 8, 4000))
     uneven = {1000.0}  # places per mm of depth are 500: the second band alone
 
-    def make(chosen: np.ndarray) -> dict:
+    def make(chosen: np.ndarray, number: int) -> dict:
         return {"status": "determined", "noise_limited": round(float(chosen.sum()), -3) in uneven}
 
     found = bands(region, [Named()], make)["face"]  # type: ignore[list-item]
     assert [(b["from_mm"], b["to_mm"]) for b in found] == [BANDS_MM[0], (2.0, 8.0)]
-    everything = bands(region, [Named()], lambda chosen: {"noise_limited": True})["face"]  # type: ignore[list-item]
+    everything = bands(region, [Named()], lambda chosen, number: {"noise_limited": True})["face"]  # type: ignore[list-item]
     assert [(b["from_mm"], b["to_mm"]) for b in everything] == [(1.0, 8.0)] and everything[0]["noise_limited"]
 
 

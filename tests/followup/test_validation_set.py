@@ -126,6 +126,7 @@ def test_page_shows_both_halves_and_refusals(tmp_path: Path) -> None:
         states(),
         tmp_path,
         {"0.01 more metal": (3, 4)},
+        1,
     )
     assert "| figure | aim | development | held out |" in text
     assert (

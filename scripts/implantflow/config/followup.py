@@ -137,6 +137,12 @@ class LatticeRules(Sourced):
     drift_hu: float = Field(
         ge=0, le=100, description="How far two scans of one protocol may differ in HU inside metal, 95 %."
     )
+    stray_drift: float = Field(
+        ge=0,
+        le=0.5,
+        description="By which share the stray signal (scatter the scanner does not take off) of two scans of one "
+        "protocol may differ, 95 %; what it does to this implant's lattice is worked out by rays through the patient.",
+    )
     metal_share_error: float = Field(
         ge=0,
         le=0.1,

@@ -4,6 +4,10 @@ Seen by one energy, bone would add as much as its attenuation there. But the las
 beam that titanium has hardened, and photons scattered into the detector, which the scanner has not wholly taken off,
 do not weaken with it: bone adds a tenth to a quarter less. Rays are followed through the design and the planning CT;
 the scatter that is left is what makes the model's lattice as bright as the one in the scan.
+
+Contrast is not one figure. What varies along one direction is seen by the rays that cross it (Fourier slice theorem):
+a layer of bone below a face shows as bright as the rays along that layer allow, which may pass half as much metal as
+those through the length of the implant. And if the stray signal differs between two scans, the whole lattice moves.
 """
 
 from __future__ import annotations
@@ -27,19 +31,37 @@ _LOWEST_KEV, _STEP_KEV = 30.0, 2.0
 #: Scatter left, as a share of the median ray's signal: more than this is no scanner.
 _SCATTER_MAX = 0.6
 _LONGEST_WATER_CM = 70.0
+#: Step of the stray signal at which its effect is taken.
+_STRAY_STEP = 0.1
 #: What this model of straight rays may miss (edges, places other than the core), share of the answer.
 _MODEL_DOUBT = 0.08
+#: Rays along a layer: within 30 degrees of it. A face whose normal lies less within the slice than this is steep: its
+#: layers are not seen as such by one slice.
+_LAYER_SINE, _STEEP = 0.5, 0.8
 #: The share of bone at which the sensitivity is taken.
 _BONE_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class Rays:
-    """Lengths along rays through the lattice's core, (N,) arrays in cm: the body as water, metal, pores."""
+    """Lengths along rays through places of the lattice, (N,) arrays in cm: the body as water, metal, pores.
+
+    ``along`` (N, 3) are the rays' directions, unit, planned patient LPS.
+    """
 
     body_cm: FloatArray
     metal_cm: FloatArray
     pores_cm: FloatArray
+    along: FloatArray
+
+    def along_layer(self, normal: FloatArray) -> Rays:
+        """The rays that run along a layer with ``normal`` (3,); all where it varies from slice to slice only."""
+        flat = np.array([normal[0], normal[1], 0.0])
+        length = float(np.linalg.norm(flat))
+        if length < _STEEP:
+            return self
+        kept = np.abs(self.along @ flat) <= _LAYER_SINE * length
+        return Rays(self.body_cm[kept], self.metal_cm[kept], self.pores_cm[kept], self.along[kept])
 
 
 def rays_through(
@@ -48,11 +70,11 @@ def rays_through(
     inside: Callable[[FloatArray], NDArray[np.bool_]],
     water: Callable[[FloatArray], FloatArray],
 ) -> Rays:
-    """Follow rays in the axial plane.
+    """Follow rays in the axial plane through some of the places of ``core``.
 
     Parameters
     ----------
-    core : (N, 3) planned places deep in the lattice.
+    core : (N, 3) planned places in the lattice.
     metal_share, inside, water : functions of (M, 3) planned places
         Share of metal, whether it is in the implant, attenuation before the operation in units of water's.
     """
@@ -68,6 +90,7 @@ def rays_through(
         water(far.reshape(-1, 3)).reshape(far.shape[:2]).sum(axis=1) * _BODY_STEP_MM / 10.0,
         share.reshape(near.shape[:2]).sum(axis=1) * _IMPLANT_STEP_MM / 10.0,
         pores.reshape(near.shape[:2]).sum(axis=1) * _IMPLANT_STEP_MM / 10.0,
+        np.tile(along, (len(places), 1)),
     )
 
 
@@ -132,6 +155,11 @@ class Beam:
         _, grown = self._levels(rays, _BONE_SHARE, stray)
         return 1000.0 * float((grown - empty).sum() / (_BONE_SHARE * rays.pores_cm.sum()))
 
+    def level_hu(self, rays: Rays, stray: float) -> float:
+        """HU of the implant over water, mean over its length."""
+        without, with_it = self._levels(rays, 0.0, stray)
+        return 1000.0 * float((with_it - without).sum() / (rays.metal_cm + rays.pores_cm).sum())
+
     def median_signal(self, rays: Rays) -> float:
         """Of the rays through the implant."""
         nothing = np.zeros(len(rays.body_cm))
@@ -165,6 +193,37 @@ def calibrated(
         bone_contrast_hu=best - filler_hu,
         contrast_range_hu=(low - filler_hu, high - filler_hu),
         stray_share=left,
+    )
+
+
+@dataclass(frozen=True)
+class Local:
+    """How a part of the lattice shows bone, against its core.
+
+    Attributes
+    ----------
+    evenly : contrast of bone that fills all of the implant alike, as a share of the core's.
+    layered : contrast of what this part has more than the core, as a share of the core's.
+    stray_hu : HU by which the part grows darker when the stray signal doubles, taken at :data:`_STRAY_STEP` more.
+    """
+
+    evenly: float
+    layered: float
+    stray_hu: float
+
+
+def local(core: Rays, part: Rays, normal: FloatArray | None, kvp: float, stray_share: float) -> Local:
+    """Contrast and stray signal of a ``part`` of the lattice below a face with outward ``normal`` (3,), if any."""
+    beam = Beam.of(kvp, _FILTER_MM)
+    stray = stray_share * beam.median_signal(core)
+    unit = beam.bone_contrast_hu(core, stray)
+    evenly = beam.bone_contrast_hu(part, stray) / unit
+    layer = part if normal is None else part.along_layer(normal)
+    more = beam.level_hu(part, (1.0 + _STRAY_STEP) * stray)
+    return Local(
+        evenly,
+        evenly if layer is part else beam.bone_contrast_hu(layer, stray) / unit,
+        (beam.level_hu(part, stray) - more) / _STRAY_STEP,
     )
 
 

@@ -19,6 +19,7 @@ from implantflow.errors import GeometryError
 from implantflow.followup.attenuation import Sensitivity, sensitivity
 from implantflow.followup.design import Depths
 from implantflow.followup.faces import Face
+from implantflow.followup.interval import SURE, Doubts, Errors, Shown, share_of_bone
 from implantflow.followup.profile import Scan
 from implantflow.followup.rigid import blocks
 from implantflow.geometry import FloatArray, motion, transform_points
@@ -32,30 +33,12 @@ _CEILING_HU = 2950.0
 _READ_HU, _READ_SHARE = 2200.0, 0.25
 #: With fewer places of the core at the ceiling its mean is not cut.
 _FEW_CLIPPED = 0.02
-_SURE = 1.96
 _MIN_PLACES = 100
 #: Nearer to the surface the point spread mixes in what lies outside; nearer to dense metal, its bloom. mm
 _OFF_SURFACE_MM, _OFF_DENSE_MM = 1.0, 2.0
 BANDS_MM = ((1.0, 2.0), (2.0, 4.0), (4.0, 8.0))
 #: A band whose unevenness alone makes an error larger than this (95 %, share of the pores) is read with the next.
 _NOISE_MAX = 0.03
-
-
-@dataclass(frozen=True)
-class Doubts:
-    """What the interval has to cover besides noise.
-
-    Attributes
-    ----------
-    fluid_hu, fat_hu : what may fill pores without bone, at the baseline and later.
-    drift_hu : how much two scans of one protocol may differ in HU inside metal.
-    metal_share_error : by how much the printed share of metal may differ from the designed one.
-    """
-
-    fluid_hu: float
-    fat_hu: float
-    drift_hu: float
-    metal_share_error: float
 
 
 @dataclass(frozen=True)
@@ -144,16 +127,16 @@ def change(
     chosen: NDArray[np.bool_],
     doubts: Doubts,
     gauge: Sensitivity,
+    shown: Shown,
     pose_hu: float,
     tissue_drift_hu: float,
     shift_hu: float = 0.0,
 ) -> dict[str, Any]:
     """Change of HU and of the share of bone over ``chosen`` (N,) places, with its interval.
 
-    The interval adds up, at 95 %: noise and unevenness (blocks of 10 mm), error of the poses, drift between the
-    scans; then the range of the sensitivity; and, to one side or both, that what fills the pores without bone may
-    have changed between fluid and fat. ``pose_hu`` is the standard error from the poses' own errors, ``shift_hu``
-    what the struts' own displacement against the pose (:mod:`struts`) makes of it, added in full.
+    The interval holds, at 95 %: noise and unevenness (blocks of 10 mm), error of the poses, drift between the scans
+    and of their stray signal; then what :func:`share_of_bone` adds. ``pose_hu`` is the standard error from the poses'
+    own errors, ``shift_hu`` what the struts' own displacement against the pose (:mod:`struts`) makes of it.
     """
     if sampled.base is None:
         raise ValueError("change needs a baseline")
@@ -167,32 +150,19 @@ def change(
         )
     pores = 1.0 - float(sampled.share[both].mean())
     delta = sampled.now[both] - sampled.base[both]
-    mean = float(delta.mean())
-    noise = _block_error(delta, region.places[both])
-    drift = float(np.hypot(doubts.drift_hu, tissue_drift_hu))
-    error = float(np.sqrt((_SURE * noise) ** 2 + (_SURE * pose_hu) ** 2 + drift**2)) + abs(shift_hu)
-    noise_fraction = _SURE * noise / (pores * gauge.bone_contrast_hu)
-    fraction = mean / (pores * gauge.bone_contrast_hu)
-    corners = [(mean + e) / (pores * s) for e in (-error, error) for s in gauge.contrast_range_hu]
-    filler = (doubts.fluid_hu - doubts.fat_hu) / gauge.bone_contrast_hu
-    low, high = min(corners), max(corners)
-    free = max(1.0 - max(high, 0.0), 0.0)
+    errors = Errors(
+        SURE * _block_error(delta, region.places[both]),
+        SURE * pose_hu,
+        float(np.hypot(doubts.drift_hu, tissue_drift_hu)),
+        doubts.stray_drift * abs(shown.local.stray_hu),
+        abs(shift_hu),
+    )
+    found = share_of_bone(float(delta.mean()), pores, errors, doubts, gauge, shown)
     return {
         "status": "determined",
-        "delta_hu": mean,
-        "delta_bone_fraction": fraction,
-        "interval": [low, high + free * filler],
-        "interval_same_filler": [low, high],
-        "filler_doubt_fraction": free * filler,
-        "noise_fraction": noise_fraction,
-        "noise_limited": noise_fraction > _NOISE_MAX,
-        "error_hu": {
-            "noise": _SURE * noise,
-            "pose": _SURE * pose_hu,
-            "drift": drift,
-            "shift": abs(shift_hu),
-            "all": error,
-        },
+        "delta_hu": float(delta.mean()),
+        **found,
+        "noise_limited": found["noise_fraction"] > _NOISE_MAX,
         "places": int(both.sum()),
         "metal_share": 1.0 - pores,
         "clipped_or_outside_fraction": 1.0 - share_used,
@@ -273,9 +243,9 @@ def _below_ceiling(share: FloatArray, hu: FloatArray) -> tuple[float, float]:
 
 
 def bands(
-    region: Region, faces: list[Face], make: Callable[[NDArray[np.bool_]], dict[str, Any]]
+    region: Region, faces: list[Face], make: Callable[[NDArray[np.bool_], int], dict[str, Any]]
 ) -> dict[str, list[dict[str, Any]]]:
-    """``make(chosen)`` for every face and depth band, by the face's name.
+    """``make(chosen, number)`` for every face and depth band, by the face's name.
 
     Bands too uneven to be read alone are read together with the next deeper one.
     """
@@ -285,7 +255,8 @@ def bands(
         start: float | None = None
         for low, high in BANDS_MM:
             low = low if start is None else start
-            entry = make((region.face == number) & (region.depth_mm >= low) & (region.depth_mm < high))
+            chosen = (region.face == number) & (region.depth_mm >= low) & (region.depth_mm < high)
+            entry = make(chosen, number)
             limited = bool(entry.get("noise_limited", False)) and high < BANDS_MM[-1][1]
             start = low if limited else None
             if not limited:

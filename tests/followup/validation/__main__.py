@@ -89,6 +89,7 @@ def read_all(wanted: list[State], root: Path, state: Path, again: bool) -> None:
             kept = state / one.key / f"reading_{protocol.name}.json"
             if kept.exists() and not (again and json.loads(kept.read_text())["code"] != code()):
                 continue
+            _refuse_other_lattice(bench.case, one, state)
             print(f"{one.key} {protocol.name}: read", flush=True)
             try:
                 found = read(bench, one, protocol.name)
@@ -96,6 +97,17 @@ def read_all(wanted: list[State], root: Path, state: Path, again: bool) -> None:
                 found = {"case": one.case, "state": one.name, "half": one.half, "refused": str(error)}
                 found["protocol"] = protocol.name
             kept.write_text(json.dumps(plain({**found, "code": code()})))
+
+
+def _refuse_other_lattice(case: Case, one: State, state: Path) -> None:
+    """A scan of one implant read with the design of another would be no validation: the case was made again since."""
+    for key in (f"{one.case}_m0", one.key):
+        made = json.loads((state / key / "made.json").read_text())
+        if made.get("field") != case.field_digest:
+            raise SystemExit(
+                f"{state / key} was simulated of another lattice than {case.results} holds now; "
+                "simulate it again in an empty folder"
+            )
 
 
 def code() -> str:
@@ -120,7 +132,8 @@ def report(wanted: list[State], state: Path, wrong: dict[str, tuple[int, int]], 
     }
     print(json.dumps(halves, indent=1))
     if table is not None:
-        table.write_text(page(readings, halves, wanted, state, wrong), encoding="utf-8")
+        older = sum(r["code"] != code() for r in readings)
+        table.write_text(page(readings, halves, wanted, state, wrong, older), encoding="utf-8")
     return 0
 
 

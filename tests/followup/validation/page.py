@@ -28,6 +28,10 @@ artefact-reduced images, broken or loose screws.
 _PROTOCOLS = """Protocols: {}.
 {} views, photon noise, scatter, the plan's screws; simulator: `implantflow.phantom.followup`."""
 
+_OLDER = """**Out of date: {} of {} readings were made before the analysis was last changed.** What has changed since,
+and what it does to these readings, is in [limitations](../limitations.md), "Follow-up".
+"""
+
 
 def page(
     readings: list[dict[str, Any]],
@@ -35,13 +39,17 @@ def page(
     wanted: list[State],
     state: Path,
     wrong_on_purpose: dict[str, tuple[int, int]],
+    older: int,
 ) -> str:
-    """Markdown."""
+    """Markdown; ``older`` readings are not of the analysis as it is now."""
     names = ";\n".join(
         f"{p.name} = {p.kvp:g} kV, {p.kernel} kernel, {p.slice_mm:g} mm slices, {p.pixel_mm:g} mm pixels"
         for p in PROTOCOLS
     )
-    parts = [_HEAD, _PROTOCOLS.format(names, VIEWS), _made(readings, wanted, state), _table(halves)]
+    parts = [_HEAD, _PROTOCOLS.format(names, VIEWS), _made(readings, wanted, state)]
+    if older:
+        parts.append(_OLDER.format(older, len(readings)))
+    parts.append(_table(halves))
     parts += [_grades(halves), _limits(halves), _perturbed(wrong_on_purpose), _wrong(halves)]
     return "\n".join(parts)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tests.followup.validation.plan import PROTOCOLS, Protocol, State
 
-from implantflow.artifacts import plain, read_json
+from implantflow.artifacts import plain, read_json, sha256_file
 from implantflow.config.simulated_followup import SimulatedFollowupConfig
 from implantflow.geometry import transform_points
 from implantflow.phantom.followup.coverage_kernels import first_bone
@@ -59,6 +59,11 @@ class Case:
         entry = next(i for i in self.config["prototype"]["iterations"] if i["id"] == approved)
         return self.results / "plan" / entry["plan"]
 
+    @property
+    def field_digest(self) -> str:
+        """SHA-256 of the lattice that scans are made of and read with."""
+        return sha256_file(self.results / "lattice/field.npz")
+
     def files(self) -> dict[str, Path]:
         """What the simulator reads."""
         return {
@@ -103,7 +108,7 @@ def make(case: Case, state: State, folder: Path, threads: int) -> None:
         (folder / f"{protocol.name}.json").write_text(json.dumps(plain(manifest)))
     _write_truth(made, folder)
     cost = {"cpu_s": time.process_time() - cpu, "wall_s": time.time() - started}
-    done.write_text(json.dumps(cost))
+    done.write_text(json.dumps({**cost, "field": case.field_digest}))
 
 
 def read_scan(folder: Path, protocol: str) -> tuple[Volume, dict[str, Any]]:
