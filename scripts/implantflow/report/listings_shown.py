@@ -365,6 +365,22 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
             ),
         ),
         Listing(
+            "timepoints.-1.screws",
+            "Screws at the last time point",
+            (
+                Row("name", "Screw"),
+                Row("status", "Reading"),
+                Row("against_plan.end_across_mm", "Tip beside the plan", "mm", 2),
+                Row("against_plan.tip_beyond_mm", "Tip beyond the plan", "mm", 2),
+                Row("break", "Break"),
+                Row("since_baseline.across_mm", "Moved across", "mm", 2),
+                Row("since_baseline.tip_advance_mm", "Moved forward", "mm", 2),
+                Row("since_baseline.darker_rim_pct", "Darker rim", "%", 0),
+                Row("loosening", "Loosening"),
+                Row("reason", "Why not read"),
+            ),
+        ),
+        Listing(
             "timepoints.-1.not_determinable",
             "What this scan cannot tell",
             (Row("figure", "Figure"), Row("reason", "Why not")),
