@@ -9,6 +9,7 @@ import numpy as np
 from implantflow.artifacts import plain, read_json, write_json
 from implantflow.config.followup import FollowupJob
 from implantflow.errors import ConfigError, ProvenanceError
+from implantflow.followup.artefact import artefact
 from implantflow.followup.compare import Baseline, read_faces, read_lattice
 from implantflow.followup.design import Coverage
 from implantflow.followup.found import Found, Protocol
@@ -90,6 +91,7 @@ def read_followup(job: Job) -> None:
             "faces": faces.figures,
             "lattice": lattice.figures,
             "screws": screws,
+            "metal": artefact(volume, settings.metal.threshold_hu),
             "pelvis": located.pelvis.as_json(),
             "implant": located.implant.as_json(),
             "baseline_comparison": _comparison(settings, baseline),

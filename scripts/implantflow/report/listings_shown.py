@@ -350,6 +350,7 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
                 Row("rotation_deg", "Rotation", "°", 2),
                 Row("repeatability_mm", "Repeatability (95 %)", "mm", 2),
                 Row("against_plan.shift_mm", "Place against the plan", "mm", 2),
+                Row("metal.reach_mm", "Streaks reach this far from metal", "mm", 0),
             ),
         ),
         Listing(
