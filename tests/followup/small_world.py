@@ -173,7 +173,7 @@ class World:
             },
         )
         plane = {"name": "midline", "point_lps_mm": [0.0, 0.0, 0.0], "normal_lps": [1.0, 0.0, 0.0]}
-        write_json(self.folder / "plan.json", {"resection_planes": [plane]})
+        write_json(self.folder / "plan.json", {"corridors": [], "resection_planes": [plane]})
         for name, low, high in (
             ("bone", (-22, -12, -14), (0, 12, 14)),
             ("hip", (24.5, -12, -14), (36, 12, 14)),

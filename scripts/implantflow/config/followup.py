@@ -150,6 +150,35 @@ class LatticeRules(Sourced):
     )
 
 
+class ScrewRules(Sourced):
+    """What is called a broken or a moved screw."""
+
+    gap_min_mm: float = Field(
+        ge=0.5,
+        le=10,
+        description="Metal missing over this length between two parts of a screw is a break, mm.",
+    )
+    step_min_mm: float = Field(
+        ge=0.3,
+        le=10,
+        description="Two parts of a screw whose axes miss each other by this much are a break or a bend, mm.",
+    )
+    moved_min_mm: float = Field(
+        ge=0.3,
+        le=10,
+        description="A screw that has moved by this much since the baseline, against the bone or implant that holds "
+        "it, is a sign of loosening, mm.",
+    )
+    rim_drop_hu: float = Field(
+        ge=50,
+        le=1000,
+        description="Bone next to the screw that has become darker than the bone around it by this much, HU.",
+    )
+    rim_min_pct: float = Field(
+        gt=0, le=100, description="Such a rim along this share of the screw is a sign of loosening, percent."
+    )
+
+
 class FollowupConfig(Section):
     """Follow-up CTs and how they are read."""
 
@@ -166,6 +195,10 @@ class FollowupConfig(Section):
     faces: FaceRules = Field(description="Reading of the contact faces.")
     grade: GradeRules = Field(description="Grades of the contact faces.")
     lattice: LatticeRules = Field(description="Bone in the lattice.")
+    screws: ScrewRules | None = Field(
+        default=None,
+        description="Reading of the screws; without it they are not looked at, and that is said.",
+    )
     outcomes: str | None = Field(
         default=None,
         description="CSV with the patient's outcome measures (date, months, measure, value, unit, source), or "
@@ -198,4 +231,5 @@ class FollowupJob(Section):
     faces: FaceRules = Field(description="As in the case config.")
     grade: GradeRules = Field(description="As in the case config.")
     lattice: LatticeRules = Field(description="As in the case config.")
+    screws: ScrewRules | None = Field(default=None, description="As in the case config.")
     outcomes: str | None = Field(description="As in the case config.")

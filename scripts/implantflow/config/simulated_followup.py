@@ -77,6 +77,28 @@ class Pores(Section):
     )
 
 
+class ScrewTruth(Section):
+    """What has become of one screw of the plan; what is not named is as it was planned."""
+
+    advance_mm: float = Field(
+        default=0.0,
+        ge=-20,
+        le=20,
+        description="Motion along its axis, towards the tip; negative backs out, mm.",
+    )
+    across_mm: float = Field(default=0.0, ge=-10, le=10, description="Motion across its axis, mm.")
+    broken_at: float | None = Field(
+        default=None, gt=0, lt=1, description="Where it is broken, as a share of its length from its head."
+    )
+    gap_mm: float = Field(default=0.0, ge=0, le=10, description="Metal missing at the break, mm.")
+    step_mm: float = Field(
+        default=0.0, ge=-10, le=10, description="Offset of the part beyond the break across the axis, mm."
+    )
+    rim_mm: float = Field(
+        default=0.0, ge=0, le=5, description="Bone around it that is resorbed to soft tissue, mm."
+    )
+
+
 class FollowupScan(Section):
     """One scan: when, how the patient lay, and what is true in it."""
 
@@ -94,6 +116,9 @@ class FollowupScan(Section):
         description="State of each contact face; a face that is not named is as placed."
     )
     pores: Pores = Field(description="What fills the pores.")
+    screws: dict[str, ScrewTruth] = Field(
+        default={}, description="Screws that are not as planned, by the name of their corridor."
+    )
     kvp: float | None = Field(
         default=None, ge=80, le=140, description="Tube voltage of this scan where it differs, kV."
     )

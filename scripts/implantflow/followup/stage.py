@@ -9,6 +9,7 @@ import numpy as np
 from implantflow.artifacts import plain, read_json, write_json
 from implantflow.config.followup import FollowupJob
 from implantflow.errors import ConfigError, ProvenanceError
+from implantflow.followup.artefact import artefact
 from implantflow.followup.compare import Baseline, read_faces, read_lattice
 from implantflow.followup.design import Coverage
 from implantflow.followup.found import Found, Protocol
@@ -18,6 +19,7 @@ from implantflow.followup.objects import write_objects
 from implantflow.followup.outcome import changes, read_outcomes
 from implantflow.followup.pictures import write_pictures
 from implantflow.followup.scans import locate, scan_of
+from implantflow.followup.screws import Earlier, read_screws
 from implantflow.followup.table import write_table
 from implantflow.followup.transforms import write_transform
 from implantflow.jobs import Job, progress
@@ -54,6 +56,15 @@ def read_followup(job: Job) -> None:
     faces = read_faces(inputs, located.scan, baseline, settings, since)
     progress("lattice")
     lattice = read_lattice(inputs, located.scan, baseline, settings, place, faces.faces)
+    progress("screws")
+    screws = read_screws(
+        inputs.plan,
+        volume,
+        located.found,
+        _earlier(job, earlier, baseline),
+        settings.metal.threshold_hu,
+        settings.screws,
+    )
     write_transform(job.outputs["registration"], located.found.scan_from_planning)
     write_transform(job.outputs["implant_pose"], located.found.scan_from_design)
     write_table(job.outputs["faces"], faces.rows() + lattice.rows(faces.faces))
@@ -79,6 +90,8 @@ def read_followup(job: Job) -> None:
             **_motion(place, since, settings),
             "faces": faces.figures,
             "lattice": lattice.figures,
+            "screws": screws,
+            "metal": artefact(volume, settings.metal.threshold_hu),
             "pelvis": located.pelvis.as_json(),
             "implant": located.implant.as_json(),
             "baseline_comparison": _comparison(settings, baseline),
@@ -90,6 +103,7 @@ def read_followup(job: Job) -> None:
                 "faces": settings.faces.model_dump(),
                 "grade": settings.grade.model_dump(),
                 "lattice": settings.lattice.model_dump(),
+                "screws": None if settings.screws is None else settings.screws.model_dump(),
             },
             "not_determinable": _missing(settings, baseline, lattice.figures),
         }
@@ -134,6 +148,14 @@ def _baseline(
         protocol.differences(theirs),
         theirs.kvp,
     )
+
+
+def _earlier(job: Job, data: dict[str, Any] | None, baseline: Baseline | None) -> Earlier | None:
+    """The whole scan of the baseline: screws stand beyond what is kept around the implant."""
+    if data is None or baseline is None:
+        return None
+    ct = read_volume(job.input("baseline_ct"))
+    return Earlier(ct, Found.from_json(data["poses"]), not baseline.differences)
 
 
 def _motion(place: Place, since: Displacement | None, settings: FollowupJob) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from implantflow.phantom.followup import coverage_kernels as coverage
 from implantflow.phantom.followup.anatomy import Anatomy, read_anatomy
 from implantflow.phantom.followup.cells import calibrated_shift_mm
 from implantflow.phantom.followup.faces import GRID_MM, PORE_GRID_MM, Face, FaceGrids, face_grids, read_faces
-from implantflow.phantom.followup.hardware import ends, moved, screws
+from implantflow.phantom.followup.hardware import ends, moved, resorbed, screws
 from implantflow.phantom.followup.implant_field import ImplantField, read_implant
 from implantflow.phantom.followup.materials import SOFT_HU, basis_of_hu
 from implantflow.phantom.followup.motion import Placed, mesh_centroid, placed
@@ -193,7 +193,7 @@ def _patient(
     """Operate: specimen and kerf out, implant and screws in, faces and pores as they are in this scan."""
     plan = artifacts.read_json(files["plan"])
     removed = removed_bone(files["specimen"], plan)
-    with_implant, in_pelvis = screws(plan["corridors"], cfg.screw_head_mm)
+    with_implant, in_pelvis = screws(plan["corridors"], cfg.screw_head_mm, scan.screws)
     scan_from_build = found.scan_from_implant @ invert_rigid(implant.build_from_planning)
     physical = scanner.physics
     changed = [
@@ -202,7 +202,10 @@ def _patient(
         transform_points(found.scan_from_implant, ends(with_implant)),
     ]
     return Patient(
-        anatomy=anatomy,
+        anatomy=replace(
+            anatomy,
+            hu=resorbed(anatomy.hu, anatomy.affine, plan["corridors"], scan.screws, scan.soft_hu),
+        ),
         scan_from_planning=found.scan_from_planning,
         scan_from_build=np.asarray(scan_from_build),
         implant=coverage.Implant(

@@ -350,6 +350,7 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
                 Row("rotation_deg", "Rotation", "°", 2),
                 Row("repeatability_mm", "Repeatability (95 %)", "mm", 2),
                 Row("against_plan.shift_mm", "Place against the plan", "mm", 2),
+                Row("metal.reach_mm", "Streaks reach this far from metal", "mm", 0),
             ),
         ),
         Listing(
@@ -362,6 +363,22 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
                 Row("detection_limit_mm", "Least gap that would be seen", "mm", 1),
                 Row("grade", "Grade"),
                 Row("reading", "What it rests on"),
+            ),
+        ),
+        Listing(
+            "timepoints.-1.screws",
+            "Screws at the last time point",
+            (
+                Row("name", "Screw"),
+                Row("status", "Reading"),
+                Row("against_plan.end_across_mm", "Tip beside the plan", "mm", 2),
+                Row("against_plan.tip_beyond_mm", "Tip beyond the plan", "mm", 2),
+                Row("break", "Break"),
+                Row("since_baseline.across_mm", "Moved across", "mm", 2),
+                Row("since_baseline.tip_advance_mm", "Moved forward", "mm", 2),
+                Row("since_baseline.darker_rim_pct", "Darker rim", "%", 0),
+                Row("loosening", "Loosening"),
+                Row("reason", "Why not read"),
             ),
         ),
         Listing(

@@ -50,6 +50,7 @@ def truth_of(
         "relative_to_plan": moved_by(found.motion, found.centroid_mm),
         "relative_to_baseline": relative_to_baseline(found),
         "faces": _faces(scan, found, patient, faces),
+        "screws": {name: state.model_dump() for name, state in scan.screws.items()},
         "pores": _pores(scan, implant, faces, grids, threads),
     }
 
