@@ -291,10 +291,10 @@ def inspection_files(name):
     ]
 
 
-def machined_files(name, revisions):
+def machined_files(name, revisions, file="machined.json"):
     """What was found of the machined parts among these revisions."""
     return [
-        f"results/{name}/inspect/{r.id}/machined.json"
+        f"results/{name}/inspect/{r.id}/{file}"
         for r in revisions
         if r.machined is not None
     ]
