@@ -22,7 +22,7 @@ from implantflow.inspect.reference import FAR_MM, Reference
 from implantflow.inspect.regions import HOLES, Hole, Regions, holes_of, regions_of
 from implantflow.inspect.scan import Scan
 from implantflow.inspect.shape import Fit, fit_shape
-from implantflow.inspect.stage import belong_together, fit_points, read_scan
+from implantflow.inspect.stage import SEEN_DEPTH_MM, belong_together, fit_points, read_scan
 from implantflow.inspect.verdict import WITHIN
 from implantflow.jobs import Job, progress
 
@@ -90,7 +90,9 @@ def inspect_machined(job: Job) -> None:
         "scan": how_read,
     }
     write_json(job.outputs["machined"], result)
-    _draw(job, asked, scan, found, coverage, reference, result)
+    # Strut ends that a CT blurs away are below the surface and yet were scanned: the picture must not deny it.
+    seen = coverage_of(found.placed_mm[found.depth_mm > -SEEN_DEPTH_MM], reference)
+    _draw(job, asked, scan, found, seen, reference, result)
 
 
 def _laid_by_what_is_as_built(

@@ -29,7 +29,7 @@ _FIT_POINTS_MAX = 25_000
 #: Deeper in the pores the map shows nothing (mm); everything is judged.
 _MAP_DEPTH_MM = 1.0
 #: As far from the outer surface a scanned point still tells that a place was seen (mm).
-_SEEN_DEPTH_MM = 3.0
+SEEN_DEPTH_MM = 3.0
 
 
 def inspect_print(job: Job) -> None:
@@ -63,7 +63,7 @@ def inspect_print(job: Job) -> None:
     regions = regions_of(field, regions_json)
     progress("inspect: deviations", done=0.6)
     found = deviations(scan.vertices_mm, fit, reference, regions)
-    coverage = coverage_of(found.placed_mm[found.depth_mm > -_SEEN_DEPTH_MM], reference)
+    coverage = coverage_of(found.placed_mm[found.depth_mm > -SEEN_DEPTH_MM], reference)
     progress("inspect: verdict and pictures", done=0.8)
     result = _figures(config, scan, fit, found, coverage, reference, regions)
     head = {
