@@ -131,20 +131,21 @@ def planning_ct(wildcards):
     return f"results/{wildcards.case}/ingest/{CASES[wildcards.case].ingest.planning_ct}/volume.nii.gz"
 
 
-def printed_revision(name, series):
-    """The inspected revision whose print was scanned as ``series``, or None."""
+def scanned_part(name, series):
+    """(revision, print or machined, its scan) of the part that was scanned as ``series``, or None."""
     inspect = CASES[name].inspect
-    revisions = [] if inspect is None else inspect.revisions
-    return next((r for r in revisions if r.series == series), None)
+    scans = [] if inspect is None else inspect.scans
+    return next((found for found in scans if found[2].series == series), None)
 
 
 def dicom_folder(name, series):
     """Where the DICOM files of one series lie: simulated beside the project, or the links that intake made."""
-    case, printed = CASES[name], printed_revision(name, series)
-    if printed is not None:
+    case, part = CASES[name], scanned_part(name, series)
+    if part is not None:
+        revision, state, scan = part
         if case.simulated_print is not None:
-            return f"data/simulated/{name}/print/{printed.id}"
-        return printed.dicom
+            return f"data/simulated/{name}/{state}/{revision}"
+        return scan.dicom
     if case.is_simulated(series):
         return f"data/simulated/{name}/dicom/{series}"
     entry = case.ingest.series[series]
@@ -153,7 +154,7 @@ def dicom_folder(name, series):
 
 def series_settings(wildcards):
     """Settings of one series; the CT of a print is not among the patient's own."""
-    if printed_revision(wildcards.case, wildcards.series) is not None:
+    if scanned_part(wildcards.case, wildcards.series) is not None:
         return {"modality": "CT"}
     return CASES[wildcards.case].ingest.series[wildcards.series].model_dump(mode="json")
 
@@ -191,7 +192,7 @@ def minutes(name):
 
 def series_group(wildcards):
     """What is submitted together with the reading of a series: whatever makes or needs it."""
-    if printed_revision(wildcards.case, wildcards.series) is not None:
+    if scanned_part(wildcards.case, wildcards.series) is not None:
         return "build"
     later = wildcards.series in CASES[wildcards.case].followup_series
     return "followup" if later else "images"
@@ -291,10 +292,10 @@ def inspection_files(name):
     ]
 
 
-def machined_files(name, revisions):
+def machined_files(name, revisions, file="machined.json"):
     """What was found of the machined parts among these revisions."""
     return [
-        f"results/{name}/inspect/{r.id}/machined.json"
+        f"results/{name}/inspect/{r.id}/{file}"
         for r in revisions
         if r.machined is not None
     ]

@@ -8,22 +8,28 @@ def inspected(wildcards):
     )
 
 
-def scan_of_print(wildcards):
-    """The scan as this rule reads it: an STL, the folder of a simulated one, or the ingested CT of the print."""
-    case, scanned = CASES[wildcards.case], inspected(wildcards)
-    if scanned.kind == "ct":
-        return {
-            "volume": f"results/{wildcards.case}/ingest/{scanned.series}/volume.nii.gz"
-        }
-    if case.simulated_print is not None:
-        return {"scan": f"data/simulated/{wildcards.case}/print/{wildcards.revision}"}
-    return {"scan": scanned.file}
+def scan_of(state):
+    """Input function: the scan of the part as ``print`` or ``machined``; an STL, a simulated one's folder, or the
+    ingested CT."""
+
+    def scan(wildcards):
+        case, scanned = CASES[wildcards.case], inspected(wildcards).scans[state]
+        if scanned.kind == "ct":
+            return {
+                "volume": f"results/{wildcards.case}/ingest/{scanned.series}/volume.nii.gz"
+            }
+        if case.simulated_print is not None:
+            folder = f"data/simulated/{wildcards.case}/{state}"
+            return {"scan": f"{folder}/{wildcards.revision}"}
+        return {"scan": scanned.file}
+
+    return scan
 
 
 rule inspect_print:
     """Lay the scan of a print on the design, judge its deviation and size, propose the next scale."""
     input:
-        unpack(scan_of_print),
+        unpack(scan_of("print")),
         field="results/{case}/lattice/field.json",
         field_data="results/{case}/lattice/field.npz",
         build="results/{case}/build/{revision}/build.json",
@@ -73,17 +79,10 @@ def machined_settings(wildcards):
     return settings
 
 
-def machined_scan(wildcards):
-    """The scan of the machined part: an STL, or the folder of a simulated one."""
-    if CASES[wildcards.case].simulated_print is not None:
-        return f"data/simulated/{wildcards.case}/machined/{wildcards.revision}"
-    return inspected(wildcards).machined.file
-
-
 rule inspect_machined:
     """Lay the scan of the machined part on the finished design; judge its milled faces and bores."""
     input:
-        scan=machined_scan,
+        unpack(scan_of("machined")),
         field="results/{case}/lattice/field.json",
         field_data="results/{case}/lattice/field.npz",
         build="results/{case}/build/{revision}/build.json",

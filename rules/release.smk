@@ -21,7 +21,19 @@ def release_gate_settings(wildcards):
     found["gate"]["put_forward"] = (
         release is not None and release.revision == wildcards.revision
     )
+    found["gate"]["machined"] = inspected(wildcards).machined is not None
     return found
+
+
+def released_machined(name):
+    """Input function: a file of the inspection of the machined part that is released; none where none is machined."""
+
+    def paths(wildcards):
+        case = CASES[wildcards.case]
+        kept = [r for r in case.inspect.revisions if r.id == case.release.revision]
+        return machined_files(wildcards.case, kept, name)
+
+    return paths
 
 
 def of_each_print(name):
@@ -56,7 +68,10 @@ rule gate_release:
     """Of an inspected print: refused when it was rejected, else released by those who sign for it."""
     input:
         subjects=lambda w: [
-            f"results/{w.case}/{p}" for p in release_subjects(w.revision)
+            f"results/{w.case}/{p}"
+            for p in release_subjects(
+                w.revision, machined=inspected(w).machined is not None
+            )
         ],
         review=review_records("release"),
     output:
@@ -126,14 +141,8 @@ rule release_case:
         ],
         deviations=of_each_print("deviation.json"),
         pictures=of_each_print("deviation.png"),
-        machined=lambda w: machined_files(
-            w.case,
-            [
-                r
-                for r in CASES[w.case].inspect.revisions
-                if r.id == CASES[w.case].release.revision
-            ],
-        ),
+        machined=released_machined("machined.json"),
+        machined_pictures=released_machined("machined.png"),
         gates=lambda w: [
             f"results/{w.case}/segment/gate.json",
             f"results/{w.case}/prototype/{CASES[w.case].prototype.approved}/gate.json",
@@ -150,8 +159,7 @@ rule release_case:
         themes="results/{case}/release/build/themes.json",
         checks="results/{case}/release/build/checks.json",
         build="results/{case}/release/build/build.json",
-        deviation="results/{case}/release/inspection/deviation.json",
-        picture="results/{case}/release/inspection/deviation.png",
+        inspection=directory("results/{case}/release/inspection"),
         strength="results/{case}/release/strength.json",
         lattice="results/{case}/release/lattice.json",
         traveller="results/{case}/release/traveller.json",

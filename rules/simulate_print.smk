@@ -52,7 +52,11 @@ rule simulate_machining:
         runtime=minutes("simulate_machining"),
     params:
         case_dir=case_dir,
-        settings=section("simulated_print", revision=lambda w: w.revision),
+        settings=section(
+            "simulated_print",
+            revision=lambda w: w.revision,
+            kind=lambda w: inspected(w).machined.kind,
+        ),
         side=lambda w: {
             "truth": f"data/simulated/{w.case}/truth/machined_{w.revision}.json"
         },

@@ -169,6 +169,7 @@ def test_no_key_that_names_a_file_is_forgotten() -> None:
         "ImportStl.file",
         "InspectRevision.dicom",
         "InspectRevision.file",
+        "MachinedScan.dicom",
         "MachinedScan.file",
         "MaskTimepoint.file",
         "PriorConfig.path",
@@ -193,11 +194,17 @@ def test_the_scan_of_the_machined_part_is_a_source() -> None:
     data.pop("simulated_print")
     faces = dict.fromkeys(("caudal_mm", "si_joint_mm", "l5s1_mm", "bores_mm"), 0.0)
     data["implant"]["machining"] = {"midline_mm": 0.5, **faces}
-    machined = {"file": f"{SECRET}.STL", "face_tolerance_mm": 0.1, "bore_tolerance_mm": 0.1}
+    limits = {"face_tolerance_mm": 0.1, "bore_tolerance_mm": 0.1}
+    machined = {"kind": "surface", "file": f"{SECRET}.STL", **limits}
     data["inspect"]["revisions"] = [{"id": "r1", "kind": "surface", "file": "scan.stl", "machined": machined}]
     neutral = with_neutral_paths(CaseConfig.model_validate(data), Path("sealed"))
     assert neutral.inspect is not None and neutral.inspect.revisions[0].machined is not None
     assert neutral.inspect.revisions[0].machined.file == "sealed/tiny/files/machined_r1.stl"
+    machined = {"kind": "ct", "series": "machined_r1", "dicom": SECRET, **limits}
+    data["inspect"]["revisions"][0]["machined"] = machined
+    source = sources(CaseConfig.model_validate(data))[-1]
+    assert source.name == "series/machined_r1" and source.folder
+    assert source.key == "inspect.revisions.0.machined.dicom"
 
 
 @pytest.mark.parametrize("name", ["demo", "tiny", "vhf"])

@@ -155,7 +155,7 @@ class Bench:
         )
         return out
 
-    def machine(self, name: str, revision: str, **workshop: float) -> Path:
+    def machine(self, name: str, revision: str, kind: str = "surface", **workshop: float) -> Path:
         """Machine and scan a revision in simulation; the scan's folder ``{name}_machined``, truth beside it."""
         scan = self.folder / "scan" / f"{name}_machined"
         scan.parent.mkdir(exist_ok=True)
@@ -167,14 +167,18 @@ class Bench:
                 inputs={key: self.folder / value for key, value in names.items()},
                 outputs={"scan": scan},
                 side_outputs={"truth": scan.with_suffix(".json")},
-                settings={"simulated_print": {**SIMULATED, "workshop": workshop}, "revision": revision},
+                settings={
+                    "simulated_print": {**SIMULATED, "workshop": workshop},
+                    "kind": kind,
+                    "revision": revision,
+                },
                 threads=2,
             )
         )
         return scan
 
-    def inspect_machined(self, revision: str, scan: Path) -> dict[str, Any]:
-        """Inspect the scan of a machined part; machined.json."""
+    def inspect_machined(self, revision: str, scan: Path, kind: str = "surface") -> dict[str, Any]:
+        """Inspect the scan (of kind ct: the ingested volume) of a machined part; machined.json."""
         out = self.folder / "inspect" / f"{scan.name}_{len(list(self.folder.glob('inspect/*')))}"
         out.mkdir(parents=True)
         names = {
@@ -184,11 +188,13 @@ class Bench:
             "implant": "implant.stl",
         }
         names["build"] = f"build/{revision}/build.json"
-        machined = {"face_tolerance_mm": 0.15, "bore_tolerance_mm": 0.1}
+        series = "machined_x" if kind == "ct" else None
+        machined = {"kind": kind, "series": series, "face_tolerance_mm": 0.15, "bore_tolerance_mm": 0.1}
+        read = "volume" if kind == "ct" else "scan"
         inspect_machined(
             self._job(
                 "inspect_machined",
-                inputs={"scan": scan, **{key: self.folder / value for key, value in names.items()}},
+                inputs={read: scan, **{key: self.folder / value for key, value in names.items()}},
                 outputs={"machined": out / "machined.json", "picture": out / "machined.png"},
                 settings={
                     "inspect": {

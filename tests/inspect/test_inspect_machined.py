@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from print_bench import Bench  # type: ignore[import-not-found]
 
+from implantflow.artifacts import read_json
 from implantflow.errors import InputError
 from implantflow.inspect.machined import BORE_SEEN_MIN_PCT, Placed, bore_figures
 from implantflow.inspect.regions import Hole
@@ -23,6 +24,23 @@ def test_a_well_machined_part_is_accepted(stocked: Bench) -> None:
     bore = found["bores"]["s1"]
     assert bore["design_diameter_mm"] == 4.0
     assert (bore["diameter_mm"] is None) == (found["bores_to_gauge"] == ["s1"])
+
+
+def test_a_ct_measures_the_bore_that_a_scanner_leaves_to_a_gauge(stocked: Bench) -> None:
+    scan = stocked.machine("ct", "r1", "ct", face_error_mm=0.04, face_tilt_deg=0.1, bore_error_mm=0.03)
+    found = stocked.inspect_machined("r1", stocked.ingest(scan), "ct")
+    assert (found["kind"], found["decision"], found["bores_to_gauge"]) == ("ct", "accepted", [])
+    # Its blur shortens the strut ends of the porous sides: taken for the sides themselves, they pull by 0.13 mm.
+    assert found["faces"]["midline"]["shift_mm"] == pytest.approx(0.04, abs=0.03)
+    bore, truth = found["bores"]["s1"], read_json(scan.with_suffix(".json"))["bores"]["s1"]
+    assert truth["diameter_mm"] == pytest.approx(4.03)
+    assert bore["seen_pct"] > 90.0
+    assert bore["diameter_mm"] == pytest.approx(truth["diameter_mm"], abs=0.04)
+    assert bore["axis_error_mm"] < 0.05
+    # Stock left in the bore is 0.5 mm all round: a part that was never bored is told by its diameter.
+    unbored = stocked.inspect_machined("r1", stocked.ingest(stocked.print("r1", "ct")), "ct")
+    assert unbored["decision"] == "rejected"
+    assert any("bore s1: its diameter is off by -1.0" in reason for reason in unbored["reasons"])
 
 
 @pytest.mark.requirement("print-inspected")

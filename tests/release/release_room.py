@@ -50,7 +50,7 @@ class Room:
     case: Path
     settings: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(SETTINGS))
     signed: bool = False
-    machined: str = ""
+    machined: bool = False
     reviewers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def path(self, name: str) -> Path:
@@ -168,9 +168,25 @@ class Room:
     def release_gate(self, revision: str) -> None:
         put_forward = revision == self.settings["release"]["revision"]
         self.gate(
-            f"inspect/{revision}/gate.json", "release", "release", release_subjects(revision),
-            revision=revision, put_forward=put_forward,
+            f"inspect/{revision}/gate.json", "release", "release",
+            release_subjects(revision, machined=self.machined and put_forward),
+            revision=revision, put_forward=put_forward, machined=self.machined and put_forward,
         )  # fmt: skip
+
+    def machine(self, decision: str = "accepted", *reasons: str, **changes: Any) -> None:
+        """Give the design stock, inspect the machined part of r2, and pass all gates again."""
+        self.change("implant/implant.json", machining_stock={"faces": {"midline": 0.5}, "bores": 0.5})
+        face = {"shift_mm": 0.02, "tilt_deg": 0.04, "within_tolerance_pct": 100.0}
+        bore = {"seen_pct": 17.0, "diameter_mm": None, "design_diameter_mm": 6.5, "axis_error_mm": None}
+        self.write("inspect/r2/machined.json", {
+            "id": "r2", "decision": decision, "reasons": list(reasons), "faces": {"midline": face},
+            "bores": {"s1": bore}, "bores_to_gauge": ["s1"],
+            "limits": {"face_tolerance_mm": 0.15, "bore_tolerance_mm": 0.15},
+            "build_file_sha256": self.sha256("build/r2/build.cli"), **changes,
+        })  # fmt: skip
+        self.path("inspect/r2/machined.png").write_bytes(_png())
+        self.machined = True
+        pass_gates(self)
 
     def form(self) -> Path:
         """Make the traveller's form."""
@@ -255,7 +271,8 @@ class Room:
             "deviations": [self.path(f"inspect/{r}/deviation.json") for r in revisions],
             "pictures": [self.path(f"inspect/{r}/deviation.png") for r in revisions],
             "gates": [self.path(g) for g in [*gates, *(f"inspect/{r}/gate.json" for r in revisions)]],
-            "machined": [self.path(self.machined)] if self.machined else [],
+            "machined": [self.path("inspect/r2/machined.json")] if self.machined else [],
+            "machined_pictures": [self.path("inspect/r2/machined.png")] if self.machined else [],
             "traveller": [Path(traveller)] if traveller else [],
             "bones": [self.path(f"segment/{n}.stl") for n in ("sacrum", "hip_left", "hip_right", "l5")],
             "masks": [self.path(f"tumour/{n}_mask.nii.gz") for n in [t["name"] for t in timepoints]],

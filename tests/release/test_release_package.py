@@ -49,6 +49,28 @@ def test_copies_are_byte_identical_and_of_the_released_revision(room: Room) -> N
         assert (room.case / "release" / copy).read_bytes() == (room.case / original).read_bytes(), copy
 
 
+def test_machined_part_is_in_the_package_and_in_its_history(room: Room) -> None:
+    assert room.release()["machined"] is None
+    assert sorted(p.name for p in (room.case / "release/inspection").iterdir()) == [
+        "deviation.json",
+        "deviation.png",
+    ]
+    room.machine()
+    record = room.release()
+    assert record["machined"] == "accepted"
+    for name in ("machined.json", "machined.png"):
+        packed = (room.case / "release/inspection" / name).read_bytes()
+        assert packed == (room.case / "inspect/r2" / name).read_bytes()
+    assert {"inspection/machined.json", "inspection/machined.png"} <= {f["path"] for f in record["files"]}
+    check = next(c for c in record["checks"] if c["check"] == "machined part")
+    assert check["result"] == "accepted after machining; to gauge: s1"
+    gate = artifacts.read_json(room.case / "inspect/r2/gate.json")
+    assert gate["subjects"]["inspect/r2/machined.json"] == room.sha256("inspect/r2/machined.json")
+    page = read(room, "device_history.html")
+    assert "plane +0.020 mm off, tilt 0.04°" in page and "17 % of its wall seen: to be gauged" in page
+    assert "gauge them: s1" in page and page.count("data:image/png") == 2
+
+
 def test_record_says_what_was_released(room: Room) -> None:
     record = room.release()
     assert (record["status"], record["revision"], record["side"], record["purpose"]) == (

@@ -147,17 +147,29 @@ def looser_than_site(room: Room) -> None:
 
 def machined_part_refused(room: Room) -> None:
     """Stock is machined away, and the scan of the machined part says that some is left."""
-    room.change("implant/implant.json", machining_stock={"faces": {}, "bores": {}, "volume_mm3": 900.0})
+    room.machine("rejected", "midline: 0.5 mm left")
+
+
+def machined_part_not_inspected(room: Room) -> None:
+    """There is stock to machine away, and nobody scanned the part afterwards."""
+    room.machine()
+    room.machined = False
     pass_gates(room)
-    record = {
-        "id": "r2",
-        "decision": "rejected",
-        "reasons": ["midline: 0.5 mm left"],
-        "bores_to_gauge": [],
-        "build_file_sha256": artifacts.sha256_file(room.case / "build/r2/build.cli"),
-    }
-    artifacts.write_json(room.case / "inspect/r2/machined.json", record)
-    room.machined = "inspect/r2/machined.json"
+
+
+def machined_part_not_decided_about(room: Room) -> None:
+    """The gate was passed for the print as built; the machined part came later."""
+    machined_part_not_inspected(room)
+    room.machined = True
+
+
+def machined_part_of_another_build(room: Room) -> None:
+    room.machine(build_file_sha256="0" * 64)
+
+
+def machined_part_edited_after_the_gate(room: Room) -> None:
+    room.machine()
+    room.change("inspect/r2/machined.json", bores_to_gauge=[])
 
 
 REFUSALS: list[tuple[Change, type[ImplantflowError], str]] = [
@@ -179,7 +191,15 @@ REFUSALS: list[tuple[Change, type[ImplantflowError], str]] = [
     (inspection_without_digest, ProvenanceError, "no digest is stated"),
     (field_changed, ProvenanceError, "field.json and field.npz"),
     (implant_changed, ProvenanceError, "regions.json and implant.stl"),
-    (machined_part_refused, ReviewError, "was not accepted: midline: 0.5 mm left"),
+    (machined_part_refused, ReviewError, "says 'rejected': midline: 0.5 mm left"),
+    (machined_part_not_inspected, AwaitingInput, "the machined part of r2 was not inspected"),
+    (machined_part_not_decided_about, ReviewError, "was not asked about inspect/r2/machined.json"),
+    (
+        machined_part_of_another_build,
+        ProvenanceError,
+        "the machined part and build.cli do not belong together",
+    ),
+    (machined_part_edited_after_the_gate, ProvenanceError, "machined.json is not the file"),
     (strength_failed, QualityGateError, "safety factor 1.2"),
     (checks_failed, QualityGateError, "build checks did not pass: open_loops"),
     (stale_mr, QualityGateError, "MR mr_preoperative will be 69 days old, limit 42"),

@@ -13,8 +13,10 @@ import report_fabricated as made
 from implantflow.artifacts import write_json, write_stl
 from implantflow.geometry import Plane
 from implantflow.jobs import Job
-from implantflow.report import compare_geometry
+from implantflow.report import compare_geometry, compare_outcome
 from implantflow.report.compare import compare, compare_truth
+from implantflow.report.listings_shown import LISTINGS
+from implantflow.report.rows import listing_rows
 from implantflow.volumes import Volume, read_volume, write_volume
 
 
@@ -68,6 +70,32 @@ def test_known_errors_are_found(rendered_case: Path, tmp_path: Path) -> None:
     assert found["segment.labels.sacrum.dice"]["dice"] == pytest.approx(1.0)
     assert 0.5 < found["tumour.timepoints.diagnosis.dice"]["dice"] < 0.95
     assert found["segment.labels.sacrum.surface"]["mean_mm"] == pytest.approx(1.0, abs=0.1)
+
+
+def test_machined_part_stands_beside_what_the_workshop_cut(tmp_path: Path) -> None:
+    truth = {
+        "faces": {"midline": {"left_mm": 0.03, "tilt_deg": 0.03}},
+        "bores": {"s1": {"diameter_mm": 6.52}, "s2": {"diameter_mm": 6.52}},
+    }
+    write_json(tmp_path / "machined_r2.json", truth)
+    cut = [
+        {"name": "midline", "shift_mm": -0.02, "tilt_deg": 0.04},
+        {"name": "s1", "diameter_mm": 6.55},
+        {"name": "s2", "diameter_mm": None},
+    ]
+    revisions = [{"id": "r1"}, {"id": "r2", "machined": {"cut": cut}}]
+    inspected = {"inspect": {"revisions": revisions}}
+    found = compare_outcome.machined(inspected, tmp_path)
+    key = "inspect.revisions.r2.machined.cut."
+    assert found[key + "midline.shift_mm"]["text"] == "0.030 mm (−0.050 mm)"
+    assert found[key + "midline.tilt_deg"]["error_abs"] == pytest.approx(0.01)
+    assert found[key + "s1.diameter_mm"]["error_abs"] == pytest.approx(0.03)
+    assert found[key + "s2.diameter_mm"]["text"] == "6.520 mm (not measured)"
+    assert len(found) == 4
+    # The page looks a truth up by the same name, though its list shows the last print, whichever that is.
+    listing = next(entry for entry in LISTINGS["inspect"] if "machined" in entry.key)
+    lines = listing_rows(listing, "inspect", inspected["inspect"], {})[1]
+    assert {cell.truth_key for line in lines for cell in line} >= set(found)
 
 
 def test_without_truth_it_says_so(rendered_case: Path, tmp_path: Path) -> None:

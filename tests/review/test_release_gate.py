@@ -19,6 +19,16 @@ from implantflow.review.subjects import release_subjects
 CASE = Path("results/demo")
 
 
+def machined(revision: str, decision: str, *reasons: str) -> None:
+    """What the inspection of the machined part says, with its ledger entry."""
+    path = CASE / f"inspect/{revision}/machined.json"
+    artifacts.write_json(path, {"id": revision, "decision": decision, "reasons": list(reasons), "faces": {}})
+    ledger.append(CASE, {
+        "event": "job", "rule": f"inspect_machined.{revision}", "outcome": {"status": "done"}, "inputs": {},
+        "outputs": {path.as_posix(): artifacts.sha256_file(path)},
+    })  # fmt: skip
+
+
 def inspected(room: Room, revision: str, decision: str, *reasons: str, **other: Any) -> None:
     """Build and inspection of one revision on disk, with their ledger entries."""
     names = release_subjects(revision)
@@ -33,19 +43,26 @@ def inspected(room: Room, revision: str, decision: str, *reasons: str, **other: 
 
 
 def gate(
-    room: Room, revision: str = "r2", *, released: str = "r2", purpose: str = "demo", policy: str = "signed"
+    room: Room,
+    revision: str = "r2",
+    *,
+    released: str = "r2",
+    purpose: str = "demo",
+    policy: str = "signed",
+    machined: bool = False,
 ) -> dict[str, Any]:
     """Run the gate's job as its rule does; return the record or let the refusal through."""
     out = CASE / f"inspect/{revision}/gate.json"
-    put_forward = revision == released
+    about: dict[str, Any] = {"revision": revision, "put_forward": revision == released, "machined": machined}
+    subjects = [CASE / n for n in release_subjects(revision, machined=machined)]
     job = Job(
         rule="gate_release",
         case_dir=CASE,
         wildcards={"case": "demo", "revision": revision},
-        inputs={"subjects": [CASE / n for n in release_subjects(revision)], "review": room.records("demo", "release")},
+        inputs={"subjects": subjects, "review": room.records("demo", "release")},
         outputs={"gate": out},
         settings={
-            "gate": {"name": "release", "item": "release", "revision": revision, "put_forward": put_forward},
+            "gate": {"name": "release", "item": "release", **about},
             "case": "demo",
             "purpose": purpose,
             "review": {"policy": policy, "authors": ["emil"]},
@@ -95,6 +112,28 @@ def test_no_signature_turns_a_rejected_print_into_an_accepted_one(room: Room) ->
     assert gate(room)["decision"] == REJECTED
     room.sign("anna", "reject", item="release", reason="bent")
     assert gate(room)["decision"] == REJECTED
+
+
+def test_machined_part_is_signed_for_with_the_print(room: Room) -> None:
+    inspected(room, "r2", "accepted")
+    with pytest.raises(AwaitingReview):
+        gate(room)
+    for who in ("anna", "emil"):
+        room.sign(who, item="release")
+    assert gate(room)["decision"] == "approved"
+    # Signatures for the print as built are none for the part that was machined since.
+    machined("r2", "accepted")
+    with pytest.raises(ReviewError, match="another list of files"):
+        gate(room, machined=True)
+    for who in ("anna", "emil"):
+        room.sign(who, item="release")
+    record = gate(room, machined=True)
+    assert record["decision"] == "approved" and "inspect/r2/machined.json" in record["subjects"]
+    machined("r2", "rejected", "midline: 0.5 mm left")
+    with pytest.raises(ReviewError, match=r"rejected the print r2: midline: 0\.5 mm left"):
+        room.sign("anna", item="release")
+    assert gate(room, machined=True)["reasons"][0] == "midline: 0.5 mm left"
+    assert gate(room, machined=True)["decision"] == REJECTED
 
 
 def test_print_that_is_not_put_forward_asks_nobody(room: Room) -> None:

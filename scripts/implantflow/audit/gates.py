@@ -14,6 +14,7 @@ from implantflow.errors import ImplantflowError, ReviewError
 from implantflow.review.gate import APPROVED, REJECTED, SHUT, GateRecord, auto_decision, read_gate
 from implantflow.review.inspection import read_inspection
 from implantflow.review.statement import Statement, open_envelope, signing_key_id
+from implantflow.review.subjects import inspections
 
 GATE_FUNCTION = "implantflow.review.gate:check_gate"
 RELEASE_FUNCTION = "implantflow.release.stage:release_case"
@@ -115,12 +116,14 @@ def _check_gate(
 
 
 def _check_inspection(disk: Disk, gate: GateRecord, path: str, findings: Findings) -> None:
-    """The decision of a release gate against what its first subject, the inspection, says."""
-    name = next(iter(gate.subjects))
-    if disk.sha256(name) is None:
+    """The decision of a release gate against what the inspections among its subjects say."""
+    names = inspections(gate.subjects)
+    if not names:
+        findings.problem("gate", path, "a release gate without the inspection of a print")
+    if not names or any(disk.sha256(name) is None for name in names):
         return
     try:
-        rejected = read_inspection(disk.case_dir / name).rejected
+        rejected = any(read_inspection(disk.case_dir / name).rejected for name in names)
     except ImplantflowError as error:
         findings.problem("gate", path, error.what)
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -42,15 +42,42 @@ class InspectLimits(Section):
     )
 
 
-class MachinedScan(Section):
-    """The scan of a part whose machining stock was cut away; no defaults, since they are the workshop's figures."""
+class PartScan(Section):
+    """The scan of one part, as a surface or by CT."""
 
+    kind: Literal["surface", "ct"] = Field(
+        description="surface: a mesh of an optical scanner (STL, mm). ct: an industrial CT (DICOM), which sees into "
+        "bores."
+    )
     file: str | None = Field(
         default=None,
         min_length=1,
-        description="The scan's STL (mm) below the site's data_root, by an optical scanner or exported from a CT. Left "
-        "out where prints are simulated.",
+        description="Kind surface: the scan's STL below the site's data_root. Left out where prints are simulated.",
     )
+    series: Name | None = Field(
+        default=None, description="Kind ct: neutral name under which the CT of the part is ingested."
+    )
+    dicom: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Kind ct: folder of its DICOM files below the site's data_root. Left out where prints are "
+        "simulated.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if self.kind == "surface" and (self.series or self.dicom):
+            raise ValueError("a scan of kind surface: leave series and dicom out, give file")
+        if self.kind == "ct" and self.file:
+            raise ValueError("a scan of kind ct: leave file out, give series and dicom")
+        if self.kind == "ct" and self.series is None:
+            raise ValueError("a scan of kind ct: name its series, for example print_r1")
+        return self
+
+
+class MachinedScan(PartScan):
+    """The scan of a part whose machining stock was cut away; no defaults, since they are the workshop's figures."""
+
     face_tolerance_mm: float = Field(
         gt=0.0,
         le=1.0,
@@ -65,45 +92,19 @@ class MachinedScan(Section):
     )
 
 
-class InspectRevision(Section):
+class InspectRevision(PartScan):
     """The scan of one printed build revision."""
 
     id: Name = Field(description="Build revision that was printed and scanned.")
-    kind: Literal["surface", "ct"] = Field(
-        description="surface: a mesh of an optical scanner (STL, mm). ct: an industrial CT (DICOM)."
-    )
-    file: str | None = Field(
-        default=None,
-        min_length=1,
-        description="Kind surface: the scan's STL below the site's data_root. Left out where prints are simulated.",
-    )
-    series: Name | None = Field(
-        default=None, description="Kind ct: neutral name under which the CT of the print is ingested."
-    )
-    dicom: str | None = Field(
-        default=None,
-        min_length=1,
-        description="Kind ct: folder of its DICOM files below the site's data_root. Left out where prints are "
-        "simulated.",
-    )
     machined: MachinedScan | None = Field(
         default=None,
         description="The scan of the same part after machining; only where implant.machining is given.",
     )
 
-    @model_validator(mode="after")
-    def _fits_its_kind(self) -> InspectRevision:
-        if self.kind == "surface" and (self.series or self.dicom):
-            raise ValueError(
-                f"revision {self.id!r} is of kind surface: leave series and dicom out, give file"
-            )
-        if self.kind == "ct" and self.file:
-            raise ValueError(f"revision {self.id!r} is of kind ct: leave file out, give series and dicom")
-        if self.kind == "ct" and self.series is None:
-            raise ValueError(
-                f"revision {self.id!r} is of kind ct: name its series, for example print_{self.id}"
-            )
-        return self
+    @property
+    def scans(self) -> dict[str, PartScan]:
+        """The scan of the print, and that of the machined part, by the state the part was in."""
+        return {"print": self} | ({} if self.machined is None else {"machined": self.machined})
 
 
 class InspectSettings(InspectLimits):
@@ -119,11 +120,16 @@ class InspectConfig(InspectLimits):
         min_length=1, description="Printed revisions, oldest first; the last is the one that can be released."
     )
 
+    @property
+    def scans(self) -> list[tuple[str, str, PartScan]]:
+        """All scans: revision, state of the part (``print`` or ``machined``), scan."""
+        return [(r.id, state, scan) for r in self.revisions for state, scan in r.scans.items()]
+
     @model_validator(mode="after")
     def _each_once(self) -> InspectConfig:
         for what, names in (
             ("revision", [r.id for r in self.revisions]),
-            ("series", [r.series for r in self.revisions if r.series]),
+            ("series", [scan.series for _, _, scan in self.scans if scan.series]),
         ):
             twice = {name for name in names if names.count(name) > 1}
             if twice:

@@ -174,22 +174,23 @@ class CaseConfig(Section):
                         else "the folder of its DICOM files, or study the name of a study of an archive"
                     )
                 )
-        for revision in () if self.inspect is None else self.inspect.revisions:
-            given = revision.file or revision.dicom
+        for revision, state, scan in [] if self.inspect is None else self.inspect.scans:
+            given = scan.file or scan.dicom
             if (given is None) != (self.simulated_print is not None):
                 found.append(
-                    f"inspect.revisions.{revision.id} must "
+                    f"inspect.revisions.{revision}{'' if state == 'print' else f'.{state}'} must "
                     + (
                         "name no file or folder: the prints are simulated"
                         if self.simulated_print is not None
                         else "name the scan: file (surface) or dicom (ct)"
                     )
                 )
-            found += self._machined_problems(revision)
+        for inspected in () if self.inspect is None else self.inspect.revisions:
+            found += self._machined_problems(inspected)
         return found
 
     def _machined_problems(self, revision: InspectRevision) -> list[str]:
-        """A machined part has stock to lose, and its scan comes from a file or from the simulated workshop."""
+        """A machined part has stock to lose, and in simulation a workshop that cuts it."""
         if revision.machined is None:
             return []
         key, simulated = f"inspect.revisions.{revision.id}.machined", self.simulated_print
@@ -198,10 +199,6 @@ class CaseConfig(Section):
             if self.implant and self.implant.machining
             else [f"{key} is given, but implant.machining is not"]
         )
-        if (revision.machined.file is None) != (simulated is not None):
-            found.append(
-                f"{key}.file must " + ("be left out: prints are simulated" if simulated else "name the scan")
-            )
         if simulated is not None and simulated.workshop is None:
             found.append(f"{key} needs simulated_print.workshop")
         return found
@@ -234,7 +231,7 @@ class CaseConfig(Section):
             for name in sorted(inspected - built)
         ]
         if self.inspect is not None:
-            prints = {revision.series for revision in self.inspect.revisions if revision.series}
+            prints = {scan.series for _, _, scan in self.inspect.scans if scan.series}
             found += [
                 f"inspect.revisions and ingest.series both name a series '{name}'"
                 for name in sorted(prints & set(self.ingest.series))

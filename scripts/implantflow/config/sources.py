@@ -61,14 +61,13 @@ def sources(case: CaseConfig) -> list[Source]:
                 key = f"prototype.iterations.{number}.corrections.{place}.file"
                 found.append(_file(key, f"edited_{iteration.id}_{place + 1}", correction.file))
     for number, revision in enumerate(() if case.inspect is None else case.inspect.revisions):
-        key = f"inspect.revisions.{number}"
-        if revision.dicom is not None:
-            found.append(Source(f"{key}.dicom", f"series/{revision.series}", revision.dicom, True, True))
-        if revision.file is not None:
-            found.append(_file(f"{key}.file", f"print_{revision.id}", revision.file, below_data_root=True))
-        if revision.machined is not None and revision.machined.file is not None:
-            name, path = f"machined_{revision.id}", revision.machined.file
-            found.append(_file(f"{key}.machined.file", name, path, below_data_root=True))
+        for state, scan in revision.scans.items():
+            key = f"inspect.revisions.{number}" + ("" if state == "print" else f".{state}")
+            if scan.dicom is not None:
+                found.append(Source(f"{key}.dicom", f"series/{scan.series}", scan.dicom, True, True))
+            if scan.file is not None:
+                name = f"{state}_{revision.id}"
+                found.append(_file(f"{key}.file", name, scan.file, below_data_root=True))
     return found
 
 

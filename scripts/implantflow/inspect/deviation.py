@@ -87,9 +87,17 @@ def deviations(points_mm: FloatArray, fit: Fit, reference: Reference, regions: R
     return Deviations(pose, placed, deviation, region, names, depth)
 
 
-def rigid_pose(points: FloatArray, fit: Fit, reference: Reference) -> FloatArray:
-    """The rigid pose (scanner to build_xyz) that lays points of the outer surface best on the design."""
-    points = points[thinned(points, _POSE_POINTS_MM)]
+def rigid_pose(
+    points: FloatArray, fit: Fit, reference: Reference, strut_ends: NDArray[np.bool_] | None = None
+) -> FloatArray:
+    """The rigid pose (scanner to build_xyz) that lays points of the outer surface best on the design.
+
+    ``strut_ends`` (N,) marks points on the cut ends of struts: they may lie off by a length of their own, for a CT
+    blurs half of a strut's end away, and where one side of the part is porous that would pull the part over.
+    """
+    kept = thinned(points, _POSE_POINTS_MM)
+    points, ends = points[kept], np.zeros(len(kept)) if strut_ends is None else strut_ends[kept]
+    shared = np.zeros((len(kept), 1)) - ends[:, None]
     pose = np.eye(4)
     pose[:3, :3] = fit.shape.rotation
     place = reference.designed(fit.shape.place_mm[None])[0]
@@ -100,10 +108,10 @@ def rigid_pose(points: FloatArray, fit: Fit, reference: Reference) -> FloatArray
         found = surface.nearest(placed, limit_mm=FAR_MM)
         normal = surface.solid.normals[found.triangle]
         middle = placed.mean(0)
-        jacobian = np.hstack([np.cross(placed - middle, normal), normal])
+        jacobian = np.hstack([np.cross(placed - middle, normal), normal, shared])
         keep = np.abs(found.distance_mm) < _FOREIGN_MM
         step = np.linalg.lstsq(jacobian[keep], -found.distance_mm[keep], rcond=None)[0]
-        pose = _turned(step[:3], step[3:], middle) @ pose
+        pose = _turned(step[:3], step[3:6], middle) @ pose
     return pose
 
 

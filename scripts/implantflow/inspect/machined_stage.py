@@ -20,9 +20,9 @@ from implantflow.inspect.machined import Placed, bore_figures, face_figures, jud
 from implantflow.inspect.picture import PICTURE_DEPTH_MM, painted_scan, write_against_design
 from implantflow.inspect.reference import FAR_MM, Reference
 from implantflow.inspect.regions import HOLES, Hole, Regions, holes_of, regions_of
-from implantflow.inspect.scan import Scan, read_surface
+from implantflow.inspect.scan import Scan
 from implantflow.inspect.shape import Fit, fit_shape
-from implantflow.inspect.stage import belong_together, fit_points
+from implantflow.inspect.stage import SEEN_DEPTH_MM, belong_together, fit_points, read_scan
 from implantflow.inspect.verdict import WITHIN
 from implantflow.jobs import Job, progress
 
@@ -31,9 +31,9 @@ def inspect_machined(job: Job) -> None:
     """Lay the scan of the machined part on the finished design and measure what was milled and bored.
 
     The part is laid by the surfaces that are as built: what the workshop cut does not pull at its own zero. Inputs:
-    ``scan`` (STL or the folder that holds it), ``field``, ``field_data``, ``build``, ``regions``, ``implant``. Outputs:
-    ``machined``, ``picture``. Settings: ``inspect`` (limits and the one ``revision`` with its ``machined``),
-    ``purpose``, ``simulated``.
+    ``scan`` (STL or the folder that holds it) or ``volume`` (ingested CT of the part), ``field``, ``field_data``,
+    ``build``, ``regions``, ``implant``. Outputs: ``machined``, ``picture``. Settings: ``inspect``
+    (limits and the one ``revision`` with its ``machined``), ``purpose``, ``simulated``.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def inspect_machined(job: Job) -> None:
     reference = Reference.of(replace(printed, stock=None), build)
     regions = regions_of(reference.field, regions_json)
     progress("machined part: finding its pose", done=0.1)
-    scan = read_surface(job.input("scan"))
+    scan, how_read = read_scan(job, asked.kind)
     pose, how_posed = coarse_pose(scan, reference)
     fit = fit_shape(*fit_points(scan), pose, reference)
     found = deviations(scan.vertices_mm, fit, reference, regions)
@@ -73,6 +73,7 @@ def inspect_machined(job: Job) -> None:
     verdict, reasons, to_gauge = judged(config, asked, faces, bores)
     result = {
         "id": config.revision.id,
+        "kind": asked.kind,
         "simulated": simulated,
         "compared_with": "the finished implant, machining stock gone",
         "purpose": str(job.settings["purpose"]),
@@ -83,12 +84,15 @@ def inspect_machined(job: Job) -> None:
         "faces": faces,
         "bores": bores,
         "bores_to_gauge": to_gauge,
-        "limits": asked.model_dump(mode="json", exclude={"file"}),
+        "limits": asked.model_dump(mode="json", include={"face_tolerance_mm", "bore_tolerance_mm"}),
         "as_built": statistics(found.deviation_mm[as_built], scan.areas_mm2[as_built], config.tolerance_mm),
         "alignment": {**how_posed, "by": "outer surface that is as built, without milled faces and holes"},
+        "scan": how_read,
     }
     write_json(job.outputs["machined"], result)
-    _draw(job, asked, scan, found, coverage, reference, result)
+    # Strut ends that a CT blurs away are below the surface and yet were scanned: the picture must not deny it.
+    seen = coverage_of(found.placed_mm[found.depth_mm > -SEEN_DEPTH_MM], reference)
+    _draw(job, asked, scan, found, seen, reference, result)
 
 
 def _laid_by_what_is_as_built(
@@ -98,7 +102,8 @@ def _laid_by_what_is_as_built(
     outer = found.on_outer
     cut = [number for number, name in enumerate(found.names) if name in milled or name == HOLES]
     as_built = outer & ~np.isin(found.region, cut)
-    pose = rigid_pose(scan.vertices_mm[as_built], fit, reference)
+    points = scan.vertices_mm[as_built]
+    pose = rigid_pose(points, fit, reference, reference.dense(fit.shape.drawn(points)) > 0)
     placed = transform_points(pose, scan.vertices_mm)
     deviation = found.deviation_mm.copy()
     deviation[outer] = reference.design_surface.signed_distance_mm(placed[outer], FAR_MM)

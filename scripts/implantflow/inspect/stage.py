@@ -29,7 +29,7 @@ _FIT_POINTS_MAX = 25_000
 #: Deeper in the pores the map shows nothing (mm); everything is judged.
 _MAP_DEPTH_MM = 1.0
 #: As far from the outer surface a scanned point still tells that a place was seen (mm).
-_SEEN_DEPTH_MM = 3.0
+SEEN_DEPTH_MM = 3.0
 
 
 def inspect_print(job: Job) -> None:
@@ -55,7 +55,7 @@ def inspect_print(job: Job) -> None:
     belong_together(job, build, config.revision.id)
     reference = Reference.of(field, build)
     progress("inspect: reading the scan")
-    scan, how_read = _scan(job, config.revision.kind)
+    scan, how_read = read_scan(job, config.revision.kind)
     progress("inspect: finding its pose", done=0.2)
     pose, how_posed = coarse_pose(scan, reference)
     progress("inspect: size and shape", done=0.4)
@@ -63,7 +63,7 @@ def inspect_print(job: Job) -> None:
     regions = regions_of(field, regions_json)
     progress("inspect: deviations", done=0.6)
     found = deviations(scan.vertices_mm, fit, reference, regions)
-    coverage = coverage_of(found.placed_mm[found.depth_mm > -_SEEN_DEPTH_MM], reference)
+    coverage = coverage_of(found.placed_mm[found.depth_mm > -SEEN_DEPTH_MM], reference)
     progress("inspect: verdict and pictures", done=0.8)
     result = _figures(config, scan, fit, found, coverage, reference, regions)
     head = {
@@ -76,7 +76,7 @@ def inspect_print(job: Job) -> None:
         "purpose": str(job.settings["purpose"]),
         "build_file_sha256": build["cli_sha256"],
     }
-    tail = {"scan": {**how_read, "points": len(scan.vertices_mm), "triangles": len(scan.faces)}}
+    tail = {"scan": how_read}
     write_json(
         job.outputs["deviation"],
         {**head, **result, "alignment": {**_pose(found, field), **how_posed}, **tail},
@@ -107,12 +107,20 @@ def belong_together(job: Job, build: dict[str, Any], revision: str) -> None:
         )
 
 
-def _scan(job: Job, kind: str) -> tuple[Scan, dict[str, Any]]:
-    if kind == "ct":
-        return read_print_ct(job.input("volume"))
-    if "scan" not in job.inputs:
-        raise InputError("a surface scan is expected and none was given", where="inspect.revisions")
-    return read_surface(job.input("scan")), {}
+def read_scan(job: Job, kind: str) -> tuple[Scan, dict[str, Any]]:
+    """The scan in its own frame, from the input ``volume`` (kind ct) or ``scan``, and how it was read.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, has no part's size, or there is none of this kind.
+    """
+    wanted = "volume" if kind == "ct" else "scan"
+    if wanted not in job.inputs:
+        raise InputError(f"a scan of kind {kind} is expected and none was given", where="inspect.revisions")
+    path = job.input(wanted)
+    scan, how_read = read_print_ct(path) if kind == "ct" else (read_surface(path), {})
+    return scan, {**how_read, "points": len(scan.vertices_mm), "triangles": len(scan.faces)}
 
 
 def _pose(found: Deviations, field: Field) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from implantflow.field.field import POROUS, Field
 from implantflow.field.volume import VOID, Volumes, mesh_volume_mm3, roomy_grid, volumes_of
@@ -113,9 +114,16 @@ def _closed_width_mm(field: Field, place: FloatArray, volume_mm3: float) -> floa
     enclosed = np.setdiff1d(middle[middle > 0], components[border])
     if len(enclosed) == 0:
         return 0.0
-    depth = ndimage.distance_transform_edt(np.isin(components, enclosed), sampling=_FINE_MM)
-    # Depth counts to the middle of the next metal voxel, half a voxel too far on either side.
-    return 2.0 * float(depth.max()) - _FINE_MM
+    return 2.0 * float(_depth_mm(np.isin(components, enclosed), _FINE_MM).max())
+
+
+def _depth_mm(void: NDArray[np.bool_], step_mm: float) -> FloatArray:
+    """Distance of every node of ``void`` to metal; 0 in metal."""
+    from scipy import ndimage
+
+    # It is counted to the middle of the next metal voxel, half a voxel too far.
+    depth = ndimage.distance_transform_edt(void, sampling=step_mm) - step_mm / 2.0
+    return np.asarray(np.maximum(depth, 0.0), dtype=np.float64)
 
 
 def porous_windows(field: Field, most: int = 3) -> list[FloatArray]:
@@ -146,22 +154,24 @@ def measure_window(field: Field, corner: FloatArray) -> dict[str, Any]:
 def _window(field: Field, corner: FloatArray, step_mm: float) -> dict[str, Any]:
     """Porosity, largest inscribed sphere and specific surface of one window, measured on the field itself.
 
-    The sphere is read off the field's own distance: exact beside struts, first order beside gyroids.
+    The sphere is read off the field's own distance beside struts, where it is exact; a gyroid's grows without bound in
+    the middle of its pores, so there it is counted in nodes.
     """
     edge = _WINDOW_CELLS * field.cell_mm
     count = round(edge / step_mm)
     line = (np.arange(count) + 0.5) * (edge / count)
     z, y, x = np.meshgrid(line, line, line, indexing="ij")
     value = field.value(corner + np.column_stack([x.ravel(), y.ravel(), z.ravel()])).reshape(z.shape)
+    depth = value if not field.cell.startswith("gyroid") else _depth_mm(value > 0.0, edge / count)
     # Beyond the window nothing is known, so only spheres that lie in it count.
     wall = np.minimum(line, edge - line)
-    inside = value <= np.minimum(np.minimum(wall[:, None, None], wall[:, None]), wall)
+    inside = depth <= np.minimum(np.minimum(wall[:, None, None], wall[:, None]), wall)
     share = np.clip(0.5 - value / (edge / count), 0.0, 1.0)
     return {
         "corner_build_xyz_mm": corner,
         "edge_mm": edge,
         "porosity": 1.0 - float(share.mean()),
-        "pore_um": 2000.0 * max(float(value[inside].max(initial=0.0)), 0.0),
+        "pore_um": 2000.0 * max(float(depth[inside].max(initial=0.0)), 0.0),
         "surface_per_mm": float((np.abs(value) < _SURFACE_BAND_MM).mean()) / (2.0 * _SURFACE_BAND_MM),
         "resolution_um": 1000.0 * edge / count,
     }

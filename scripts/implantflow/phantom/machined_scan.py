@@ -9,21 +9,21 @@ from implantflow.config.simulated_print import SimulatedPrintConfig
 from implantflow.errors import InputError
 from implantflow.geometry import transform_points
 from implantflow.jobs import Job, progress
-from implantflow.phantom.print_scan import scan_surface
+from implantflow.phantom.print_scan import KIND, scan_ct, scan_surface
 from implantflow.phantom.printed.cli_file import BuildFile
 from implantflow.phantom.printed.material import melt
 from implantflow.phantom.printed.process import Process
 from implantflow.phantom.printed.workshop import clamped, machined, tools_of
 
-#: Streams of the seed: errors of the workshop, pose and noise of the scan.
-_WORKSHOP, _SCAN = 3, 4
+#: Streams of the seed: errors of the workshop, pose and noise of either scan.
+_WORKSHOP, _SURFACE, _CT = 3, 4, 5
 
 
 def simulate_machining(job: Job) -> None:
-    """Write the output folder ``scan`` with ``scan.stl`` of the machined part.
+    """Write the output folder ``scan`` of the machined part: ``scan.stl`` (kind surface) or DICOM files (kind ct).
 
     Inputs: ``cli``, ``build`` (its JSON), ``field`` (JSON, for the place on the plate), ``regions``, ``implant``. Side
-    output ``truth``: a JSON that no stage reads. Settings: ``simulated_print`` and ``revision``.
+    output ``truth``: a JSON that no stage reads. Settings: ``simulated_print``, ``kind`` and ``revision``.
 
     Raises
     ------
@@ -31,6 +31,8 @@ def simulate_machining(job: Job) -> None:
         The build file cannot be read, or the case says nothing of the workshop or has no stock.
     """
     config = SimulatedPrintConfig.model_validate(job.settings["simulated_print"])
+    kind = KIND.validate_python(job.settings["kind"])
+    revision = str(job.settings["revision"])
     regions = read_json(job.input("regions"))
     if config.workshop is None or not regions.get("machining"):
         raise InputError(
@@ -53,13 +55,18 @@ def simulate_machining(job: Job) -> None:
     part = machined(material, process, tools, clamped(designed, cold))
     folder = job.outputs["scan"]
     folder.mkdir(parents=True, exist_ok=True)
-    found = scan_surface(folder / "scan.stl", part, process, config, _SCAN, job.threads)
+    progress(f"simulate machining: {kind} scan", done=0.6)
+    if kind == "surface":
+        found = scan_surface(folder / "scan.stl", part, process, config, _SURFACE, job.threads)
+    else:
+        found = scan_ct(folder, part, process, config, f"{revision} machined", _CT, job.threads)
     write_json(
         job.side_outputs["truth"],
         {
             "simulated": True,
-            "revision": str(job.settings["revision"]),
-            "kind": "machined",
+            "revision": revision,
+            "kind": kind,
+            "part": "machined",
             "build_file_sha256": sha256_file(job.input("cli")),
             **truth,
             **found,

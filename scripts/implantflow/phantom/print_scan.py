@@ -18,7 +18,7 @@ from implantflow.phantom.printed.cli_file import BuildFile
 from implantflow.phantom.printed.material import Material, melt
 from implantflow.phantom.printed.process import Process, lying_rotation, pose_about, random_rotation
 
-_KIND: TypeAdapter[Literal["surface", "ct"]] = TypeAdapter(Literal["surface", "ct"])
+KIND: TypeAdapter[Literal["surface", "ct"]] = TypeAdapter(Literal["surface", "ct"])
 
 
 def simulate_print(job: Job) -> None:
@@ -33,7 +33,7 @@ def simulate_print(job: Job) -> None:
         The build file cannot be read.
     """
     config = SimulatedPrintConfig.model_validate(job.settings["simulated_print"])
-    kind = _KIND.validate_python(job.settings["kind"])
+    kind = KIND.validate_python(job.settings["kind"])
     revision = str(job.settings["revision"])
     progress("simulate print: melting the layers")
     build = BuildFile.read(job.input("cli"))
@@ -45,7 +45,7 @@ def simulate_print(job: Job) -> None:
     if kind == "surface":
         found = scan_surface(folder / "scan.stl", material, process, config, 1, job.threads)
     else:
-        found = _ct(folder, material, process, config, revision, job.threads)
+        found = scan_ct(folder, material, process, config, revision, 2, job.threads)
     truth = {
         "simulated": True,
         "revision": revision,
@@ -100,22 +100,28 @@ def scan_surface(
     }
 
 
-def _ct(
+def scan_ct(
     folder: Path,
     material: Material,
     process: Process,
     config: SimulatedPrintConfig,
-    revision: str,
+    part: str,
+    stream: int,
     threads: int,
 ) -> dict[str, Any]:
-    scanner, rng = config.ct, np.random.default_rng([config.seed, 2])
+    """Write the DICOM files of an industrial CT of the cold part, named ``part`` in them, and return its truth.
+
+    The pose is of ``stream`` of the seed, the noise of the next.
+    """
+    scanner, rng = config.ct, np.random.default_rng([config.seed, stream])
     pose = pose_about(lying_rotation(rng), process.centre_mm, rng.uniform(-30.0, 30.0, 3))
     half = material.voxel_mm * np.array(material.share.shape[::-1]) / 2
     middle = material.origin_mm - material.voxel_mm / 2 + half
     corners = np.array([middle + half * sign for sign in itertools.product((-1, 1), repeat=3)])
     affine, shape = ct_scan.ct_affine(transform_points(pose, corners), scanner.voxel_mm)
-    image = ct_scan.scan(material, process, invert_rigid(pose), affine, shape, scanner, config.seed, threads)
-    ct_scan.write_ct(folder, image, affine, revision)
+    seed = (config.seed, stream + 1)
+    image = ct_scan.scan(material, process, invert_rigid(pose), affine, shape, scanner, seed, threads)
+    ct_scan.write_ct(folder, image, affine, part)
     return {
         "scan_from_build": _digits(pose),
         "voxel_mm": scanner.voxel_mm,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from implantflow.errors import GeometryError, ProvenanceError, QualityGateError, ReviewError
+from implantflow.errors import AwaitingInput, GeometryError, ProvenanceError, QualityGateError, ReviewError
 from implantflow.release.cli_header import read_facts
 from implantflow.release.sources import Sources
 from implantflow.review.gate import APPROVED, REJECTED, SHUT, GateRecord, auto_decision
@@ -34,6 +34,8 @@ def check_agreement(s: Sources) -> list[Result]:
         A file is not the one that was inspected, decided about, or built from.
     QualityGateError
         Strength or build checks did not pass.
+    AwaitingInput
+        There is stock to be machined away, and the machined part was not inspected.
     """
     checks: list[tuple[str, Callable[[Sources], str]]] = [
         ("inspection of the released revision", _inspection),
@@ -177,12 +179,16 @@ def _inspected_build(s: Sources) -> str:
 
 
 def _machined(s: Sources) -> str:
-    """Where stock is machined away, and the machined part was scanned, that scan must have accepted it."""
+    """Where stock is machined away, the scan of the machined part must have accepted it, and the gate be of it."""
     if not s.records["implant_json"].get("machining_stock"):
         return "nothing is machined"
     found = s.machined
     if found is None:
-        return "machined after printing; the machined part was not scanned: measure its faces and bores"
+        raise AwaitingInput(
+            f"the design has stock to be machined away, and the machined part of {s.revision} was not inspected",
+            where="inspect.revisions[].machined",
+            fix=f"scan the part after machining and name the scan under machined of the revision {s.revision}",
+        )
     _equal("the inspection of the machined part and build.cli", found["build_file_sha256"], s.sha256("cli"))
     if found["id"] != s.revision or found["decision"] != "accepted":
         reasons = "; ".join(found["reasons"]) or f"it is of revision {found['id']}"
@@ -190,6 +196,13 @@ def _machined(s: Sources) -> str:
             f"the machined part of {s.revision} was not accepted: {reasons}",
             where="inspect.revisions[].machined",
             fix="machine it again where there is stock left, or build and machine a new one",
+        )
+    name = f"inspect/{s.revision}/machined.json"
+    if name not in s.gate.subjects:
+        raise ReviewError(
+            f"the release gate of {s.revision} was not asked about {name}",
+            where=name,
+            fix="run the pipeline again; the release is then decided with the machined part",
         )
     gauge = f"; to gauge: {', '.join(found['bores_to_gauge'])}" if found["bores_to_gauge"] else ""
     return f"accepted after machining{gauge}"

@@ -34,6 +34,7 @@ def make_history(
         "revisions": [_revision(s, revision) for revision in s.builds],
         "gates": [_gate(path, s) for path in sorted(s.gates, key=lambda p: (_ORDER[s.gates[p].gate], p))],
         "traveller": traveller,
+        "machined": _machined(s),
         "checks": checks,
         "notes": _notes(s),
     }
@@ -131,6 +132,29 @@ def _revision(s: Sources, revision: str) -> dict[str, Any]:
     }
 
 
+def _machined(s: Sources) -> list[dict[str, str]] | None:
+    """Milled faces and bores of the released part as they were measured; None where nothing is machined."""
+    if s.machined is None:
+        return None
+    rows = [
+        {
+            "what": f"face {name.replace('_', ' ')}",
+            "found": f"plane {face['shift_mm']:+.3f} mm off, tilt {face['tilt_deg']:.2f}°, "
+            f"{face['within_tolerance_pct']:.1f} % within {s.machined['limits']['face_tolerance_mm']:g} mm",
+        }
+        for name, face in s.machined["faces"].items()
+    ]
+    for name, bore in s.machined["bores"].items():
+        found = f"{bore['seen_pct']:.0f} % of its wall seen: to be gauged"
+        if bore["diameter_mm"] is not None:
+            found = (
+                f"diameter {bore['diameter_mm']:.3f} mm, designed {bore['design_diameter_mm']:g} mm; axis off by "
+                f"{bore['axis_error_mm']:.3f} mm, allowed {s.machined['limits']['bore_tolerance_mm']:g} mm"
+            )
+        rows.append({"what": f"bore {name}", "found": found})
+    return rows
+
+
 def _gate(path: str, s: Sources) -> dict[str, Any]:
     record = s.gates[path].model_dump(mode="json")
     kept = ("gate", "item", "decision", "unsigned", "required_roles", "reasons", "subject_sha256")
@@ -147,6 +171,9 @@ def _notes(s: Sources) -> list[str]:
     notes = []
     if not s.build["machine_verified"]:
         notes.append(f"The machine preset {s.build['machine']} was not verified on the machine.")
+    if s.machined is not None and s.machined["bores_to_gauge"]:
+        bores = ", ".join(s.machined["bores_to_gauge"])
+        notes.append(f"Too little was seen of these bores after machining; gauge them: {bores}.")
     if s.checks["warnings"]:
         notes.append(f"Warnings of the build checks: {', '.join(s.checks['warnings']).replace('_', ' ')}.")
     if any(not s.records["strength"][key]["verified"] for key in ("metal", "fatigue_dense", "fatigue_strut")):

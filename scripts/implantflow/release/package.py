@@ -18,8 +18,7 @@ NAMES: Mapping[str, str] = {
     "themes": "build/themes.json",
     "checks": "build/checks.json",
     "build": "build/build.json",
-    "deviation": "inspection/deviation.json",
-    "picture": "inspection/deviation.png",
+    "inspection": "inspection",
     "strength": "strength.json",
     "lattice": "lattice.json",
     "traveller": "traveller.json",
@@ -80,8 +79,13 @@ def copy_files(job: Job, revision: str) -> None:
     """Copy implant, build and inspection of the released revision as they are."""
     for name in _COPIES:
         shutil.copyfile(job.input(name), job.outputs[name])
-    for output, inputs in (("build", "builds"), ("deviation", "deviations"), ("picture", "pictures")):
-        shutil.copyfile(of_revision(job.input_list(inputs), revision), job.outputs[output])
+    shutil.copyfile(of_revision(job.input_list("builds"), revision), job.outputs["build"])
+    inspection = job.outputs["inspection"]
+    inspection.mkdir()
+    for name in ("deviations", "pictures", "machined", "machined_pictures"):
+        for path in job.input_list(name):
+            if path.parent.name == revision:
+                shutil.copyfile(path, inspection / path.name)
 
 
 def of_revision(paths: list[Path], revision: str) -> Path:

@@ -34,8 +34,8 @@ def release_case(job: Job) -> None:
     ``plan``, ``prototype``, ``approved`` (its STL), ``tumour``, ``ingest``, ``manifest`` (planning CT),
     ``segment``, ``labels``, ``tumour_stl``, ``resolved``, ``form`` (the empty traveller); ``cli``, ``themes``,
     ``checks`` of the released revision; lists ``builds``, ``deviations``, ``pictures``, ``gates``, ``bones`` (STL),
-    ``masks`` (tumour, in the order of its time points), ``image_manifests`` (of the series it was seen in); optional
-    ``traveller`` (the filled one).
+    ``masks`` (tumour, in the order of its time points), ``image_manifests`` (of the series it was seen in); where the
+    released part was machined, ``machined`` and ``machined_pictures`` of it; optional ``traveller`` (the filled one).
     Outputs: :data:`implantflow.release.package.NAMES`. Settings:
     :class:`implantflow.release.sources.ReleaseSettings`.
 
@@ -138,7 +138,13 @@ def _write_documents(s: Sources, history: dict[str, Any]) -> None:
     picture = of_revision(s.job.input_list("pictures"), s.revision)
     page = render(
         "device_history.html.j2",
-        {"facts": facts, "h": history, "style": source("pages.css"), "picture": embedded_png(picture)},
+        {
+            "facts": facts,
+            "h": history,
+            "style": source("pages.css"),
+            "picture": embedded_png(picture),
+            "machined_pictures": [embedded_png(p) for p in s.job.input_list("machined_pictures")],
+        },
     )
     outputs["history_page"].write_text(page, encoding="utf-8")
 
@@ -168,6 +174,7 @@ def _record(
             {"id": key, "decision": d["decision"], "reasons": list(d.get("reasons", []))}
             for key, d in s.deviations.items()
         ],
+        "machined": None if s.machined is None else s.machined["decision"],
         "gate": s.gate.decision,
         "signatures": signed,
         "dicom": dicom,

@@ -54,6 +54,7 @@ def compare(case_dir: Path, summary: Mapping[str, Any], truth_dir: Path) -> dict
     if (truth_dir / "patient/truth.json").is_file():
         figures |= _of_patient(case_dir, summary, truth_dir / "patient")
     figures |= compare_outcome.prints(summary, truth_dir)
+    figures |= compare_outcome.machined(summary, truth_dir)
     figures |= compare_outcome.followups(summary, truth_dir)
     if not figures:
         return {

@@ -10,6 +10,7 @@ import numpy as np
 
 from implantflow.artifacts import read_json
 from implantflow.report.compare_entry import Entries, entry_of
+from implantflow.report.rows import MISSING
 from implantflow.report.sources import dig
 
 
@@ -33,6 +34,46 @@ def prints(summary: Mapping[str, Any], truth_dir: Path) -> Entries:
             error_abs=worst,
         )
     return entries
+
+
+#: Measured figure of a milled face or a bore -> what the simulated workshop calls it, unit, digits.
+_CUT = {
+    "shift_mm": ("left_mm", "mm", 3),
+    "tilt_deg": ("tilt_deg", "°", 2),
+    "diameter_mm": ("diameter_mm", "mm", 3),
+}
+
+
+def machined(summary: Mapping[str, Any], truth_dir: Path) -> Entries:
+    """Milled faces and bores of each machined part against what the simulated workshop cut.
+
+    The workshop sets its zero by the whole part, the inspection lays the part by what is as built: both are in the
+    error.
+    """
+    entries: Entries = {}
+    for revision in dig(summary, "inspect.revisions") or []:
+        path = truth_dir / f"machined_{revision['id']}.json"
+        cut = dig(revision, "machined.cut")
+        if not path.is_file() or cut is None:
+            continue
+        truth = read_json(path)
+        known = {**truth["faces"], **truth["bores"]}
+        for entry in cut:
+            for name, (true_name, unit, digits) in _CUT.items():
+                true = known.get(entry["name"], {}).get(true_name)
+                if true is not None:
+                    key = f"inspect.revisions.{revision['id']}.machined.cut.{entry['name']}.{name}"
+                    entries[key] = _length(entry.get(name), float(true), unit, digits)
+    return entries
+
+
+def _length(value: float | None, true: float, unit: str, digits: int) -> dict[str, Any]:
+    """A figure that may not have been measured beside its truth."""
+    shown_truth = f"{true:.{digits}f} {unit}"
+    if value is None:
+        return entry_of(None, true, MISSING, shown_truth, "not measured")
+    error = f"{value - true:+.{digits}f} {unit}".replace("-", "−")
+    return entry_of(value, true, f"{value:.{digits}f} {unit}", shown_truth, error, error_abs=value - true)
 
 
 def followups(summary: Mapping[str, Any], truth_dir: Path) -> Entries:

@@ -53,15 +53,27 @@ def listing_rows(
     entries = entries_of(dig(data, listing.key))
     used = [c for c in listing.columns if any(dig(e, c.key) is not None for _, e in entries)]
     heads = [f"{c.label}, {c.unit}" if c.unit else c.label for c in used]
-    lines = []
+    lines, place = [], _named(data, listing.key)
     for name, entry in entries:
         line = []
         for column in used:
-            key = f"{stage}.{listing.key}.{name}.{column.key}"
+            key = f"{stage}.{place}.{name}.{column.key}"
             cell = _cell(column, dig(entry, column.key), key, data, config)
             line.append(Cell(_without_unit(cell.text, column), cell.truth_key, cell.within, cell.limit))
         lines.append(line)
     return heads, lines
+
+
+def _named(data: Any, dotted: str) -> str:
+    """``dotted`` with the names of list entries in place of their numbers: what a truth is known by."""
+    parts = []
+    for part in dotted.split("."):
+        entry = dig(data, part)
+        if isinstance(data, list) and isinstance(entry, Mapping):
+            part = str(entry.get("id", entry.get("name", part)))
+        parts.append(part)
+        data = entry
+    return ".".join(parts)
 
 
 def entries_of(value: Any) -> list[tuple[str, Mapping[str, Any]]]:

@@ -22,7 +22,7 @@ from implantflow.review.inspection import REJECTED_FIX, read_inspection
 from implantflow.review.record import write_record
 from implantflow.review.revise import NextIteration, next_iteration
 from implantflow.review.statement import MEANINGS, Decision, LedgerHead, Review, make_statement, seal
-from implantflow.review.subjects import check_name, gate_of, subjects_of
+from implantflow.review.subjects import check_name, gate_of, inspections, subjects_of
 
 AskPassphrase = Callable[[], bytes]
 
@@ -154,10 +154,12 @@ def sign(
     private_key = keys.read_private_key(key, passphrase)
     reviewer = _registered(keys.public_hex(private_key), site, moment.date())
     history = read_history(ledger.read(case_dir))
-    names = subjects_of(item, approved or approved_iteration(history), revision_put_forward(history))
+    revision, machined = put_forward(history)
+    names = subjects_of(item, approved or approved_iteration(history), revision, machined=machined)
     subjects = _subjects(case_dir, names, history)
     if gate == "release" and decision == "approve":
-        _refuse_rejected(case_dir / names[0])
+        for name in inspections(names):
+            _refuse_rejected(case_dir / name)
     head = ledger.read_head(case_dir)
     try:
         review = Review(
@@ -239,21 +241,24 @@ def approved_iteration(history: History) -> str | None:
     return None
 
 
-def revision_put_forward(history: History) -> str | None:
-    """Build revision that the last release gate was asked about, opened or not; None before there was one."""
+def put_forward(history: History) -> tuple[str | None, bool]:
+    """Build revision that the last release gate was asked about, opened or not, and whether it was machined.
+
+    None before there was one.
+    """
     for run in reversed(history.runs):
         gate = mapping(run.settings.get("gate"))
         if gate.get("name") == "release" and gate.get("put_forward") and gate.get("revision"):
-            return str(gate["revision"])
-    return None
+            return str(gate["revision"]), bool(gate.get("machined"))
+    return None, False
 
 
-def _refuse_rejected(deviation: Path) -> None:
-    inspection = read_inspection(deviation)
+def _refuse_rejected(path: Path) -> None:
+    inspection = read_inspection(path)
     if inspection.rejected:
         raise ReviewError(
             f"the inspection rejected the print {inspection.id}: {'; '.join(inspection.reasons)}",
-            where=str(deviation),
+            where=str(path),
             fix=REJECTED_FIX,
         )
 

@@ -19,7 +19,7 @@ from implantflow.review.imaging import ImagingRule, check_age, planned_images
 from implantflow.review.inspection import REJECTED_FIX, Inspection, read_inspection
 from implantflow.review.record import read_record
 from implantflow.review.statement import key_id
-from implantflow.review.subjects import check_name
+from implantflow.review.subjects import check_name, inspections, release_subjects
 
 APPROVED = "approved"
 #: Decisions of a release gate that stays shut though its job succeeds: the normal course of a revision that
@@ -40,6 +40,9 @@ class GateSettings(Section):
         revision: Name | None = Field(default=None, description="Release only: which build revision.")
         put_forward: bool = Field(
             default=True, description="Release only: whether it is the revision that the case releases."
+        )
+        machined: bool = Field(
+            default=False, description="Release only: whether its machined part was inspected too."
         )
 
     class Site(Section):
@@ -190,24 +193,34 @@ def _imaging(job: Job, settings: GateSettings) -> dict[str, Any] | None:
 
 def _shut(job: Job, settings: GateSettings) -> tuple[str, list[str]] | None:
     """Decision and reasons of a release gate that stays shut; None when persons are to decide."""
-    inspection = _inspection_of(job, settings.gate.revision)
-    if inspection.rejected:
-        progress(f"print {inspection.id} was rejected by its inspection: {'; '.join(inspection.reasons)}")
-        return REJECTED, [*inspection.reasons, f"to go on: {REJECTED_FIX}"]
+    revision = settings.gate.revision
+    reasons = [
+        reason for found in _inspections(job, settings.gate) if found.rejected for reason in found.reasons
+    ]
+    if reasons:
+        progress(f"print {revision} was rejected by its inspection: {'; '.join(reasons)}")
+        return REJECTED, [*reasons, f"to go on: {REJECTED_FIX}"]
     if not settings.gate.put_forward:
-        progress(f"print {inspection.id} is in tolerance; another revision is to be released")
+        progress(f"print {revision} is in tolerance; another revision is to be released")
         return NOT_PUT_FORWARD, []
     return None
 
 
-def _inspection_of(job: Job, revision: str | None) -> Inspection:
-    path = job.input_list("subjects")[0]
-    inspection = read_inspection(path)
-    if inspection.id != revision:
-        raise ReviewError(
-            f"the inspection is of revision {inspection.id}, the gate of {revision}", where=str(path)
-        )
-    return inspection
+def _inspections(job: Job, gate: GateSettings.Gate) -> list[Inspection]:
+    """Of the print, and of the machined part where there is one; each must be of the gate's revision."""
+    paths = {_name(job, path): path for path in job.input_list("subjects")}
+    found = []
+    for name in inspections(release_subjects(gate.revision or "", machined=gate.machined)):
+        if name not in paths:
+            raise ReviewError(f"{name} is not among the files reviewed", where=job.key)
+        inspection = read_inspection(paths[name])
+        if inspection.id != gate.revision:
+            raise ReviewError(
+                f"the inspection is of revision {inspection.id}, the gate of {gate.revision}",
+                where=str(paths[name]),
+            )
+        found.append(inspection)
+    return found
 
 
 def _shut_record(question: Question, purpose: str, decision: str, reasons: list[str]) -> dict[str, Any]:
@@ -241,14 +254,19 @@ def _subject_digests(job: Job) -> dict[str, str]:
     """Path relative to the case -> sha256, in the order of the input list."""
     found = {}
     for path in job.input_list("subjects"):
-        # os.path.relpath, not Path.relative_to: both may be given relative to the project or absolute.
-        name = Path(os.path.relpath(path, job.case_dir)).as_posix()
+        name = _name(job, path)
         if name.startswith("../"):
             raise ReviewError("a reviewed file lies outside its case", where=str(path))
         found[name] = artifacts.sha256_path(path)
     if not found:
         raise ReviewError("a gate without files to review", where=job.key)
     return found
+
+
+def _name(job: Job, path: Path) -> str:
+    """Path within the case."""
+    # os.path.relpath, not Path.relative_to: both may be given relative to the project or absolute.
+    return Path(os.path.relpath(path, job.case_dir)).as_posix()
 
 
 def _fit_for_purpose(question: Question, purpose: str, unsigned: bool) -> None:

@@ -13,14 +13,14 @@ from implantflow.errors import ReviewError
 
 #: What a person can do about a print that was rejected.
 REJECTED_FIX = (
-    "build and inspect a new revision; scan the print again if the scan was at fault; or, with a reason that "
-    "stands in the case config, change the limits of its section inspect and inspect again: a signature does "
-    "not accept what was measured out of tolerance"
+    "build and inspect a new revision; machine the part again where stock was left; scan it again if the scan was at "
+    "fault; or, with a reason that stands in the case config, change the limits of its section inspect and inspect "
+    "again: a signature does not accept what was measured out of tolerance"
 )
 
 
 class Inspection(BaseModel):
-    """The keys of ``inspect/{revision}/deviation.json`` that decide about a release; others are passed over."""
+    """The keys of ``deviation.json`` and ``machined.json`` that decide about a release; others are passed over."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
@@ -35,7 +35,7 @@ class Inspection(BaseModel):
 
 
 def read_inspection(path: Path) -> Inspection:
-    """Read a ``deviation.json``.
+    """Read a ``deviation.json``, or the ``machined.json`` of a part that was machined afterwards.
 
     Raises
     ------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from implantflow.config.base import NAME_PATTERN
 from implantflow.config.review import GateName
@@ -72,13 +73,15 @@ def design_subjects(approved: str) -> list[str]:
     ]
 
 
-def release_subjects(revision: str) -> list[str]:
+def release_subjects(revision: str, *, machined: bool = False) -> list[str]:
     """The inspection of one print, and the build file it was printed from.
 
     Parameters
     ----------
     revision : str
         Id of the build revision that was printed and inspected.
+    machined : bool
+        The part was inspected a second time, after machining: that record belongs to what is signed.
     """
     check_name(revision, "build revision")
     return [
@@ -86,10 +89,18 @@ def release_subjects(revision: str) -> list[str]:
         f"build/{revision}/build.json",
         f"build/{revision}/checks.json",
         f"build/{revision}/build.cli",
+        *([f"inspect/{revision}/machined.json"] if machined else []),
     ]
 
 
-def subjects_of(item: str, approved: str | None = None, revision: str | None = None) -> list[str]:
+def inspections(subjects: Iterable[str]) -> list[str]:
+    """Those of a release gate's subjects that are records of an inspection: of the print, of the machined part."""
+    return [name for name in subjects if name.startswith("inspect/")]
+
+
+def subjects_of(
+    item: str, approved: str | None = None, revision: str | None = None, *, machined: bool = False
+) -> list[str]:
     """Files to sign for ``item``; the first one is the main thing reviewed.
 
     Parameters
@@ -98,6 +109,8 @@ def subjects_of(item: str, approved: str | None = None, revision: str | None = N
         The approved prototype iteration, needed for ``design``.
     revision : str, optional
         The build revision put forward, needed for ``release``.
+    machined : bool
+        Whether the machined part of that revision was inspected too.
 
     Raises
     ------
@@ -121,4 +134,4 @@ def subjects_of(item: str, approved: str | None = None, revision: str | None = N
             "it is not known which build revision is put forward for release",
             fix="name it in the case config (release.revision) and run the pipeline up to the release gate",
         )
-    return release_subjects(revision)
+    return release_subjects(revision, machined=machined)

@@ -39,10 +39,10 @@ def scan(
     affine: FloatArray,
     shape: tuple[int, int, int],
     config: PrintCt,
-    seed: int,
+    seed: tuple[int, int],
     threads: int,
 ) -> NDArray[np.int16]:
-    """(K, J, I) int16 image of the cold part."""
+    """(K, J, I) int16 image of the cold part; ``seed`` is that of its noise."""
     from scipy.ndimage import gaussian_filter1d
 
     share = np.zeros(shape, np.float32)
@@ -70,7 +70,7 @@ def scan(
 
     def expose(first: int, last: int) -> None:
         for k in range(first, last):
-            noise = np.random.default_rng([seed, 3, k]).standard_normal(shape[1:], dtype=np.float32)
+            noise = np.random.default_rng([*seed, k]).standard_normal(shape[1:], dtype=np.float32)
             grey = share[k] * metal + np.float32(config.noise_hu) * noise + np.float32(AIR_HU)
             image[k] = np.round(np.clip(grey, -1024, 3071))
 
@@ -78,16 +78,16 @@ def scan(
     return image
 
 
-def write_ct(folder: Path, image: NDArray[np.int16], affine: FloatArray, revision: str) -> None:
-    """Write the image as a CT series of an invented owner; nothing in it is a person's."""
-    person = Person(f"SIMULATED^PRINT {revision}", f"SIM-PRINT-{revision}", date(2025, 1, 1), "O")
+def write_ct(folder: Path, image: NDArray[np.int16], affine: FloatArray, part: str) -> None:
+    """Write the image of ``part`` as a CT series of an invented owner; nothing in it is a person's."""
+    person = Person(f"SIMULATED^PRINT {part}", f"SIM-PRINT-{part}", date(2025, 1, 1), "O")
     series = Series(
         modality="CT",
         array=image,
         affine_lps=affine,
-        frame=f"print {revision}",
+        frame=f"print {part}",
         number=1,
-        description=f"SIMULATED CT of print {revision}",
+        description=f"SIMULATED CT of print {part}",
         taken=_TAKEN,
         extra={
             "StudyDescription": "SIMULATED industrial CT of a print",
