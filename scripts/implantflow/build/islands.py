@@ -157,7 +157,7 @@ class IslandTracker:
 
 
 class Rows(NamedTuple):
-    """One layer cut by rows, as :mod:`implantflow.build.check_kernels` returns it, in units."""
+    """One layer cut by rows, as :mod:`implantflow.build.check_kernels` and ``crumb_kernels`` return it, in units."""
 
     points: FloatArray
     starts: IntArray
