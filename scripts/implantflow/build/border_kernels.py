@@ -173,6 +173,28 @@ def unmarked(xs: IntArray, ys: IntArray, starts: IntArray, flags: BoolArray) -> 
 
 
 @kernel
+def strut_borders(
+    xs: IntArray,
+    ys: IntArray,
+    starts: IntArray,
+    core_x: IntArray,
+    core_y: IntArray,
+    core_starts: IntArray,
+    depth: float,
+) -> tuple[BoolArray, IntArray, IntArray, IntArray, IntArray, IntArray]:
+    """Borders of the layer's loops beside the core's.
+
+    Returns
+    -------
+    flags of the segments on the core's border (:func:`on_border`), loops that bound pieces with dense metal
+    (:func:`chosen_loops`), edges of struts in them (:func:`strut_edges`), segments of loops without any flag.
+    """
+    border = on_border(xs, ys, starts, core_x, core_y, core_starts)
+    x, y, few, flags = chosen_loops(xs, ys, starts, border)
+    return border, x, y, few, strut_edges(x, y, few, flags, depth), unmarked(x, y, few, flags)
+
+
+@kernel
 def strut_edges(xs: IntArray, ys: IntArray, starts: IntArray, flags: BoolArray, depth: float) -> IntArray:
     """Borders of struts in loops that border dense metal too: (N, 4) lines ``depth`` inside the loop, units.
 
@@ -233,23 +255,6 @@ def relabel(
 
 
 @kernel
-def line_words(lines: IntArray, label: int) -> Words:
-    """Blocks of hatches that hold these lines (N, 4); coordinates must fit 16 bits."""
-    count = lines.shape[0]
-    blocks = -(-count // MOST_ITEMS)
-    out = np.empty(3 * blocks + 4 * count, np.uint16)
-    n = 0
-    for h in range(count):
-        if h % MOST_ITEMS == 0:
-            out[n], out[n + 1], out[n + 2] = HATCHES_SHORT, label, min(count - h, MOST_ITEMS)
-            n += 3
-        for k in range(4):
-            out[n] = lines[h, k]
-            n += 1
-    return out
-
-
-@kernel
 def total_length(lines: IntArray) -> float:
     """Sum of the lengths of lines (N, 4)."""
     total = 0.0
@@ -257,3 +262,33 @@ def total_length(lines: IntArray) -> float:
         dx, dy = float(lines[n, 2] - lines[n, 0]), float(lines[n, 3] - lines[n, 1])
         total += math.sqrt(dx * dx + dy * dy)
     return total
+
+
+@kernel
+def with_lines(
+    words: Words, lines: tuple[IntArray, IntArray, IntArray, IntArray], labels: tuple[int, int, int, int]
+) -> tuple[Words, FloatArray]:
+    """A packed layer with blocks of hatches behind it that hold these lines (N, 4), and each kind's length.
+
+    Coordinates must fit 16 bits.
+    """
+    size = words.shape[0]
+    for k in range(4):
+        count = lines[k].shape[0]
+        size += 4 * count - 3 * (-count // MOST_ITEMS)
+    out = np.empty(size, np.uint16)
+    out[: words.shape[0]] = words
+    n = words.shape[0]
+    lengths = np.empty(4)
+    for k in range(4):
+        kind = lines[k]
+        lengths[k] = total_length(kind)
+        count = kind.shape[0]
+        for h in range(count):
+            if h % MOST_ITEMS == 0:
+                out[n], out[n + 1], out[n + 2] = HATCHES_SHORT, labels[k], min(count - h, MOST_ITEMS)
+                n += 3
+            for e in range(4):
+                out[n] = kind[h, e]
+                n += 1
+    return out, lengths

@@ -299,20 +299,3 @@ def void_rows(
         position[n + 1] = np.inf
         loop[n + 1] = outside
     return begins, position, loop
-
-
-@kernel
-def close_loops(xs: IntArray, ys: IntArray, starts: IntArray) -> tuple[FloatArray, IntArray]:
-    """Loops as the file holds them: points (P, 2) with the first repeated at the end, and their starts."""
-    loops = starts.shape[0] - 1
-    points = np.empty((xs.shape[0] + loops, 2))
-    begin = np.zeros(loops + 1, np.int64)
-    n = 0
-    for c in range(loops):
-        for p in range(starts[c], starts[c + 1] + 1):
-            q = p if p < starts[c + 1] else starts[c]
-            points[n, 0] = xs[q]
-            points[n, 1] = ys[q]
-            n += 1
-        begin[c + 1] = n
-    return points, begin

@@ -8,33 +8,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.build.hatch_kernels import crossings
-from implantflow.compiled import inner, kernel
+from implantflow.compiled import kernel
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
-@inner
-def _track_on_line(
-    level: float, a0: float, b0: float, a1: float, b1: float, radius: float
+@kernel
+def _covered(
+    level: float,
+    a0: float,
+    b0: float,
+    a1: float,
+    b1: float,
+    radius: float,
+    length: float,
+    ua: float,
+    ub: float,
 ) -> tuple[float, float]:
-    """Stretch of the line a = ``level`` within ``radius`` of the segment (a0, b0)-(a1, b1); high < low: none."""
+    """Stretch of the line a = ``level`` within ``radius`` of the segment (a0, b0)-(a1, b1); high < low: none.
+
+    ``length``, ``ua``, ``ub`` : of the segment, and its direction; ``ua`` is 0 where it runs along the line.
+    """
     low, high = np.inf, -np.inf
-    for end in range(2):
-        a, b = (a0, b0) if end == 0 else (a1, b1)
-        room = radius * radius - (level - a) * (level - a)
-        if room >= 0.0:
-            half = math.sqrt(room)
-            low, high = min(low, b - half), max(high, b + half)
-    da, db = a1 - a0, b1 - b0
-    length = math.sqrt(da * da + db * db)
-    if da != 0.0:
-        ua, ub = da / length, db / length
-        for side in (-radius, radius):
-            s = (level - a0 + side * ub) / ua
-            if 0.0 <= s <= length:
-                b = b0 + s * ub + side * ua
-                low, high = min(low, b), max(high, b)
+    room = radius * radius - (level - a0) * (level - a0)
+    if room >= 0.0:
+        half = math.sqrt(room)
+        low, high = b0 - half, b0 + half
+    room = radius * radius - (level - a1) * (level - a1)
+    if room >= 0.0:
+        half = math.sqrt(room)
+        low, high = min(low, b1 - half), max(high, b1 + half)
+    if ua != 0.0:
+        s = (level - a0 - radius * ub) / ua
+        if 0.0 <= s <= length:
+            b = b0 + s * ub - radius * ua
+            low, high = min(low, b), max(high, b)
+        s = (level - a0 + radius * ub) / ua
+        if 0.0 <= s <= length:
+            b = b0 + s * ub + radius * ua
+            low, high = min(low, b), max(high, b)
     return low, high
 
 
@@ -59,14 +72,17 @@ def _tracks(
     for n in range(lines.shape[0]):
         a0, b0 = float(lines[n, a]), float(lines[n, b])
         a1, b1 = float(lines[n, a + 2]), float(lines[n, b + 2])
-        crossed = a0 != a1 and b0 == b1
+        da, db = a1 - a0, b1 - b0
+        crossed = da != 0.0 and db == 0.0
         inner_low, inner_high = min(a0, a1), max(a0, a1)
+        length = math.sqrt(da * da + db * db)
+        ua, ub = (da / length, db / length) if da != 0.0 else (0.0, 0.0)
         for line in range(spans[n, 0], spans[n, 1] + 1):
             level = float((first + line) * pitch)
             if crossed and inner_low <= level <= inner_high:
                 low, high = b0 - radius, b0 + radius
             else:
-                low, high = _track_on_line(level, a0, b0, a1, b1, radius)
+                low, high = _covered(level, a0, b0, a1, b1, radius, length, ua, ub)
             if low > high:
                 continue
             if low <= high_of[line] and high >= low_of[line]:
@@ -182,3 +198,22 @@ def bare_lines(
                     found += 1
                 at = stop
     return out[:found].copy()
+
+
+@kernel
+def bare_both_ways(
+    xs: IntArray,
+    ys: IntArray,
+    starts: IntArray,
+    lines: IntArray,
+    radius: float,
+    pitch: int,
+    vertical_first: bool,
+    shortest: int,
+) -> IntArray:
+    """:func:`bare_lines` along one axis, then along the other: lines along a thin wall may all miss it, and those
+    across it leave gaps where it runs aslant.
+    """
+    one = bare_lines(xs, ys, starts, lines, radius, pitch, vertical_first, shortest)
+    two = bare_lines(xs, ys, starts, lines, radius, pitch, not vertical_first, shortest)
+    return np.concatenate((one, two))

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from implantflow.build.islands import IntArray, Island, PieceFollower, Rows
-from implantflow.geometry import FloatArray
+from implantflow.build.islands import Island, PieceFollower, Rows, row_pitch, row_places
+from implantflow.build.plan import Outline
+from implantflow.build.stamped import Stamp
 
 
 @dataclass(frozen=True)
@@ -37,29 +36,29 @@ class CrumbFilter:
 
     Parameters
     ----------
-    row_places : rows in units on which pieces are compared.
+    width_mm : width of the part along y; pieces are compared on rows over all of it.
     crumb_max_mm3 : a loose piece above this is no leftover of trimming but part of the design that hangs in
         the air; it stays in, for the checks to name.
     """
 
-    def __init__(self, row_places: FloatArray, unit_mm: float, layer_mm: float, crumb_max_mm3: float) -> None:
+    def __init__(self, width_mm: float, unit_mm: float, layer_mm: float, crumb_max_mm3: float) -> None:
         self.crumbs = Crumbs()
-        self._rows = row_places
+        self._pitch, self._rows = row_pitch(unit_mm), len(row_places(width_mm, unit_mm))
         self._follower = PieceFollower(unit_mm, layer_mm)
         self._most = crumb_max_mm3
-        self._decided: set[int] = set()
         self._drop: dict[int, set[int]] = {}
         self._pushed = 0
         self._released = 0
 
-    def cut(self, xs: IntArray, ys: IntArray, starts: IntArray) -> Rows:
-        """Cut a layer's loops (units) into rows; may run in any thread."""
-        from implantflow.build import check_kernels as kernels
+    def cut(self, outline: Outline, stamp: Stamp) -> Rows:
+        """Cut a layer's loops, and its whole islands, into rows; may run in any thread."""
+        from implantflow.build import crumb_kernels
 
-        points, begins = kernels.close_loops(xs, ys, starts)
-        _, _, area, _ = kernels.loop_figures(points, begins, np.ones(len(begins) - 1, dtype=np.int64))
-        begin, where, _, owner = kernels.row_crossings(points, begins, 1, self._rows)
-        return Rows(points, begins, area, begin, where, owner)
+        return Rows(
+            *crumb_kernels.cut_rows(
+                outline.x, outline.y, outline.starts, outline.whole, *stamp, self._pitch, self._rows
+            )
+        )
 
     def push(self, rows: Rows) -> None:
         """Follow the next layer."""
@@ -73,14 +72,14 @@ class CrumbFilter:
         """
         tracker = self._follower.tracker
         waits = self._pushed
-        for held, group in tracker.floating(self._decided).items():
+        for held, group in tracker.floating().items():
             volume = sum(island.volume_mm3 for island in group)
             if volume > self._most:
-                self._decided.add(held)
+                tracker.settle(held)
             elif held in tracker.alive and not last:
                 waits = min(waits, *(island.layer for island in group))
             else:
-                self._decided.add(held)
+                tracker.settle(held)
                 self._leave_out(group, volume)
         done = [(layer, self._drop.pop(layer, set())) for layer in range(self._released, waits)]
         self._released = max(self._released, waits)

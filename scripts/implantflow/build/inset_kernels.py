@@ -15,6 +15,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.build.border_kernels import as_lines, thinned
 from implantflow.build.search_kernels import link_after, make_grid
 from implantflow.compiled import kernel
 
@@ -227,6 +228,16 @@ def inset(xs: IntArray, ys: IntArray, starts: IntArray, depth: float) -> tuple[F
         if done:
             break
     return points, begins, done
+
+
+@kernel
+def inset_lines(
+    xs: IntArray, ys: IntArray, starts: IntArray, depth: float, chord: float
+) -> tuple[IntArray, IntArray, IntArray, IntArray, bool]:
+    """:func:`inset` without points within ``chord`` of a chord, in whole units: x, y, starts, lines, success."""
+    points, begins, done = inset(xs, ys, starts, depth)
+    x, y, few = thinned(points, begins, chord)
+    return x, y, few, as_lines(x, y, few), done
 
 
 @kernel

@@ -16,9 +16,14 @@ IntArray = NDArray[np.int64]
 ROW_MM = 0.1
 
 
+def row_pitch(unit_mm: float) -> int:
+    """Distance of the rows in units."""
+    return max(round(ROW_MM / unit_mm), 1)
+
+
 def row_places(width_mm: float, unit_mm: float) -> FloatArray:
     """Rows from 0 to ``width_mm`` in units, half a unit off, so that no point of a contour lies on one."""
-    pitch = max(round(ROW_MM / unit_mm), 1)
+    pitch = row_pitch(unit_mm)
     return np.asarray(np.arange(0, width_mm / unit_mm + pitch, pitch) + 0.5)
 
 
@@ -65,6 +70,7 @@ class IslandTracker:
         self._layer_mm = layer_mm
         self._parent: list[int] = [0]
         self._members: dict[int, list[int]] = {}
+        self._open: dict[int, None] = {}
         self._sets: IntArray = np.empty(0, dtype=np.int64)
 
     def _root(self, a: int) -> int:
@@ -79,6 +85,7 @@ class IslandTracker:
             return
         self._parent[high] = low
         moved = self._members.pop(high)
+        self._open.pop(high, None)
         if low == 0:
             for number in moved:
                 self.islands[number].joins_layer = layer
@@ -100,16 +107,16 @@ class IslandTracker:
         Parameters
         ----------
         layer : its number.
-        pairs : (N, 2) touching pieces of the layer before and of this one.
+        pairs : (N, 2) touching pieces of the layer before and of this one, in any order, also more than once.
         piece_of_loop : (L,) which piece each loop bounds.
         areas_mm2, places_mm : (P,), (P, 2) area and a point of each piece.
         grounded : the layer stands on the plate or its supports: all its pieces count as joined.
         """
-        sets = np.full(len(areas_mm2), 0 if grounded else -1, dtype=np.int64)
-        below = self._sets[pairs[:, 0]]
+        from implantflow.build import follow_kernels
+
         # Nearly everything stands on the plate; only what does not needs care, one by one.
-        sets[pairs[below == 0, 1]] = 0
-        for held, here in zip(below[below > 0].tolist(), pairs[below > 0, 1].tolist(), strict=True):
+        sets, loose = follow_kernels.carried(pairs, self._sets, len(areas_mm2), grounded)
+        for held, here in zip(self._sets[loose[:, 0]].tolist(), loose[:, 1].tolist(), strict=True):
             if sets[here] < 0:
                 sets[here] = held
             else:
@@ -118,6 +125,7 @@ class IslandTracker:
             number = len(self._parent)
             self._parent.append(number)
             self._members[number] = [len(self.islands)]
+            self._open[number] = None
             sets[piece] = number
             x, y = places_mm[piece].tolist()
             self.islands.append(Island(layer, (x, y), float(areas_mm2[piece])))
@@ -136,20 +144,20 @@ class IslandTracker:
         for loop in np.nonzero(holder > 0)[0].tolist():
             self.islands[self._members[int(holder[loop])][0]].loops.append((layer, loop))
 
-    def floating(self, but: set[int] | frozenset[int] = frozenset()) -> dict[int, list[Island]]:
+    def floating(self) -> dict[int, list[Island]]:
         """Groups of islands that hang together and have not joined the part, by the number of their set.
 
-        ``but``: sets that are not asked for.
+        Those of :meth:`settle` are left out.
         """
-        return {
-            held: [self.islands[n] for n in members]
-            for held, members in self._members.items()
-            if held not in but
-        }
+        return {held: [self.islands[n] for n in self._members[held]] for held in self._open}
+
+    def settle(self, held: int) -> None:
+        """Ask no more for a group."""
+        del self._open[held]
 
 
 class Rows(NamedTuple):
-    """One layer cut by rows, as :mod:`implantflow.build.check_kernels` returns it, in units."""
+    """One layer cut by rows, as :mod:`implantflow.build.check_kernels` and ``crumb_kernels`` return it, in units."""
 
     points: FloatArray
     starts: IntArray
@@ -183,17 +191,9 @@ class PieceFollower:
         pairs = np.empty((0, 2), dtype=np.int64)
         if self._below is not None:
             pairs = kernels.contacts(*self._below, rows.begin, rows.where, rows.owner, piece)
-            pairs = distinct(pairs, count)
         grounded = self._foot_layers > 0
         self.tracker.advance(layer, pairs, piece, total * self._unit_mm**2, place * self._unit_mm, grounded)
         # Metal begins on the plate or its supports: until then every layer is the first.
         if count or self._below is not None:
             self._below = (rows.begin, rows.where, rows.owner, piece)
             self._foot_layers -= 1
-
-
-def distinct(pairs: IntArray, count: int) -> IntArray:
-    """Each pair once, sorted (the numbers of the second column are below ``count``)."""
-    keys = np.sort(pairs[:, 0] * max(count, 1) + pairs[:, 1])
-    keys = keys[np.diff(keys, prepend=-1) > 0]
-    return np.column_stack([keys // max(count, 1), keys % max(count, 1)])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.build.crumbs import CrumbFilter, Crumbs
-from implantflow.build.islands import Rows, row_places
+from implantflow.build.islands import Rows
 from implantflow.build.pipeline import ordered
 from implantflow.build.plan import FIGURES, Outline
 from implantflow.build.slicer import Slicer
@@ -47,8 +47,8 @@ def slice_layers(
         for index, layer in enumerate(made):
             take(index, layer)
         return figures, Crumbs()
-    rows = row_places(float(plan.solid.vertices_mm[:, 1].max()), plan.unit_mm)
-    crumbs = CrumbFilter(rows, plan.unit_mm, plan.layer_mm, crumb_max_mm3)
+    width_mm = float(plan.solid.vertices_mm[:, 1].max())
+    crumbs = CrumbFilter(width_mm, plan.unit_mm, plan.layer_mm, crumb_max_mm3)
     held: dict[int, Outline] = {}
 
     def emit(last: bool) -> None:
@@ -58,8 +58,7 @@ def slice_layers(
 
     def cut(index: int) -> tuple[Outline, Rows]:
         outline = slicer.outline(index, stamped=True)
-        drawn = slicer.drawn_out(outline)
-        return outline, crumbs.cut(drawn.x, drawn.y, drawn.starts)
+        return outline, crumbs.cut(outline, slicer.stamp)
 
     for index, (outline, layer_rows) in enumerate(ordered(range(plan.layers), cut, threads)):
         held[index] = outline

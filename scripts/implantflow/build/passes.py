@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.build import assemble_kernels, border_kernels, cover_kernels, hatch_kernels, inset_kernels
 from implantflow.build.cli_writer import EDGE_ID, INNER_ID, OUTER_ID, OUTLINE_ID, THIN_ID
 from implantflow.build.plan import HATCH_MIN_MM, NO_LOOPS, IntArray, Loops, Outline, Plan
 from implantflow.config.paths import Paths
@@ -51,8 +52,6 @@ class Passes(NamedTuple):
     @property
     def hatch_units(self) -> float:
         """Length of the hatches."""
-        from implantflow.build import border_kernels
-
         return float(border_kernels.total_length(self.hatches))
 
     def packed_onto(
@@ -65,29 +64,23 @@ class Passes(NamedTuple):
         """
         if not len(self.dense_border):
             return words, [length * unit_mm, 0.0, 0.0]
-        from implantflow.build import border_kernels
-
         border = (outline.x, outline.y, outline.starts)
         replaced = border_kernels.relabel(words, self.dense_border, *border, OUTLINE_ID)
-        kinds = ((self.outer, OUTER_ID), (self.inner, INNER_ID), (self.edges, EDGE_ID), (self.thin, THIN_ID))
-        blocks = [border_kernels.line_words(lines, label) for lines, label in kinds if len(lines)]
-        outer, inner, edges, thin = (
-            float(border_kernels.total_length(lines)) * unit_mm for lines, _ in kinds
-        )
-        melted = (length - replaced) * unit_mm + outer + inner + edges
-        return np.concatenate([words, *blocks]) if blocks else words, [melted, inner, thin]
+        lines = (self.outer, self.inner, self.edges, self.thin)
+        words, lengths = border_kernels.with_lines(words, lines, (OUTER_ID, INNER_ID, EDGE_ID, THIN_ID))
+        outer, inner, edges, thin = (float(value) * unit_mm for value in lengths)
+        return words, [(length - replaced) * unit_mm + outer + inner + edges, inner, thin]
 
 
-def inset(loops: Loops, depth: float) -> Loops:
-    """Loops moved inwards by a depth (units); none where nothing is left. Metal stays on the left."""
+def inset(loops: Loops, depth: float) -> tuple[Loops, IntArray]:
+    """Loops moved inwards by a depth (units), also as lines; none where nothing is left. Metal stays on the left."""
     if len(loops[0]) == 0:
-        return NO_LOOPS
-    from implantflow.build import border_kernels, inset_kernels
-
-    points, starts, done = inset_kernels.inset(*loops, depth)
-    if not done:
-        return _as_loops(_inset_by_clipper(loops, depth), _CHORD_UNITS)
-    return border_kernels.thinned(points, starts, _CHORD_UNITS)
+        return NO_LOOPS, NO_LINES
+    x, y, starts, lines, done = inset_kernels.inset_lines(*loops, depth, _CHORD_UNITS)
+    if done:
+        return (x, y, starts), lines
+    found = _as_loops(_inset_by_clipper(loops, depth), _CHORD_UNITS)
+    return found, border_kernels.as_lines(*found)
 
 
 def _inset_by_clipper(loops: Loops, depth: float) -> list[FloatArray]:
@@ -108,8 +101,6 @@ def _as_loops(found: list[FloatArray], chord: float = 0.0) -> Loops:
     """Clipper's loops in whole units; points within ``chord`` of their neighbours' chord are left out."""
     if not found:
         return NO_LOOPS
-    from implantflow.build import border_kernels
-
     starts = np.cumsum([0, *(len(p) for p in found)]).astype(np.int64)
     points = np.ascontiguousarray(np.concatenate(found)[:, :2], dtype=np.float64)
     return border_kernels.thinned(points, starts, chord)
@@ -123,8 +114,6 @@ def core_of(solid: Loops, dense: Loops, material: Loops, area2_min: int) -> Loop
     core = _common(solid, dense)
     if len(core[0]) == 0:
         return core
-    from implantflow.build import border_kernels
-
     return border_kernels.without_crumbs(*core, material[0], material[1], area2_min)
 
 
@@ -132,8 +121,6 @@ def _common(solid: Loops, dense: Loops) -> Loops:
     """Solid AND dense region."""
     if len(solid[0]) == 0 or len(dense[0]) == 0:
         return NO_LOOPS
-    from implantflow.build import assemble_kernels
-
     x, y, starts, wrong = assemble_kernels.assemble_curves(*solid, *dense, *NO_LOOPS, 1)
     if not wrong:
         return x, y, starts
@@ -164,45 +151,35 @@ class DensePaths:
 
     def of_layer(self, level: int, outline: Outline, net: IntArray) -> Passes:
         """Passes of layer ``level``, counted from the plate; ``net`` are the lines that fill its struts."""
-        from implantflow.build import border_kernels
-
         core = outline.core
         if len(core[0]) == 0:
             return Passes()
         found = [inset(core, depth) for depth in self._depths]
-        contours = [border_kernels.as_lines(*loops) for loops in found]
-        outer, inner = contours[0], np.concatenate([NO_LINES, *contours[1:]])
-        room = found[-1] if self._gap == 0 else inset(core, self._depths[-1] + self._gap)
+        outer = found[0][1]
+        inner = (
+            found[1][1] if len(found) == 2 else np.concatenate([NO_LINES, *(lines for _, lines in found[1:])])
+        )
+        room = found[-1][0] if self._gap == 0 else inset(core, self._depths[-1] + self._gap)[0]
         hatches = self._hatches(level, room)
         if not self._porous:
             thin = self._thin(level, core, [outer, inner, hatches])
             return Passes(outer, inner, NO_LINES, hatches, thin, np.ones(len(outline.x), dtype=np.bool_))
-        border = border_kernels.on_border(outline.x, outline.y, outline.starts, *core)
-        x, y, starts, flags = border_kernels.chosen_loops(outline.x, outline.y, outline.starts, border)
-        edges = border_kernels.strut_edges(x, y, starts, flags, _EDGE_UNITS)
+        border, x, y, starts, edges, islands = border_kernels.strut_borders(
+            outline.x, outline.y, outline.starts, *core, _EDGE_UNITS
+        )
         # Where a strut meets dense metal, neither its net nor the contour need reach the last of it.
-        drawn = [outer, inner, hatches, edges, net, border_kernels.unmarked(x, y, starts, flags)]
+        drawn = [outer, inner, hatches, edges, net, islands]
         return Passes(outer, inner, edges, hatches, self._thin(level, (x, y, starts), drawn), border)
 
     def _thin(self, level: int, metal: Loops, drawn: list[IntArray]) -> IntArray:
         """Lines of a net where metal lies further from everything drawn than half the melt's width."""
-        from implantflow.build import cover_kernels
-
         lines = np.concatenate(drawn)
-        # Both ways: lines along a thin wall may all miss it, and those across it leave gaps where it runs aslant.
-        ways = (level % 2 == 1, level % 2 == 0)
-        made = [
-            cover_kernels.bare_lines(
-                *metal, lines, self._radius, self._net_pitch, vertical, self._shortest_thin
-            )
-            for vertical in ways
-        ]
-        return np.concatenate(made)
+        return cover_kernels.bare_both_ways(
+            *metal, lines, self._radius, self._net_pitch, level % 2 == 1, self._shortest_thin
+        )
 
     def _hatches(self, level: int, room: Loops) -> IntArray:
         """Filling lines inside the loops, in the layer's direction."""
-        from implantflow.build import hatch_kernels
-
         if len(room[0]) == 0:
             return NO_LINES
         angle_deg = level * self._paths.hatch_turn_deg % 180.0

@@ -12,19 +12,9 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.build import mesh_kernels
+
 IntArray = NDArray[np.int64]
-
-#: Segments of a solid's contours look for crossings in squares of 2^8 units, 1.28 mm: a few segments each.
-_NEAR_BITS = 8
-
-
-def crosses_itself(xs: IntArray, ys: IntArray, starts: IntArray) -> bool:
-    """Do any two segments of these closed loops (units) cross or touch across each other?"""
-    from implantflow.build import search_kernels
-
-    if len(xs) == 0:
-        return False
-    return bool(search_kernels.has_self_crossing(xs, ys, starts, _NEAR_BITS))
 
 
 def simple_loops(
@@ -37,8 +27,6 @@ def simple_loops(
     x, y, starts in units, outer loops counter-clockwise; loops below ``area2_min`` (2 x area) are dropped.
     """
     import pyclipr
-
-    from implantflow.build import mesh_kernels
 
     clipper = pyclipr.Clipper()
     clipper.scaleFactor = 1

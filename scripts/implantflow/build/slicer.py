@@ -9,13 +9,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.build import cli_kernels, hatch_kernels, mesh_kernels, outline_kernels, region_kernels
 from implantflow.build.cli_writer import CONTOUR_ID, HATCH_ID, NET_ID
 from implantflow.build.graded import GradedLattice
 from implantflow.build.passes import NO_LINES, DensePaths, core_of
 from implantflow.build.plan import HATCH_MIN_MM, NO_ISLANDS, IntArray, Loops, Outline, Plan
-from implantflow.build.regular import crosses_itself, simple_loops
+from implantflow.build.regular import simple_loops
 from implantflow.build.sampled import SampledLattice
-from implantflow.build.stamped import Islands, StampedLattice
+from implantflow.build.stamped import Islands, Stamp, StampedLattice
 from implantflow.build.stamps import CHORD_MM
 from implantflow.errors import GeometryError, QualityGateError
 from implantflow.geometry import FloatArray
@@ -25,7 +26,8 @@ DENSE_FINE = 2
 
 _NOTHING = np.empty(0, dtype=np.int64)
 #: No lattice, no islands.
-_NO_STAMPS: Islands = (0, 1, _NOTHING, np.empty((0, 4), dtype=np.int64), (1, _NOTHING, _NOTHING, _NOTHING))
+NO_STAMP: Stamp = (1, _NOTHING, _NOTHING, _NOTHING)
+_NO_STAMPS: Islands = (0, 1, _NOTHING, np.empty((0, 4), dtype=np.int64), NO_STAMP)
 
 #: Units by which the dense region may be moved where its borders cannot be ordered: 5 um, half a contour's error.
 _NUDGES = ((1, 0), (0, 1), (-1, 0), (0, -1))
@@ -35,8 +37,6 @@ class Slicer:
     """Makes layers; holds what all threads share (read only)."""
 
     def __init__(self, plan: Plan) -> None:
-        from implantflow.build import mesh_kernels
-
         if plan.layers == 0:
             raise GeometryError("the part is thinner than one layer", fix="check its units: millimetres")
         self.plan = plan
@@ -96,18 +96,25 @@ class Slicer:
         QualityGateError
             A contour did not close or borders could not be ordered; the layer is named.
         """
-        from implantflow.build import hatch_kernels, mesh_kernels
-
         plan, solid = self.plan, self.plan.solid
         z = self.first_z + index * plan.layer_mm
-        members = self.members[self.starts[index] : self.starts[index + 1]]
-        points, starts, broken = mesh_kernels.cut_layer(
-            solid.vertices_mm, solid.faces, solid.across, members, z, self._scratch()
+        begin, end = self.starts[index : index + 2].tolist()
+        x, y, loops, solid_area, broken, crosses = outline_kernels.solid_outline(
+            solid.vertices_mm,
+            solid.faces,
+            solid.across,
+            self.members,
+            begin,
+            end,
+            z,
+            self._scratch(),
+            plan.unit_mm,
+            plan.area2_min,
         )
-        solid_loops = mesh_kernels.quantise_loops(points, starts, plan.unit_mm, plan.area2_min)
-        if crosses_itself(*solid_loops):
+        solid_loops: Loops = (x, y, loops)
+        if crosses:
             solid_loops = simple_loops(*solid_loops, plan.area2_min)
-        solid_area, _ = hatch_kernels.outline_figures(*solid_loops)
+            solid_area, _ = hatch_kernels.outline_figures(*solid_loops)
         outline = Outline(*solid_loops, *solid_loops, solid_area, NO_ISLANDS)
         if self._paths is not None and self.lattice is None:
             outline = replace(outline, core=solid_loops)
@@ -151,9 +158,12 @@ class Slicer:
             return outline
         return self.lattice.drawn_out(outline)
 
-    def _dense(self, z: float) -> Loops:
-        from implantflow.build import region_kernels
+    @property
+    def stamp(self) -> Stamp:
+        """Curves that whole islands are copies of."""
+        return self.lattice.stamp if isinstance(self.lattice, StampedLattice) else NO_STAMP
 
+    def _dense(self, z: float) -> Loops:
         dense = self.plan.dense
         if dense is None:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.zeros(1, dtype=np.int64)
@@ -186,8 +196,6 @@ class Slicer:
         return dense, dense_units * unit, net, net_units * unit
 
     def _scan(self, index: int, outline: Outline, pitch_mm: float) -> tuple[IntArray, int, IntArray, int]:
-        from implantflow.build import hatch_kernels
-
         unit = self.plan.unit_mm
         return hatch_kernels.hatch(
             outline.x,
@@ -203,8 +211,6 @@ class Slicer:
 
     def packed(self, index: int, outline: Outline) -> tuple[NDArray[np.uint16], FloatArray]:
         """Words and figures of one layer; the height written is the layer's upper surface."""
-        from implantflow.build import cli_kernels, hatch_kernels
-
         unit = self.plan.unit_mm
         dense, dense_mm, net, net_mm = self.hatches(index, outline)
         level = self.plan.first_layer + index

@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from implantflow.build import assemble_kernels, place_kernels
 from implantflow.build.fillings import islands_only, make_fillings
 from implantflow.build.plan import HATCH_MIN_MM, NO_ISLANDS, IntArray, Loops, Outline, Plan
 from implantflow.build.stamps import Stamps
 
-#: Axis across the lines, turns, first line of each block, lines; then cell, starts, x and y of the curves.
-Islands = tuple[int, int, IntArray, IntArray, tuple[int, IntArray, IntArray, IntArray]]
+#: Cell, starts, x and y of the curves.
+Stamp = tuple[int, IntArray, IntArray, IntArray]
+#: Axis across the lines, turns, first line of each block, lines; then the stamp.
+Islands = tuple[int, int, IntArray, IntArray, Stamp]
 
 
 class StampedLattice:
@@ -25,6 +28,7 @@ class StampedLattice:
         self.fillings = make_fillings(stamps, round(plan.net_pitch_mm / plan.unit_mm), shortest)
         self._stamps = stamps
         self._islands_only = islands_only(stamps)
+        self.stamp: Stamp = (stamps.cell_units, stamps.loop_start, stamps.loop_x, stamps.loop_y)
         self._first = plan.first_layer
         self._area2_min = plan.area2_min
 
@@ -39,8 +43,6 @@ class StampedLattice:
         self, index: int, z_mm: float, solid: Loops, dense: Loops
     ) -> tuple[IntArray, IntArray, IntArray, IntArray, int]:
         """Loops of the material of a layer (x, y, starts), its whole islands, and how many crossings are wrong."""
-        from implantflow.build import assemble_kernels
-
         s = self._stamps
         phase = self._phase(index)
         return assemble_kernels.assemble(
@@ -63,10 +65,7 @@ class StampedLattice:
 
     def drawn_out(self, outline: Outline) -> Outline:
         """The same layer with the points of its whole islands, which come last."""
-        from implantflow.build import place_kernels
-
-        s = self._stamps
-        x, y, starts = place_kernels.expand(outline.whole, s.cell_units, s.loop_start, s.loop_x, s.loop_y)
+        x, y, starts = place_kernels.expand(outline.whole, *self.stamp)
         return replace(
             outline,
             x=np.concatenate([outline.x, x]),
@@ -77,6 +76,6 @@ class StampedLattice:
 
     def islands(self, index: int) -> Islands:
         """How whole islands of a layer are written."""
-        s, f = self._stamps, self.fillings
+        f = self.fillings
         axis = 0 if (self._first + index) % 2 == 1 else 1
-        return axis, f.turns, f.starts, f.lines, (s.cell_units, s.loop_start, s.loop_x, s.loop_y)
+        return axis, f.turns, f.starts, f.lines, self.stamp

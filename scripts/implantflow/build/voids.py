@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.build.islands import Island, IslandTracker, Rows, distinct
+from implantflow.build.islands import Island, IslandTracker, Rows
 
 IntArray = NDArray[np.int64]
 
@@ -35,12 +35,12 @@ class VoidFollower:
         begin, where, owner = kernels.void_rows(rows.begin, rows.where, rows.owner, len(rows.area))
         # One more loop without points stands for the outside.
         starts = np.append(rows.starts, rows.starts[-1])
-        count, piece, total, place = kernels.pieces(
+        _, piece, total, place = kernels.pieces(
             rows.points, starts, -np.append(rows.area, 0.0), begin, where, owner
         )
         pairs = np.empty((0, 2), dtype=np.int64)
         if self._below is not None:
-            pairs = distinct(kernels.contacts(*self._below, begin, where, owner, piece), count)
+            pairs = kernels.contacts(*self._below, begin, where, owner, piece)
         areas, places = total * self._unit_mm**2, place * self._unit_mm
         self._tracker.advance(self._layer, pairs, piece, areas, places, grounded=self._below is None)
         self._below = (begin, where, owner, piece)
