@@ -379,8 +379,8 @@ def _loosening(
             "tip_advance_mm": advance,
             "darker_rim_pct": rim,
             "meaning": f"against the {screw.held_by}; across at the worse end of what stands free in this scan; the "
-            "rim lies 1 to 2 mm off the metal and is compared with bone 4 to 6 mm off; no figure where HU of the two "
-            "scans cannot be compared",
+            "rim lies 1 to 2 mm off the metal and is compared with bone 4 to 6 mm off (no figure where HU of the two "
+            "scans cannot be compared); simulated rims of 1 and 2 mm were not found, so a firm screw is not proven",
         },
         "loosening": "signs" if signs else "no sign",
         "loosening_reason": "; ".join(signs) or None,
