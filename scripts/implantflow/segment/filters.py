@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.compiled import inner, parallel
+from implantflow.segment.components import find_runs
 from implantflow.volumes import Volume
 
 prange: Any = numba.prange
@@ -165,15 +166,8 @@ def _resample(array: Any, step: Any, shape: Any, fill: Any) -> Any:
 
 def fill_cavities(mask: NDArray[np.bool_], *, planes: bool = False) -> NDArray[np.bool_]:
     """Fill voids that do not reach the border of the array, or with ``planes`` the border of their own plane k."""
-    from scipy import ndimage
-
-    cross = ndimage.generate_binary_structure(3, 1)
-    if planes:
-        cross[[0, 2]] = False
-    void, count = ndimage.label(~mask, cross)
-    closed = np.ones(count + 1, dtype=bool)
-    for axis in range(1 if planes else 0, 3):
-        for end in (0, -1):
-            closed[np.unique(np.take(void, end, axis=axis))] = False
-    closed[0] = True  # the mask itself
-    return np.asarray(closed[void])
+    void = find_runs(mask, of=False, planes=planes)
+    closed = void.inside_planes() if planes else void.inside()
+    out = np.array(mask, dtype=bool, order="C")
+    void.paint(closed[void.root], out)
+    return out
