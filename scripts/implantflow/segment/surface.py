@@ -291,20 +291,15 @@ def smooth_within(vertices: FloatArray, faces: IntArray, limit_mm: float) -> tup
     -------
     vertices (N, 3), and the mean distance moved (mm).
     """
-    from scipy.sparse import coo_matrix, diags
+    from implantflow.segment.mesh_kernels import neighbours, pull_along
 
     if limit_mm == 0.0:
         return vertices, 0.0
-    rows = np.concatenate([faces[:, 0], faces[:, 1], faces[:, 2]])
-    columns = np.concatenate([faces[:, 1], faces[:, 2], faces[:, 0]])
-    n = len(vertices)
-    links: Any = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(n, n)).tocsr()
-    mean = diags(1.0 / np.maximum(np.asarray(links.sum(axis=1)).ravel(), 1.0)) @ links
+    start, end = neighbours(faces, len(vertices), False)
     normals = vertex_normals(vertices, faces)
-    height = np.zeros(n)
+    height = np.zeros(len(vertices))
     for factor in (0.5, -0.53) * 5:
-        at = vertices + normals * height[:, None]
-        pull = np.einsum("ij,ij->i", mean @ at - at, normals)
+        pull = pull_along(vertices, normals, height, start, end)
         height = np.clip(height + factor * pull, -limit_mm, limit_mm)
     moved = np.round(vertices + normals * height[:, None], 6)
     return moved, float(np.abs(height).mean())
