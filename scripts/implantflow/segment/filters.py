@@ -78,14 +78,17 @@ def signed_depth(mask: NDArray[np.bool_], like: Volume, reach_mm: float = DEPTH_
 
 @parallel
 def _depth(mask: Any, spacing: Any, reach: Any, cap: Any, half: Any) -> Any:
-    """Distance to the nearest voxel of the mask that has a face outside it, signed, ``half`` added."""
+    """Distance to the nearest voxel of the mask that has a face outside it, signed, ``half`` added.
+
+    Squared distances along i, then along j, then along k; of each row only the stretch near the rim is looked at.
+    """
     n0, n1, n2 = mask.shape
     far = np.float32(1e9)
-    rows = np.full((n0, n1, n2), far, dtype=np.float32)
-    some = np.zeros((n0, n1), dtype=np.uint8)
+    rows = np.empty((n0, n1, n2), dtype=np.float32)
+    row_ends = np.empty((n0, n1, 2), dtype=np.int32)
     for k in prange(n0):
         for j in range(n1):
-            last = -10000000
+            first, last = n2, -10000000
             for i in range(n2):
                 if mask[k, j, i] and (
                     (k > 0 and not mask[k - 1, j, i])
@@ -95,34 +98,40 @@ def _depth(mask: Any, spacing: Any, reach: Any, cap: Any, half: Any) -> Any:
                     or (i > 0 and not mask[k, j, i - 1])
                     or (i < n2 - 1 and not mask[k, j, i + 1])
                 ):
+                    if first == n2:
+                        first = i
+                        rows[k, j] = far
                     for back in range(i, max(last, i - reach[2] - 1, -1), -1):
                         d = (i - back) * spacing[2]
                         rows[k, j, back] = min(rows[k, j, back], d * d)
                     last = i
-                    some[k, j] = 1
                 elif i - last <= reach[2]:
                     d = (i - last) * spacing[2]
                     rows[k, j, i] = d * d
-    planes = np.full((n0, n1, n2), far, dtype=np.float32)
-    filled = np.zeros((n0, n1), dtype=np.uint8)
+            row_ends[k, j, 0] = max(first - reach[2], 0)
+            row_ends[k, j, 1] = min(last + reach[2], n2 - 1)
+    planes = np.empty((n0, n1, n2), dtype=np.float32)
+    ends = np.empty((n0, n1, 2), dtype=np.int32)
     for k in prange(n0):
         for j in range(n1):
+            near = row_ends[k, max(j - reach[1], 0) : min(j + reach[1] + 1, n1)]
+            low, high = near[:, 0].min(), near[:, 1].max()
+            ends[k, j, 0], ends[k, j, 1] = low, high
+            for i in range(low, high + 1):
+                planes[k, j, i] = far
             for jj in range(max(j - reach[1], 0), min(j + reach[1] + 1, n1)):
-                if some[k, jj]:
-                    filled[k, j] = 1
-                    c = ((jj - j) * spacing[1]) ** 2
-                    for i in range(n2):
-                        planes[k, j, i] = min(planes[k, j, i], rows[k, jj, i] + c)
+                c = ((jj - j) * spacing[1]) ** 2
+                for i in range(row_ends[k, jj, 0], row_ends[k, jj, 1] + 1):
+                    planes[k, j, i] = min(planes[k, j, i], rows[k, jj, i] + c)
     out = rows  # no longer needed, and as large as the scan
     for k in prange(n0):
-        out[k] = far
-        for kk in range(max(k - reach[0], 0), min(k + reach[0] + 1, n0)):
-            c = ((kk - k) * spacing[0]) ** 2
-            for j in range(n1):
-                if filled[kk, j]:
-                    for i in range(n2):
-                        out[k, j, i] = min(out[k, j, i], planes[kk, j, i] + c)
         for j in range(n1):
+            for i in range(n2):
+                out[k, j, i] = far
+            for kk in range(max(k - reach[0], 0), min(k + reach[0] + 1, n0)):
+                c = ((kk - k) * spacing[0]) ** 2
+                for i in range(ends[kk, j, 0], ends[kk, j, 1] + 1):
+                    out[k, j, i] = min(out[k, j, i], planes[kk, j, i] + c)
             for i in range(n2):
                 away = np.sqrt(out[k, j, i])
                 if not away < cap:
