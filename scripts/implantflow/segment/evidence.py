@@ -173,12 +173,11 @@ def _point(place: FloatArray) -> list[float]:
 
 def _meeting(ours: FloatArray, theirs: FloatArray) -> FloatArray | None:
     """Middle of the part of one surface that comes near another, None when they stay apart."""
-    from scipy.spatial import cKDTree
+    from implantflow.segment.kernels import near_any
 
     if len(theirs) == 0:
         return None
-    distance, _ = cKDTree(ours).query(theirs, distance_upper_bound=JOINT_MM)
-    near = theirs[np.isfinite(distance)]
+    near = theirs[near_any(theirs, ours, JOINT_MM)]
     if len(near) < 5:
         return None
     return np.asarray(near[np.linalg.norm(near - np.median(near, axis=0), axis=1).argmin()])

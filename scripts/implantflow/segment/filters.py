@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.compiled import inner, parallel
+from implantflow.compiled import inner, kernel, parallel
 from implantflow.segment.components import find_runs
 from implantflow.volumes import Volume
 
@@ -20,6 +20,8 @@ prange: Any = numba.prange
 
 #: Taps of a Gaussian end here (standard deviations); a narrower one than this share of a voxel changes nothing.
 TRUNCATE, NARROW = 3.5, 0.15
+#: Where :func:`spread` ends its taps (standard deviations).
+SPREAD_TRUNCATE = 4.0
 #: Least distance (mm) up to which :func:`signed_depth` is exact.
 DEPTH_MM = 8.0
 
@@ -59,6 +61,35 @@ def _smooth_axis(array: Any, taps: Any, axis: int) -> Any:
                 else:
                     for i in range(n2):
                         out[k, j, i] += taps[t] * row[i]
+    return out
+
+
+def spread(field: NDArray[np.float64], sigma_voxels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(K, J, I) smoothed by a Gaussian of ``sigma_voxels`` along k, j, i; there is nothing beyond the border."""
+    out = np.ascontiguousarray(field, dtype=np.float64)
+    for axis, sigma in enumerate(sigma_voxels):
+        reach = int(SPREAD_TRUNCATE * float(sigma) + 0.5)
+        taps = np.exp(-0.5 / float(sigma) ** 2 * np.arange(reach + 1) ** 2)
+        before, after = int(np.prod(out.shape[:axis])), int(np.prod(out.shape[axis + 1 :]))
+        lines = out.reshape(before, out.shape[axis], after)
+        out = _spread_lines(lines, taps / (taps[0] + 2.0 * taps[1:].sum())).reshape(out.shape)
+    return out
+
+
+@kernel
+def _spread_lines(lines: Any, taps: Any) -> Any:
+    """Convolution along the middle axis with symmetric ``taps`` (middle first), the farthest added first."""
+    n0, n1, n2 = lines.shape
+    out = np.empty_like(lines)
+    for a in range(n0):
+        for n in range(n1):
+            for b in range(n2):
+                out[a, n, b] = lines[a, n, b] * taps[0]
+            for t in range(len(taps) - 1, 0, -1):
+                for m in (n - t, n + t):
+                    if 0 <= m < n1:
+                        for b in range(n2):
+                            out[a, n, b] += lines[a, m, b] * taps[t]
     return out
 
 
