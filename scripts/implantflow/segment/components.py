@@ -1,4 +1,4 @@
-"""Bodies of a mask by its runs along i: quicker than voxel by voxel, and no number is written where none is asked for."""
+"""Bodies of a mask by its runs along i: quicker than voxel by voxel, and no number is written that nobody asked for."""
 
 from __future__ import annotations
 
@@ -33,13 +33,9 @@ class Runs:
         """Voxels (R,) of each body at its root, 0 elsewhere."""
         return np.asarray(_sizes(self.low, self.high, self.root))
 
-    def inside(self) -> NDArray[np.bool_]:
-        """Whether (R,) a body touches neither end of i nor of j nor of k; told at its root."""
-        return np.asarray(_inside(self.begin, self.low, self.high, self.root, *self.shape, True))
-
-    def inside_planes(self) -> NDArray[np.bool_]:
-        """As :meth:`inside`, the ends of k left out."""
-        return np.asarray(_inside(self.begin, self.low, self.high, self.root, *self.shape, False))
+    def inside(self, *, planes: bool = False) -> NDArray[np.bool_]:
+        """Whether (R,) a body touches no face of the array, with ``planes`` none along i and j; told at its root."""
+        return np.asarray(_inside(self.begin, self.low, self.high, self.root, *self.shape, not planes))
 
     def paint(self, value: NDArray[Any], out: NDArray[Any]) -> None:
         """Write ``value`` (R,) of each run into ``out`` (K, J, I) where it is not 0."""
@@ -140,9 +136,7 @@ def _sizes(low: Any, high: Any, root: Any) -> Any:
 
 
 @kernel
-def _inside(
-    begin: Any, low: Any, high: Any, root: Any, n0: int, n1: int, n2: int, ends_of_k: bool
-) -> Any:
+def _inside(begin: Any, low: Any, high: Any, root: Any, n0: int, n1: int, n2: int, ends_of_k: bool) -> Any:
     found = np.ones(len(root), dtype=np.bool_)
     for row in range(len(begin) - 1):
         k, j = row // n1, row % n1

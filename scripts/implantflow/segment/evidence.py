@@ -173,7 +173,7 @@ def _point(place: FloatArray) -> list[float]:
 
 def _meeting(ours: FloatArray, theirs: FloatArray) -> FloatArray | None:
     """Middle of the part of one surface that comes near another, None when they stay apart."""
-    from implantflow.segment.kernels import near_any
+    from implantflow.segment.mesh_kernels import near_any
 
     if len(theirs) == 0:
         return None

@@ -207,7 +207,7 @@ def _resample(array: Any, step: Any, shape: Any, fill: Any) -> Any:
 def fill_cavities(mask: NDArray[np.bool_], *, planes: bool = False) -> NDArray[np.bool_]:
     """Fill voids that do not reach the border of the array, or with ``planes`` the border of their own plane k."""
     void = find_runs(mask, of=False, planes=planes)
-    closed = void.inside_planes() if planes else void.inside()
+    closed = void.inside(planes=planes)
     out = np.array(mask, dtype=bool, order="C")
     void.paint(closed[void.root], out)
     return out

@@ -1,4 +1,4 @@
-"""Compiled loops over triangles. One thread each: sums run in the order of the faces, whatever the machine."""
+"""Compiled loops over triangles and points, one thread each: sums run in the order of the faces on any machine."""
 
 from __future__ import annotations
 
@@ -123,3 +123,39 @@ def pull_along(vertices: Any, normals: Any, height: Any, start: Any, end: Any) -
             total += (mean - at[v, axis]) * normals[v, axis]
         out[v] = total
     return out
+
+
+@kernel
+def near_any(points: Any, others: Any, reach_mm: float) -> Any:
+    """Whether (N,) one of ``others`` (M, 3) lies nearer than ``reach_mm`` to each of ``points`` (N, 3)."""
+    low = np.empty(3)
+    size = np.empty(3, dtype=np.int64)
+    for axis in range(3):
+        low[axis] = others[:, axis].min()
+        size[axis] = int((others[:, axis].max() - low[axis]) / reach_mm) + 1
+    cell = np.empty(others.shape[0], dtype=np.int64)
+    begin = np.zeros(size[0] * size[1] * size[2] + 1, dtype=np.int64)
+    for m in range(others.shape[0]):
+        i, j, k = [int((others[m, axis] - low[axis]) / reach_mm) for axis in range(3)]
+        cell[m] = (i * size[1] + j) * size[2] + k
+        begin[cell[m] + 1] += 1
+    begin = np.cumsum(begin)
+    place = begin[:-1].copy()
+    member = np.empty(others.shape[0], dtype=np.int64)
+    for m in range(others.shape[0]):
+        member[place[cell[m]]] = m
+        place[cell[m]] += 1
+    found = np.zeros(points.shape[0], dtype=np.bool_)
+    for n in range(points.shape[0]):
+        a, b, c = [int(np.floor((points[n, axis] - low[axis]) / reach_mm)) for axis in range(3)]
+        for i in range(max(a - 1, 0), min(a + 2, size[0])):
+            for j in range(max(b - 1, 0), min(b + 2, size[1])):
+                for k in range(max(c - 1, 0), min(c + 2, size[2])):
+                    one = (i * size[1] + j) * size[2] + k
+                    for at in range(begin[one], begin[one + 1]):
+                        away = points[n] - others[member[at]]
+                        squared = away[0] * away[0] + away[1] * away[1] + away[2] * away[2]
+                        if squared < reach_mm * reach_mm:
+                            found[n] = True
+                            break
+    return found
