@@ -8,7 +8,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from implantflow.segment.evidence import hidden_border
-from implantflow.segment.filters import fill_cavities, signed_depth, spread
+from implantflow.segment.filters import TRUNCATE, fill_cavities, gaussian, signed_depth, spread
 from implantflow.segment.kernels import sample_linear, sample_lines
 from implantflow.segment.labels import LABELS
 from implantflow.segment.mask_kernels import keep_off
@@ -75,6 +75,17 @@ def test_spread_is_the_gaussian_of_scipy() -> None:
     sigma = np.array([1.0, 1.4, 0.7])
     expected = ndimage.gaussian_filter(field, sigma, mode="constant")
     assert np.abs(spread(field, sigma) - expected).max() < 1e-14
+
+
+@pytest.mark.parametrize("shape", [(9, 6, 31), (4, 3, 2), (5, 7, 9)])
+def test_smoothing_goes_on_with_the_border_value(shape: tuple[int, int, int]) -> None:
+    volume = Volume(np.random.default_rng(6).normal(0, 100, shape), np.diag([0.8, 1.0, 2.0, 1.0]))
+    expected = volume.array
+    for axis, sigma in enumerate(0.9 / volume.spacing_mm[::-1]):
+        reach = int(np.ceil(TRUNCATE * sigma))
+        taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+        expected = ndimage.correlate1d(expected, taps / taps.sum(), axis, mode="nearest")
+    assert np.abs(gaussian(volume, 0.9) - expected).max() < 1e-3
 
 
 def test_a_field_is_kept_off_other_bones() -> None:

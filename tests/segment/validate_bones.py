@@ -29,6 +29,7 @@ from implantflow.config.segment import PriorConfig, SegmentConfig
 from implantflow.errors import ImplantflowError
 from implantflow.plan.midplane import find_midplane
 from implantflow.segment.core import Segmentation, segment_volume
+from implantflow.segment.evidence import FROM_PRIOR
 from implantflow.segment.prior import ShapePrior, read_atlas, read_template
 from implantflow.solids.booleans import refined
 from implantflow.solids.distance import Surface
@@ -39,7 +40,8 @@ ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 THRESHOLD_HU = 226.0
 SETTINGS = SegmentConfig(threshold_hu=THRESHOLD_HU, prior=PriorConfig(kind="atlas", path="pelvis-atlas"))
-LEFT_OUT_MM = 4.0
+#: Surface so near (mm) to voxels filled from the prior is the prior's, not the image's.
+FILLED_MM = 2.0
 NAMES = {1: "sacrum", 2: "hip_left", 3: "hip_right", 4: "l5"}
 _DEMO = "demo"
 
@@ -64,20 +66,36 @@ def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     return float(2.0 * (a & b).sum() / max(int(a.sum() + b.sum()), 1))
 
 
-def surface_errors(found: Any, truth: Solid, leave_out: Volume | None = None) -> tuple[float, float]:
-    """Mean and 95 % quantile (mm) of the distance from every third found vertex to the true surface.
-
-    ``leave_out`` : mask (a tumour); what lies within LEFT_OUT_MM of it is not counted.
-    """
-    points = found.vertices_lps_mm[::3]
-    if leave_out is not None:
-        mask = leave_out.array > 0
-        away_mm = ndimage.distance_transform_edt(~mask, sampling=leave_out.spacing_mm[::-1])
-        index = np.rint(leave_out.lps_to_index(points)).astype(int)
-        i, j, k = np.clip(index, 0, np.array(mask.shape[::-1]) - 1).T
-        points = points[away_mm[k, j, i] > LEFT_OUT_MM]
-    away = np.abs(Surface(truth).nearest(points, 20.0, signed=False).distance_mm)
+def surface_errors(found: Any, truth: Solid) -> tuple[float, float]:
+    """Mean and 95 % quantile (mm) of the distance from every third found vertex to the true surface."""
+    away = vertex_errors(found.vertices_lps_mm[::3], truth)
     return float(away.mean()), float(np.quantile(away, 0.95))
+
+
+def vertex_errors(points: NDArray[np.float64], truth: Solid) -> NDArray[np.float64]:
+    """Distance (N,) in mm, capped at 20, from points (N, 3) to the true surface."""
+    return np.asarray(np.abs(Surface(truth).nearest(points, 20.0, signed=False).distance_mm))
+
+
+def away_from(mask: Volume, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distance (N,) in mm from points (N, 3) to the voxels of a mask, to a voxel."""
+    away_mm = ndimage.distance_transform_edt(mask.array == 0, sampling=mask.spacing_mm[::-1])
+    index = np.rint(mask.lps_to_index(points)).astype(int)
+    i, j, k = np.clip(index, 0, np.array(mask.array.shape[::-1]) - 1).T
+    return np.asarray(away_mm[k, j, i])
+
+
+def split_errors(name: str, found: Any, truth: Solid, filled: Volume) -> dict[str, list[float]]:
+    """Mean, 95 % quantile (mm) and share of the surface (%): all of a bone, where the image shows it, and where the
+    prior filled it in (within FILLED_MM of a voxel of ``filled``)."""
+    points = found.vertices_lps_mm[::3]
+    away, by_prior = vertex_errors(points, truth), away_from(filled, points) <= FILLED_MM
+    places = {name: away, f"{name}, image": away[~by_prior], f"{name}, prior": away[by_prior]}
+    return {
+        n: [float(e.mean()), float(np.quantile(e, 0.95)), 100.0 * len(e) / len(points)]
+        for n, e in places.items()
+        if len(e)
+    }
 
 
 def run_atlas(name: str) -> Row:
@@ -184,14 +202,11 @@ def run_phantom(name: str) -> Row:
     begun = cpu_s()
     result = segment_volume(ct, read_template(ROOT / "data" / "template" / "template.npz"), settings, points)
     row: Row = {"cpu_s": cpu_s() - begun, "surface_mm": {}}
+    filled = result.confidence.like((result.confidence.array == FROM_PRIOR).astype(np.uint8))
     for bone in NAMES.values():
         vertices, faces = read_stl(truth / f"{bone}.stl")
-        row["surface_mm"][bone] = surface_errors(result.solids[bone].solid, Solid.of(vertices, faces))
-    vertices, faces = read_stl(truth / "sacrum.stl")
-    tumour = read_volume(truth / "tumour_diagnosis.nii.gz")
-    row["surface_mm"]["sacrum off the tumour"] = surface_errors(
-        result.solids["sacrum"].solid, Solid.of(vertices, faces), tumour
-    )
+        solid = result.solids[bone].solid
+        row["surface_mm"] |= split_errors(bone, solid, Solid.of(vertices, faces), filled)
     labels = read_volume(truth / "labels.nii.gz").array
     row["dice"] = {n: dice(result.labels.array == c, labels == c) for c, n in NAMES.items()}
     sacrum = result.solids["sacrum"].solid

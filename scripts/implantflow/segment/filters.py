@@ -56,8 +56,15 @@ def _smooth_axis(array: Any, taps: Any, axis: int) -> Any:
                 shift = t - reach
                 row = _source_row(array, k, j, shift * along_k, shift * along_j)
                 if axis == 2:
-                    for i in range(n2):
-                        out[k, j, i] += taps[t] * row[min(max(i + shift, 0), n2 - 1)]
+                    low = min(max(-shift, 0), n2)
+                    high = max(min(n2 - shift, n2), low)
+                    target, source = out[k, j, low:high], row[low + shift : high + shift]
+                    for i in range(low):
+                        out[k, j, i] += taps[t] * row[0]
+                    for i in range(high - low):
+                        target[i] += taps[t] * source[i]
+                    for i in range(high, n2):
+                        out[k, j, i] += taps[t] * row[n2 - 1]
                 else:
                     for i in range(n2):
                         out[k, j, i] += taps[t] * row[i]
