@@ -116,9 +116,9 @@ def _phantom(rows: dict[str, Row]) -> str:
     s, m = r["surface_mm"], r["midplane"]
     lines = [
         "## The demo patient\n",
-        "SIMULATED, tumour present; template posed by the landmarks of the case config (1-3 mm off). Image: surface "
-        "where the image shows the bone; prior: within 2 mm of what `confidence.nii.gz` marks as filled from the "
-        "prior (the tumour's hole), which no image can tell.\n",
+        "SIMULATED, tumour present; template posed by the landmarks of the case config (1-3 mm off). By the classes of "
+        "`confidence.nii.gz`, within 1.5 mm: the image shows the surface; it shows no gap to the next bone, so the cut "
+        "is a proposal; the prior filled in what no image tells (the tumour's hole).\n",
         "| surface of | Dice | share, % | mean, mm | 95 %, mm |",
         "|---|---|---|---|---|",
         *(_surface_row(n, r["dice"].get(n), *s[n]) for n in s),

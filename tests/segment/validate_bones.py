@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy.spatial import cKDTree
 
 sys.path.insert(0, str(Path(__file__).parent))
 import bones_page
@@ -29,7 +29,7 @@ from implantflow.config.segment import PriorConfig, SegmentConfig
 from implantflow.errors import ImplantflowError
 from implantflow.plan.midplane import find_midplane
 from implantflow.segment.core import Segmentation, segment_volume
-from implantflow.segment.evidence import FROM_PRIOR
+from implantflow.segment.evidence import BORDER_HIDDEN, FROM_PRIOR
 from implantflow.segment.prior import ShapePrior, read_atlas, read_template
 from implantflow.solids.booleans import refined
 from implantflow.solids.distance import Surface
@@ -40,8 +40,8 @@ ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 THRESHOLD_HU = 226.0
 SETTINGS = SegmentConfig(threshold_hu=THRESHOLD_HU, prior=PriorConfig(kind="atlas", path="pelvis-atlas"))
-#: Surface so near (mm) to voxels filled from the prior is the prior's, not the image's.
-FILLED_MM = 2.0
+#: Surface so near (mm) to voxels of a class of confidence.nii.gz belongs to that class.
+NEAR_MM = 1.5
 NAMES = {1: "sacrum", 2: "hip_left", 3: "hip_right", 4: "l5"}
 _DEMO = "demo"
 
@@ -77,25 +77,34 @@ def vertex_errors(points: NDArray[np.float64], truth: Solid) -> NDArray[np.float
     return np.asarray(np.abs(Surface(truth).nearest(points, 20.0, signed=False).distance_mm))
 
 
-def away_from(mask: Volume, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance (N,) in mm from points (N, 3) to the voxels of a mask, to a voxel."""
-    away_mm = ndimage.distance_transform_edt(mask.array == 0, sampling=mask.spacing_mm[::-1])
-    index = np.rint(mask.lps_to_index(points)).astype(int)
-    i, j, k = np.clip(index, 0, np.array(mask.array.shape[::-1]) - 1).T
-    return np.asarray(away_mm[k, j, i])
+def split_errors(name: str, found: Any, truth: Solid, confidence: Volume) -> dict[str, list[float]]:
+    """Mean, 95 % quantile (mm) and share of the surface (%) of all of a bone and of its parts by ``confidence``.
 
-
-def split_errors(name: str, found: Any, truth: Solid, filled: Volume) -> dict[str, list[float]]:
-    """Mean, 95 % quantile (mm) and share of the surface (%): all of a bone, where the image shows it, and where the
-    prior filled it in (within FILLED_MM of a voxel of ``filled``)."""
+    A place is the prior's, or of a border that is not shown, within NEAR_MM of a voxel marked so.
+    """
     points = found.vertices_lps_mm[::3]
-    away, by_prior = vertex_errors(points, truth), away_from(filled, points) <= FILLED_MM
-    places = {name: away, f"{name}, image": away[~by_prior], f"{name}, prior": away[by_prior]}
-    return {
-        n: [float(e.mean()), float(np.quantile(e, 0.95)), 100.0 * len(e) / len(points)]
-        for n, e in places.items()
-        if len(e)
+    away = vertex_errors(points, truth)
+    prior, hidden = (_near(confidence, code, points) for code in (FROM_PRIOR, BORDER_HIDDEN))
+    places = {
+        name: np.ones(len(points), bool),
+        f"{name}, shown": ~prior & ~hidden,
+        f"{name}, border not shown": hidden & ~prior,
+        f"{name}, from the prior": prior,
     }
+    return {
+        n: [float(away[p].mean()), float(np.quantile(away[p], 0.95)), 100.0 * float(p.mean())]
+        for n, p in places.items()
+        if p.any()
+    }
+
+
+def _near(codes: Volume, code: int, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether (N,) a voxel of this code has its centre within NEAR_MM of each point (N, 3)."""
+    voxels = np.argwhere(codes.array == code)[:, ::-1]
+    if len(voxels) == 0:
+        return np.zeros(len(points), bool)
+    distance, _ = cKDTree(codes.index_to_lps(voxels)).query(points, distance_upper_bound=NEAR_MM)
+    return np.isfinite(distance)
 
 
 def run_atlas(name: str) -> Row:
@@ -202,11 +211,10 @@ def run_phantom(name: str) -> Row:
     begun = cpu_s()
     result = segment_volume(ct, read_template(ROOT / "data" / "template" / "template.npz"), settings, points)
     row: Row = {"cpu_s": cpu_s() - begun, "surface_mm": {}}
-    filled = result.confidence.like((result.confidence.array == FROM_PRIOR).astype(np.uint8))
     for bone in NAMES.values():
         vertices, faces = read_stl(truth / f"{bone}.stl")
         solid = result.solids[bone].solid
-        row["surface_mm"] |= split_errors(bone, solid, Solid.of(vertices, faces), filled)
+        row["surface_mm"] |= split_errors(bone, solid, Solid.of(vertices, faces), result.confidence)
     labels = read_volume(truth / "labels.nii.gz").array
     row["dice"] = {n: dice(result.labels.array == c, labels == c) for c, n in NAMES.items()}
     sacrum = result.solids["sacrum"].solid
