@@ -27,7 +27,7 @@ class Runs:
     low: NDArray[np.int32]
     high: NDArray[np.int32]
     root: NDArray[np.int64]
-    shape: tuple[int, ...]
+    shape: tuple[int, int, int]
 
     def sizes(self) -> NDArray[np.int64]:
         """Voxels (R,) of each body at its root, 0 elsewhere."""
@@ -51,8 +51,9 @@ def find_runs(
     """
     flat = np.ascontiguousarray(mask).view(np.uint8)
     begin, low, high = _find(flat, np.uint8(of))
-    root = _join(begin, low, high, mask.shape[1], not planes, corners)
-    return Runs(begin, low, high, root, mask.shape)
+    n0, n1, n2 = mask.shape
+    root = _join(begin, low, high, n1, not planes, corners)
+    return Runs(begin, low, high, root, (n0, n1, n2))
 
 
 @kernel
