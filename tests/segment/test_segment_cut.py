@@ -6,7 +6,7 @@ import numpy as np
 
 from implantflow.segment.cut import Prices, two_way_cut
 from implantflow.segment.kernels import pose_costs, sample_linear, valley_hu
-from implantflow.segment.mask_kernels import foreign_share
+from implantflow.segment.mask_kernels import keep_off
 
 
 def slabs(gap_at: int, gap_hu: float) -> np.ndarray:
@@ -68,11 +68,15 @@ def test_samples_are_trilinear_and_mark_the_outside() -> None:
     assert np.allclose(value, [2.5 + 7.5 - 0.75, 0.0, -7.0])
 
 
-def test_foreign_share_counts_neighbours() -> None:
-    mask = np.zeros((5, 5, 5), np.uint8)
-    mask[:, :, 3:] = 1
-    share = foreign_share(mask, np.array([[2, 2, 1], [2, 2, 2], [2, 2, 3], [2, 2, 4]]))
-    assert np.allclose(share, [0.0, 0.25, 0.75, 1.0])
+def test_the_surface_stays_off_the_neighbour_by_its_share() -> None:
+    others = np.zeros((5, 5, 5), np.uint8)
+    others[:, :, 3:] = 1
+    field = np.full(others.shape, 0.5, np.float32)
+    keep_off(field, others)
+    assert np.allclose(field[2, 2], [0.5, 0.5, 0.25, -0.25, -0.5])
+    far = np.full(others.shape, -0.5, np.float32)
+    keep_off(far, others)
+    assert (far == -0.5).all()
 
 
 def test_pose_cost_is_the_capped_mean_distance() -> None:

@@ -15,6 +15,7 @@ from implantflow.segment.mesh import (
     vertex_normals,
     volume_mm3,
 )
+from implantflow.segment.mesh_kernels import neighbours, pull_along
 from implantflow.segment.surface import isosurface, smooth_within
 from implantflow.volumes import Volume
 
@@ -84,3 +85,31 @@ def test_smoothing_keeps_its_limit() -> None:
     spread = np.linalg.norm(smooth - CENTRE, axis=1).std()
     assert spread < 0.7 * np.linalg.norm(rough - CENTRE, axis=1).std()
     assert smooth_within(rough, faces, 0.0)[1] == 0.0
+
+
+def test_a_mesh_is_closed_only_when_every_edge_has_its_opposite_once() -> None:
+    _, faces = sphere(4.0)
+    assert is_closed(faces) and shell_count(faces) == 1
+    assert not is_closed(faces[1:])
+    assert not is_closed(np.concatenate([faces, faces[:1]])), "a face twice"
+    turned = faces.copy()
+    turned[5] = turned[5, ::-1]
+    assert not is_closed(turned)
+    two = np.concatenate([faces, faces[: len(faces)] + faces.max() + 1])
+    assert is_closed(two) and shell_count(two) == 2
+    assert (
+        largest_body(np.concatenate([faces[:40] + faces.max() + 1, faces]), int(2 * faces.max() + 2)) == faces
+    ).all()
+
+
+def test_smoothing_pulls_to_the_mean_of_the_neighbours() -> None:
+    vertices, faces = sphere(4.0)
+    rng = np.random.default_rng(2)
+    normals, height = vertex_normals(vertices, faces), rng.normal(0, 0.1, len(vertices))
+    start, end = neighbours(faces, len(vertices), False)
+    at = vertices + normals * height[:, None]
+    pull = pull_along(vertices, normals, height, start, end)
+    for v in rng.integers(0, len(vertices), 20):
+        around = np.unique(faces[(faces == v).any(axis=1)])
+        mean = at[around[around != v]].mean(axis=0)
+        assert abs((mean - at[v]) @ normals[v] - pull[v]) < 1e-9

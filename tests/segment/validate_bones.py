@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy.spatial import cKDTree
 
 sys.path.insert(0, str(Path(__file__).parent))
 import bones_page
@@ -29,6 +29,7 @@ from implantflow.config.segment import PriorConfig, SegmentConfig
 from implantflow.errors import ImplantflowError
 from implantflow.plan.midplane import find_midplane
 from implantflow.segment.core import Segmentation, segment_volume
+from implantflow.segment.evidence import BORDER_HIDDEN, FROM_PRIOR
 from implantflow.segment.prior import ShapePrior, read_atlas, read_template
 from implantflow.solids.booleans import refined
 from implantflow.solids.distance import Surface
@@ -39,7 +40,8 @@ ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 THRESHOLD_HU = 226.0
 SETTINGS = SegmentConfig(threshold_hu=THRESHOLD_HU, prior=PriorConfig(kind="atlas", path="pelvis-atlas"))
-LEFT_OUT_MM = 4.0
+#: Surface so near (mm) to voxels of a class of confidence.nii.gz belongs to that class.
+NEAR_MM = 1.5
 NAMES = {1: "sacrum", 2: "hip_left", 3: "hip_right", 4: "l5"}
 _DEMO = "demo"
 
@@ -64,20 +66,45 @@ def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     return float(2.0 * (a & b).sum() / max(int(a.sum() + b.sum()), 1))
 
 
-def surface_errors(found: Any, truth: Solid, leave_out: Volume | None = None) -> tuple[float, float]:
-    """Mean and 95 % quantile (mm) of the distance from every third found vertex to the true surface.
+def surface_errors(found: Any, truth: Solid) -> tuple[float, float]:
+    """Mean and 95 % quantile (mm) of the distance from every third found vertex to the true surface."""
+    away = vertex_errors(found.vertices_lps_mm[::3], truth)
+    return float(away.mean()), float(np.quantile(away, 0.95))
 
-    ``leave_out`` : mask (a tumour); what lies within LEFT_OUT_MM of it is not counted.
+
+def vertex_errors(points: NDArray[np.float64], truth: Solid) -> NDArray[np.float64]:
+    """Distance (N,) in mm, capped at 20, from points (N, 3) to the true surface."""
+    return np.asarray(np.abs(Surface(truth).nearest(points, 20.0, signed=False).distance_mm))
+
+
+def split_errors(name: str, found: Any, truth: Solid, confidence: Volume) -> dict[str, list[float]]:
+    """Mean, 95 % quantile (mm) and share of the surface (%) of all of a bone and of its parts by ``confidence``.
+
+    A place is the prior's, or of a border that is not shown, within NEAR_MM of a voxel marked so.
     """
     points = found.vertices_lps_mm[::3]
-    if leave_out is not None:
-        mask = leave_out.array > 0
-        away_mm = ndimage.distance_transform_edt(~mask, sampling=leave_out.spacing_mm[::-1])
-        index = np.rint(leave_out.lps_to_index(points)).astype(int)
-        i, j, k = np.clip(index, 0, np.array(mask.shape[::-1]) - 1).T
-        points = points[away_mm[k, j, i] > LEFT_OUT_MM]
-    away = np.abs(Surface(truth).nearest(points, 20.0, signed=False).distance_mm)
-    return float(away.mean()), float(np.quantile(away, 0.95))
+    away = vertex_errors(points, truth)
+    prior, hidden = (_near(confidence, code, points) for code in (FROM_PRIOR, BORDER_HIDDEN))
+    places = {
+        name: np.ones(len(points), bool),
+        f"{name}, shown": ~prior & ~hidden,
+        f"{name}, border not shown": hidden & ~prior,
+        f"{name}, from the prior": prior,
+    }
+    return {
+        n: [float(away[p].mean()), float(np.quantile(away[p], 0.95)), 100.0 * float(p.mean())]
+        for n, p in places.items()
+        if p.any()
+    }
+
+
+def _near(codes: Volume, code: int, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether (N,) a voxel of this code has its centre within NEAR_MM of each point (N, 3)."""
+    voxels = np.argwhere(codes.array == code)[:, ::-1]
+    if len(voxels) == 0:
+        return np.zeros(len(points), bool)
+    distance, _ = cKDTree(codes.index_to_lps(voxels)).query(points, distance_upper_bound=NEAR_MM)
+    return np.isfinite(distance)
 
 
 def run_atlas(name: str) -> Row:
@@ -186,12 +213,8 @@ def run_phantom(name: str) -> Row:
     row: Row = {"cpu_s": cpu_s() - begun, "surface_mm": {}}
     for bone in NAMES.values():
         vertices, faces = read_stl(truth / f"{bone}.stl")
-        row["surface_mm"][bone] = surface_errors(result.solids[bone].solid, Solid.of(vertices, faces))
-    vertices, faces = read_stl(truth / "sacrum.stl")
-    tumour = read_volume(truth / "tumour_diagnosis.nii.gz")
-    row["surface_mm"]["sacrum off the tumour"] = surface_errors(
-        result.solids["sacrum"].solid, Solid.of(vertices, faces), tumour
-    )
+        solid = result.solids[bone].solid
+        row["surface_mm"] |= split_errors(bone, solid, Solid.of(vertices, faces), result.confidence)
     labels = read_volume(truth / "labels.nii.gz").array
     row["dice"] = {n: dice(result.labels.array == c, labels == c) for c, n in NAMES.items()}
     sacrum = result.solids["sacrum"].solid

@@ -280,16 +280,15 @@ def _surfaces(parts: _Parts, settings: SegmentConfig) -> tuple[dict[str, Placed]
                 fix="the scan must show L5, the sacrum and both hips; or import a label map",
             )
         box = bounding_box(own, 6)
-        part = crop(parts.hu, box)
-        hu = Volume(np.ascontiguousarray(part.array), part.affine_lps)
         mine = np.ascontiguousarray(own[box.slices])
         others = (parts.region[box.slices] > 0) & ~mine
         distance = parts.distance[name][box.slices] if name in parts.distance else None
         bright = parts.bone[box.slices]
-        candidates[name] = (candidate(hu, mine, others, bright, distance), box)
+        candidates[name] = (candidate(crop(parts.hu, box), mine, others, bright, distance), box)
     full_hu = full_contrast([c.profiles for c, _ in candidates.values()])
     limit = settings.smoothing_limit_mm
-    solids = {
-        n: Placed(solid_of_bone(c, full_hu, threshold, limit), box) for n, (c, box) in candidates.items()
-    }
+    solids = {}
+    for name in SURFACED:
+        bone, box = candidates.pop(name)
+        solids[name] = Placed(solid_of_bone(bone, full_hu, threshold, limit), box)
     return solids, full_hu

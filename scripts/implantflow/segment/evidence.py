@@ -12,7 +12,7 @@ from implantflow.segment.assemble import Placed
 from implantflow.segment.filters import signed_depth
 from implantflow.segment.grid import Box, crop
 from implantflow.segment.labels import LABELS
-from implantflow.segment.masks import BoolArray, bounding_box, counts, largest_component
+from implantflow.segment.masks import BoolArray, bodies, bounding_box, counts, largest_component
 from implantflow.volumes import Volume
 
 #: Codes of ``confidence.nii.gz``.
@@ -48,21 +48,19 @@ def hidden_border(hu: Volume, region: NDArray[np.uint8], bright_hu: float) -> ND
 
 def bridges(hu: Volume, region: NDArray[np.uint8], area: NDArray[np.float32]) -> list[dict[str, Any]]:
     """The largest places where two bones are one in the image: between which, where, how large, how bright."""
-    from scipy import ndimage
-
     hidden = area > 0
     if not hidden.any():
         return []
     box = bounding_box(hidden, 2)
     hidden, area, region = hidden[box.slices], area[box.slices], region[box.slices]
     hu = crop(hu, box)
-    bodies, count = ndimage.label(hidden, np.ones((3, 3, 3)))
-    sizes = np.bincount(bodies[hidden], area[hidden], minlength=count + 1)[1:]
+    numbers, voxels_of = bodies(hidden, corners=True)
+    sizes = np.bincount(numbers[hidden], area[hidden], minlength=len(voxels_of))[1:]
     found = []
     for n in np.argsort(-sizes, kind="stable")[:MOST_BRIDGES]:
         if sizes[n] < MIN_BRIDGE_MM2:
             break
-        voxels = np.argwhere(bodies == n + 1)
+        voxels = np.argwhere(numbers == n + 1)
         low, high = voxels.min(axis=0), voxels.max(axis=0) + 2
         around = region[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))]
         codes, votes = np.unique(around[(around > 0) & (around < LABELS["other_bone"])], return_counts=True)
@@ -175,12 +173,11 @@ def _point(place: FloatArray) -> list[float]:
 
 def _meeting(ours: FloatArray, theirs: FloatArray) -> FloatArray | None:
     """Middle of the part of one surface that comes near another, None when they stay apart."""
-    from scipy.spatial import cKDTree
+    from implantflow.segment.mesh_kernels import near_any
 
     if len(theirs) == 0:
         return None
-    distance, _ = cKDTree(ours).query(theirs, distance_upper_bound=JOINT_MM)
-    near = theirs[np.isfinite(distance)]
+    near = theirs[near_any(theirs, ours, JOINT_MM)]
     if len(near) < 5:
         return None
     return np.asarray(near[np.linalg.norm(near - np.median(near, axis=0), axis=1).argmin()])

@@ -12,13 +12,16 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.compiled import inner, parallel
+from implantflow.compiled import inner, kernel, parallel
+from implantflow.segment.components import find_runs
 from implantflow.volumes import Volume
 
 prange: Any = numba.prange
 
 #: Taps of a Gaussian end here (standard deviations); a narrower one than this share of a voxel changes nothing.
 TRUNCATE, NARROW = 3.5, 0.15
+#: Where :func:`spread` ends its taps (standard deviations).
+SPREAD_TRUNCATE = 4.0
 #: Least distance (mm) up to which :func:`signed_depth` is exact.
 DEPTH_MM = 8.0
 
@@ -53,11 +56,47 @@ def _smooth_axis(array: Any, taps: Any, axis: int) -> Any:
                 shift = t - reach
                 row = _source_row(array, k, j, shift * along_k, shift * along_j)
                 if axis == 2:
-                    for i in range(n2):
-                        out[k, j, i] += taps[t] * row[min(max(i + shift, 0), n2 - 1)]
+                    low = min(max(-shift, 0), n2)
+                    high = max(min(n2 - shift, n2), low)
+                    target, source = out[k, j, low:high], row[low + shift : high + shift]
+                    for i in range(low):
+                        out[k, j, i] += taps[t] * row[0]
+                    for i in range(high - low):
+                        target[i] += taps[t] * source[i]
+                    for i in range(high, n2):
+                        out[k, j, i] += taps[t] * row[n2 - 1]
                 else:
                     for i in range(n2):
                         out[k, j, i] += taps[t] * row[i]
+    return out
+
+
+def spread(field: NDArray[np.float64], sigma_voxels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(K, J, I) smoothed by a Gaussian of ``sigma_voxels`` along k, j, i; there is nothing beyond the border."""
+    out = np.ascontiguousarray(field, dtype=np.float64)
+    for axis, sigma in enumerate(sigma_voxels):
+        reach = int(SPREAD_TRUNCATE * float(sigma) + 0.5)
+        taps = np.exp(-0.5 / float(sigma) ** 2 * np.arange(reach + 1) ** 2)
+        before, after = int(np.prod(out.shape[:axis])), int(np.prod(out.shape[axis + 1 :]))
+        lines = out.reshape(before, out.shape[axis], after)
+        out = _spread_lines(lines, taps / (taps[0] + 2.0 * taps[1:].sum())).reshape(out.shape)
+    return out
+
+
+@kernel
+def _spread_lines(lines: Any, taps: Any) -> Any:
+    """Convolution along the middle axis with symmetric ``taps`` (middle first), the farthest added first."""
+    n0, n1, n2 = lines.shape
+    out = np.empty_like(lines)
+    for a in range(n0):
+        for n in range(n1):
+            for b in range(n2):
+                out[a, n, b] = lines[a, n, b] * taps[0]
+            for t in range(len(taps) - 1, 0, -1):
+                for m in (n - t, n + t):
+                    if 0 <= m < n1:
+                        for b in range(n2):
+                            out[a, n, b] += lines[a, m, b] * taps[t]
     return out
 
 
@@ -77,14 +116,17 @@ def signed_depth(mask: NDArray[np.bool_], like: Volume, reach_mm: float = DEPTH_
 
 @parallel
 def _depth(mask: Any, spacing: Any, reach: Any, cap: Any, half: Any) -> Any:
-    """Distance to the nearest voxel of the mask that has a face outside it, signed, ``half`` added."""
+    """Distance to the nearest voxel of the mask that has a face outside it, signed, ``half`` added.
+
+    Squared distances along i, then along j, then along k; of each row only the stretch near the rim is looked at.
+    """
     n0, n1, n2 = mask.shape
     far = np.float32(1e9)
-    rows = np.full((n0, n1, n2), far, dtype=np.float32)
-    some = np.zeros((n0, n1), dtype=np.uint8)
+    rows = np.empty((n0, n1, n2), dtype=np.float32)
+    row_ends = np.empty((n0, n1, 2), dtype=np.int32)
     for k in prange(n0):
         for j in range(n1):
-            last = -10000000
+            first, last = n2, -10000000
             for i in range(n2):
                 if mask[k, j, i] and (
                     (k > 0 and not mask[k - 1, j, i])
@@ -94,34 +136,40 @@ def _depth(mask: Any, spacing: Any, reach: Any, cap: Any, half: Any) -> Any:
                     or (i > 0 and not mask[k, j, i - 1])
                     or (i < n2 - 1 and not mask[k, j, i + 1])
                 ):
+                    if first == n2:
+                        first = i
+                        rows[k, j] = far
                     for back in range(i, max(last, i - reach[2] - 1, -1), -1):
                         d = (i - back) * spacing[2]
                         rows[k, j, back] = min(rows[k, j, back], d * d)
                     last = i
-                    some[k, j] = 1
                 elif i - last <= reach[2]:
                     d = (i - last) * spacing[2]
                     rows[k, j, i] = d * d
-    planes = np.full((n0, n1, n2), far, dtype=np.float32)
-    filled = np.zeros((n0, n1), dtype=np.uint8)
+            row_ends[k, j, 0] = max(first - reach[2], 0)
+            row_ends[k, j, 1] = min(last + reach[2], n2 - 1)
+    planes = np.empty((n0, n1, n2), dtype=np.float32)
+    ends = np.empty((n0, n1, 2), dtype=np.int32)
     for k in prange(n0):
         for j in range(n1):
+            near = row_ends[k, max(j - reach[1], 0) : min(j + reach[1] + 1, n1)]
+            low, high = near[:, 0].min(), near[:, 1].max()
+            ends[k, j, 0], ends[k, j, 1] = low, high
+            for i in range(low, high + 1):
+                planes[k, j, i] = far
             for jj in range(max(j - reach[1], 0), min(j + reach[1] + 1, n1)):
-                if some[k, jj]:
-                    filled[k, j] = 1
-                    c = ((jj - j) * spacing[1]) ** 2
-                    for i in range(n2):
-                        planes[k, j, i] = min(planes[k, j, i], rows[k, jj, i] + c)
+                c = ((jj - j) * spacing[1]) ** 2
+                for i in range(row_ends[k, jj, 0], row_ends[k, jj, 1] + 1):
+                    planes[k, j, i] = min(planes[k, j, i], rows[k, jj, i] + c)
     out = rows  # no longer needed, and as large as the scan
     for k in prange(n0):
-        out[k] = far
-        for kk in range(max(k - reach[0], 0), min(k + reach[0] + 1, n0)):
-            c = ((kk - k) * spacing[0]) ** 2
-            for j in range(n1):
-                if filled[kk, j]:
-                    for i in range(n2):
-                        out[k, j, i] = min(out[k, j, i], planes[kk, j, i] + c)
         for j in range(n1):
+            for i in range(n2):
+                out[k, j, i] = far
+            for kk in range(max(k - reach[0], 0), min(k + reach[0] + 1, n0)):
+                c = ((kk - k) * spacing[0]) ** 2
+                for i in range(ends[kk, j, 0], ends[kk, j, 1] + 1):
+                    out[k, j, i] = min(out[k, j, i], planes[kk, j, i] + c)
             for i in range(n2):
                 away = np.sqrt(out[k, j, i])
                 if not away < cap:
@@ -165,15 +213,8 @@ def _resample(array: Any, step: Any, shape: Any, fill: Any) -> Any:
 
 def fill_cavities(mask: NDArray[np.bool_], *, planes: bool = False) -> NDArray[np.bool_]:
     """Fill voids that do not reach the border of the array, or with ``planes`` the border of their own plane k."""
-    from scipy import ndimage
-
-    cross = ndimage.generate_binary_structure(3, 1)
-    if planes:
-        cross[[0, 2]] = False
-    void, count = ndimage.label(~mask, cross)
-    closed = np.ones(count + 1, dtype=bool)
-    for axis in range(1 if planes else 0, 3):
-        for end in (0, -1):
-            closed[np.unique(np.take(void, end, axis=axis))] = False
-    closed[0] = True  # the mask itself
-    return np.asarray(closed[void])
+    void = find_runs(mask, of=False, planes=planes)
+    closed = void.inside(planes=planes)
+    out = np.array(mask, dtype=bool, order="C")
+    void.paint(closed[void.root], out)
+    return out

@@ -13,7 +13,7 @@ from implantflow.errors import GeometryError, InputError
 from implantflow.foreign.read import Foreign, labels_on, read_foreign
 from implantflow.segment.grid import Box, crop
 from implantflow.segment.labels import LABELS
-from implantflow.segment.masks import bounding_box
+from implantflow.segment.masks import bounding_box, counts
 from implantflow.volumes import Volume
 
 #: Smallest share of the labelled voxels that must be bright, so that the map belongs to this scan.
@@ -66,7 +66,9 @@ class LabelMap:
 def read_label_map(path: Path) -> LabelMap:
     """Read a label map; InputError when it lacks a bone or holds codes that are not known."""
     foreign = read_foreign(path)
-    codes = {int(c) for c in np.unique(foreign.volume.array)} - {0}
+    array = foreign.volume.array
+    held = np.flatnonzero(counts(array, 255)) if array.dtype == np.uint8 else np.unique(array)
+    codes = {int(c) for c in held} - {0}
     known = set(LABELS.values())
     missing = [n for n in ("sacrum", "hip_left", "hip_right", "l5") if LABELS[n] not in codes]
     if missing or not codes <= known:

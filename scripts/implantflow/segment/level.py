@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.segment.filters import gaussian
+from implantflow.segment.filters import gaussian, spread
 from implantflow.segment.masks import BoolArray
 from implantflow.volumes import Volume
 
@@ -127,10 +127,9 @@ def full_contrast(profiles: list[Profiles]) -> float:
 
 def edge_fraction(peak_fraction: NDArray[np.float64]) -> NDArray[np.float64]:
     """Share of full contrast at the true edge of a blurred sheet whose peak has ``peak_fraction`` of it."""
-    from scipy.special import erf, erfinv
+    from implantflow.segment.kernels import half_erf_of_twice
 
-    p = np.clip(peak_fraction, 0.0, 1.0 - 1e-9)
-    return np.asarray(0.5 * erf(2.0 * erfinv(p)))
+    return np.asarray(half_erf_of_twice(np.clip(peak_fraction, 0.0, 1.0 - 1e-9)))
 
 
 def level_at(
@@ -141,8 +140,6 @@ def level_at(
     Values of the profiles are averaged over 2 mm cells and a Gaussian of 2 mm, then interpolated; a voxel
     with no profile near it gets ``fallback_hu``.
     """
-    from scipy import ndimage
-
     from implantflow.segment.kernels import sample_linear
 
     size = np.maximum(1, np.round(CELL_MM / hu.spacing_mm[::-1])).astype(np.int64)
@@ -157,15 +154,14 @@ def level_at(
     centre = (voxels[:, ::-1] + 0.5) / size[::-1] - 0.5
     n = int(np.prod(shape))
 
-    def spread(weights: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    def around(weights: NDArray[np.float64] | None) -> NDArray[np.float64]:
         field = np.bincount(cell, weights, minlength=n).reshape(shape).astype(np.float64)
-        smooth = ndimage.gaussian_filter(field, sigma, mode="constant")
-        return np.asarray(sample_linear(smooth, centre, np.float32(0.0)), dtype=np.float64)
+        return np.asarray(sample_linear(spread(field, sigma), centre, np.float32(0.0)), dtype=np.float64)
 
-    amount = spread(None)
+    amount = around(None)
     trace = 1e-4  # keeps the quotient defined where nothing was measured
-    half = (spread(level) + trace * fallback_hu) / (amount + trace)
-    contrast = (spread(profiles.contrast_hu) + trace * 2.0 * fallback_hu) / (amount + trace)
+    half = (around(level) + trace * fallback_hu) / (amount + trace)
+    contrast = (around(profiles.contrast_hu) + trace * 2.0 * fallback_hu) / (amount + trace)
     return half.astype(np.float32), np.maximum(contrast, MIN_CONTRAST_HU).astype(np.float32)
 
 

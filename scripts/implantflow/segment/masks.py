@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.compiled import kernel
+from implantflow.segment.components import find_runs
 from implantflow.segment.grid import Box
 
 BoolArray = NDArray[np.bool_]
@@ -23,12 +24,18 @@ def bounding_box(mask: BoolArray, margin: int) -> Box:
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
-def bodies(mask: BoolArray) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Number (K, J, I) of the 6-connected body that holds a voxel, 0 outside, and the voxels of each number."""
-    from scipy import ndimage
+def bodies(mask: BoolArray, *, corners: bool = False) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Number (K, J, I) of the body that holds a voxel, 0 outside, and the voxels of each number.
 
-    numbers, count = ndimage.label(mask)
-    return numbers, counts(numbers, count)
+    Bodies hang together over faces, with ``corners`` over edges and corners as well; numbered in scan order.
+    """
+    runs = find_runs(mask, corners=corners)
+    first = runs.root == np.arange(len(runs.root))
+    number = np.cumsum(first, dtype=np.int32)
+    numbers = np.zeros(mask.shape, dtype=np.int32)
+    runs.paint(number[runs.root], numbers)
+    sizes = runs.sizes()[first]
+    return numbers, np.concatenate([[mask.size - sizes.sum()], sizes])
 
 
 def counts(numbers: NDArray[np.int32] | NDArray[np.uint8], largest: int) -> NDArray[np.int64]:
@@ -48,9 +55,10 @@ def largest_component(mask: BoolArray) -> BoolArray:
     """The 6-connected component with most voxels (the first in scan order if two are equal)."""
     if not mask.any():
         return mask
-    numbers, sizes = bodies(mask)
-    sizes[0] = 0
-    return np.asarray(numbers == sizes.argmax())
+    runs = find_runs(mask)
+    out = np.zeros(mask.shape, dtype=bool)
+    runs.paint(runs.root == runs.sizes().argmax(), out)
+    return out
 
 
 def grown(mask: BoolArray, rounds: int = 1) -> BoolArray:

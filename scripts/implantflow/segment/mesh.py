@@ -31,13 +31,9 @@ def shell_count(faces: IntArray) -> int:
 
 
 def _bodies(faces: IntArray, n_vertices: int) -> IntArray:
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
+    from implantflow.segment.mesh_kernels import bodies_of_vertices
 
-    rows = np.concatenate([faces[:, 0], faces[:, 1]])
-    columns = np.concatenate([faces[:, 1], faces[:, 2]])
-    graph = coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(n_vertices, n_vertices))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+    return np.asarray(bodies_of_vertices(faces, n_vertices))
 
 
 def open_edges(faces: IntArray) -> IntArray:
@@ -51,11 +47,11 @@ def open_edges(faces: IntArray) -> IntArray:
 
 def is_closed(faces: IntArray) -> bool:
     """Whether every directed edge occurs once and has its opposite: closed, manifold edges, one orientation."""
-    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    from implantflow.segment.mesh_kernels import neighbours, paired
+
     size = int(faces.max()) + 1
-    forward = np.sort(edges[:, 0] * size + edges[:, 1])
-    backward = np.sort(edges[:, 1] * size + edges[:, 0])
-    return bool((forward == backward).all() and (np.diff(forward) > 0).all())
+    start, out = neighbours(faces, size, False)
+    return bool(paired(start, out, neighbours(faces, size, True)[1]))
 
 
 def close_holes(faces: IntArray) -> IntArray:
@@ -87,24 +83,23 @@ def close_holes(faces: IntArray) -> IntArray:
 
 def volume_mm3(vertices: FloatArray, faces: IntArray) -> float:
     """Enclosed volume, positive when the faces turn outward."""
-    a, b, c = (vertices[faces[:, n]] for n in range(3))
-    return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6.0)
+    from implantflow.segment.mesh_kernels import volume_and_area
+
+    return float(volume_and_area(vertices, faces)[0]) / 6.0
 
 
 def area_mm2(vertices: FloatArray, faces: IntArray) -> float:
     """Area of the surface."""
-    a, b, c = (vertices[faces[:, n]] for n in range(3))
-    return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2.0)
+    from implantflow.segment.mesh_kernels import volume_and_area
+
+    return float(volume_and_area(vertices, faces)[1]) / 2.0
 
 
 def vertex_normals(vertices: FloatArray, faces: IntArray) -> FloatArray:
     """Outward unit normals (N, 3), area weighted; zero at vertices without a face."""
-    a, b, c = (vertices[faces[:, n]] for n in range(3))
-    normal = np.cross(b - a, c - a)
-    out = np.empty_like(vertices)
-    corner = faces.ravel()
-    for axis in range(3):
-        out[:, axis] = np.bincount(corner, np.repeat(normal[:, axis], 3), minlength=len(vertices))
+    from implantflow.segment.mesh_kernels import corner_normals
+
+    out = corner_normals(vertices, faces)
     length = np.linalg.norm(out, axis=1, keepdims=True)
     unit = np.divide(out, length, out=np.zeros_like(out), where=length > 1e-12)
     return np.asarray(unit)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +38,8 @@ class Candidate:
 
     Attributes
     ----------
-    hu : crop of the CT; own, others, seen : (K, J, I) bool, voxels the cut gave to this bone, to any other,
-        and bone at the threshold in this one.
+    hu : crop of the CT; others, seen : (K, J, I) bool, voxels the cut gave to any other bone, and bone at the
+        threshold in this one.
     distance : (K, J, I) float32 mm to the fitted bone, None when the prior does not hold it.
     solid : (K, J, I) bool, filled at the threshold.
     away_mm : (K, J, I) float32, distance to bone seen in this one, up to UNSEEN_MM; None with ``distance``.
@@ -48,7 +47,6 @@ class Candidate:
     """
 
     hu: Volume
-    own: BoolArray
     others: BoolArray
     seen: BoolArray
     distance: NDArray[np.float32] | None
@@ -113,7 +111,7 @@ def candidate(
 
     Parameters
     ----------
-    hu : crop of the CT (HU), canonical axes.
+    hu : crop of the CT (HU), canonical axes; may be a view of it.
     own, others : (K, J, I) bool, voxels that the cut gave to this bone and to any other.
     bone : (K, J, I) bool, voxels bright enough for bone.
     distance : (K, J, I) float32 mm to the fitted bone, None when the prior does not hold it.
@@ -139,7 +137,8 @@ def candidate(
         )
         solid |= closed if distance is None else closed & (distance > KNOWN_MM)
     solid = largest_component(fill_cavities(solid))
-    return Candidate(hu, own, others, seen, distance, solid, away, cortex_profiles(hu, solid))
+    profiles = cortex_profiles(hu.like(np.ascontiguousarray(hu.array)), solid)
+    return Candidate(hu, others, seen, distance, solid, away, profiles)
 
 
 def _exterior(hu: Volume, away: NDArray[np.float32], distance: NDArray[np.float32]) -> BoolArray:
@@ -169,35 +168,16 @@ def solid_of_bone(
     GeometryError
         The surface does not close.
     """
-    hu = bone.hu
-    # The slope of the depth is looked at over two voxels on either side.
-    needed_mm = DEEPEST_MM + BLEND_MM + 2.5 * float(hu.spacing_mm.max())
-    depth = signed_depth(bone.solid, hu, min(needed_mm, DEPTH_MM))
-    # Only a shell around the threshold surface is in question; one unit of the field is the bone's contrast.
-    shell = (depth > -OUTERMOST_MM - BLEND_MM) & (depth < DEEPEST_MM + BLEND_MM)
-    voxels = np.argwhere(shell)
-    where = tuple(voxels.T)
-    level, contrast = level_at(hu, bone.profiles, full_hu, threshold_hu, voxels)
-    value = (hu.array[where].astype(np.float32) - level) / contrast
-    value = np.maximum(value, _behind_cortex(hu, depth, voxels, value, level, contrast))
-    value = np.maximum(value, (depth[where] - DEEPEST_MM) / BLEND_MM)
-    value = np.minimum(value, (depth[where] + OUTERMOST_MM) / BLEND_MM)
-    field = np.where(depth > 0, np.float32(0.5), np.float32(-0.5))
-    field[where] = np.clip(value, -0.5, 0.5)
-    if bone.distance is not None and bone.away_mm is not None:
-        unseen = np.clip((bone.away_mm - UNSEEN_MM) / BLEND_MM, -1.0, 0.0)
-        field = np.maximum(field, np.clip(-bone.distance / BLEND_MM + unseen, -0.5, 0.5))
-    near = np.argwhere(field > -0.5)
-    where = tuple(near.T)
-    field[where] = np.minimum(field[where], 0.5 - _foreign(bone.others, near))
-    field[bone.others] = np.minimum(field[bone.others], np.float32(-0.1))
+    hu = bone.hu.like(np.ascontiguousarray(bone.hu.array))
+    field, level = _field(bone, hu, full_hu, threshold_hu)
     inside = largest_component(field > 0)
     filled = fill_cavities(inside)
-    field = np.where(filled, np.where(inside, field, np.float32(0.25)), np.minimum(field, np.float32(-0.05)))
+    np.minimum(field, np.float32(-0.05), out=field, where=~filled)
+    np.copyto(field, np.float32(0.25), where=filled & ~inside)
     vertices, faces = isosurface(hu, field)
     smooth, moved = smooth_within(vertices, faces, smoothing_limit_mm)
     from_prior = _not_enclosed(hu, filled, bone.seen) if bone.distance is not None else np.zeros_like(filled)
-    excess = float((bone.solid & ~filled & (hu.array >= threshold_hu)).sum())
+    excess = float(np.count_nonzero(hu.array[bone.solid & ~filled] >= threshold_hu))
     return BoneSolid(
         inside=filled,
         vertices_lps_mm=smooth,
@@ -210,6 +190,34 @@ def solid_of_bone(
         edge_sigma_mm=bone.profiles.edge_sigma_mm(),
         mm_per_100_hu=bone.profiles.mm_per_100_hu(),
     )
+
+
+def _field(
+    bone: Candidate, hu: Volume, full_hu: float, threshold_hu: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Field (K, J, I) whose zero is the surface, positive inside, one unit the bone's contrast; and its levels (HU)."""
+    from implantflow.segment.mask_kernels import keep_off
+
+    # The slope of the depth is looked at over two voxels on either side.
+    needed_mm = DEEPEST_MM + BLEND_MM + 2.5 * float(hu.spacing_mm.max())
+    depth = signed_depth(bone.solid, hu, min(needed_mm, DEPTH_MM))
+    # Only a shell around the threshold surface is in question.
+    voxels = np.argwhere((depth > -OUTERMOST_MM - BLEND_MM) & (depth < DEEPEST_MM + BLEND_MM))
+    flat = np.ravel_multi_index(tuple(voxels.T), depth.shape)
+    deep = depth.ravel()[flat]
+    level, contrast = level_at(hu, bone.profiles, full_hu, threshold_hu, voxels)
+    value = (hu.array.ravel()[flat].astype(np.float32) - level) / contrast
+    value = np.maximum(value, _behind_cortex(hu, depth, voxels, value, level, contrast))
+    value = np.maximum(value, (deep - DEEPEST_MM) / BLEND_MM)
+    value = np.minimum(value, (deep + OUTERMOST_MM) / BLEND_MM)
+    field = np.where(depth > 0, np.float32(0.5), np.float32(-0.5))
+    field.ravel()[flat] = np.clip(value, -0.5, 0.5)
+    if bone.distance is not None and bone.away_mm is not None:
+        unseen = np.clip((bone.away_mm - UNSEEN_MM) / BLEND_MM, -1.0, 0.0)
+        unseen -= bone.distance / BLEND_MM
+        np.maximum(field, np.clip(unseen, -0.5, 0.5, out=unseen), out=field)
+    keep_off(field, bone.others.view(np.uint8))
+    return field, level
 
 
 def _behind_cortex(
@@ -241,12 +249,6 @@ def _behind_cortex(
     return out
 
 
-def _foreign(others: BoolArray, voxels: NDArray[np.int64]) -> NDArray[np.float32]:
-    from implantflow.segment.mask_kernels import foreign_share
-
-    return np.asarray(foreign_share(others.view(np.uint8), voxels))
-
-
 def isosurface(grid: Volume, field: NDArray[np.float32]) -> tuple[FloatArray, IntArray]:
     """Zero surface of ``field`` (positive inside) as one closed body in patient LPS, faces outward.
 
@@ -257,8 +259,10 @@ def isosurface(grid: Volume, field: NDArray[np.float32]) -> tuple[FloatArray, In
     from vtkmodules.vtkCommonDataModel import vtkImageData
     from vtkmodules.vtkFiltersCore import vtkFlyingEdges3D
 
-    safe = np.where(np.abs(field) < 0.02, np.where(field > 0, np.float32(0.02), np.float32(-0.02)), field)
-    padded = np.pad(safe, 1, constant_values=np.float32(-0.5))
+    padded = np.pad(field, 1, constant_values=np.float32(-0.5))
+    least = np.float32(0.02)
+    np.copyto(padded, least, where=(padded > 0) & (padded < least))
+    np.copyto(padded, -least, where=(padded <= 0) & (padded > -least))
     image = vtkImageData()
     image.SetDimensions(*(int(n) for n in padded.shape[::-1]))
     image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(padded).ravel(), deep=0))
@@ -291,20 +295,15 @@ def smooth_within(vertices: FloatArray, faces: IntArray, limit_mm: float) -> tup
     -------
     vertices (N, 3), and the mean distance moved (mm).
     """
-    from scipy.sparse import coo_matrix, diags
+    from implantflow.segment.mesh_kernels import neighbours, pull_along
 
     if limit_mm == 0.0:
         return vertices, 0.0
-    rows = np.concatenate([faces[:, 0], faces[:, 1], faces[:, 2]])
-    columns = np.concatenate([faces[:, 1], faces[:, 2], faces[:, 0]])
-    n = len(vertices)
-    links: Any = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(n, n)).tocsr()
-    mean = diags(1.0 / np.maximum(np.asarray(links.sum(axis=1)).ravel(), 1.0)) @ links
+    start, end = neighbours(faces, len(vertices), False)
     normals = vertex_normals(vertices, faces)
-    height = np.zeros(n)
+    height = np.zeros(len(vertices))
     for factor in (0.5, -0.53) * 5:
-        at = vertices + normals * height[:, None]
-        pull = np.einsum("ij,ij->i", mean @ at - at, normals)
+        pull = pull_along(vertices, normals, height, start, end)
         height = np.clip(height + factor * pull, -limit_mm, limit_mm)
     moved = np.round(vertices + normals * height[:, None], 6)
     return moved, float(np.abs(height).mean())
