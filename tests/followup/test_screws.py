@@ -117,6 +117,15 @@ def test_outside_the_scan_or_in_other_metal_it_cannot_be_told(firm: Volume) -> N
     assert said(block)["status"] == "not determinable"
 
 
+def test_a_screw_whose_tip_is_hidden_may_have_backed_out(firm: Volume) -> None:
+    array = firm.array.copy()
+    k, j, i = np.indices(array.shape) * MM
+    array[np.linalg.norm(np.stack([i, j, k], axis=-1) - END, axis=-1) < 9.0] = 3071
+    entry = said(firm.like(array), firm)
+    assert entry["against_plan"]["tip_beyond_mm"] is None
+    assert entry["loosening"] == "not determinable" and "tip is hidden" in entry["loosening_reason"]
+
+
 def test_without_baseline_loosening_is_not_determinable(firm: Volume) -> None:
     entry = said(firm)
     assert entry["loosening"] == "not determinable" and entry["loosening_reason"] == "no baseline scan"

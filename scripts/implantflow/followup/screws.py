@@ -382,9 +382,18 @@ def _loosening(
             "rim lies 1 to 2 mm off the metal and is compared with bone 4 to 6 mm off (no figure where HU of the two "
             "scans cannot be compared); simulated rims of 1 and 2 mm were not found, so a firm screw is not proven",
         },
-        "loosening": "signs" if signs else "no sign",
-        "loosening_reason": "; ".join(signs) or None,
+        **_verdict(signs, advance),
     }
+
+
+def _verdict(signs: list[str], advance_mm: float | None) -> dict[str, Any]:
+    """A screw whose tip is hidden may have backed out along its own line without a sign."""
+    if signs:
+        return {"loosening": "signs", "loosening_reason": "; ".join(signs)}
+    if advance_mm is None:
+        reason = "its tip is hidden: backing out cannot be told; across its axis it has not moved"
+        return {"loosening": "not determinable", "loosening_reason": reason}
+    return {"loosening": "no sign", "loosening_reason": None}
 
 
 def _across_since(shank: Shank, before: Shank) -> tuple[float, float]:

@@ -102,16 +102,17 @@ def row(state: State, protocol: str, said: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
     shown = ["-" if x is None else f"{x:.2f}" if n < 4 else f"{x:.0f}" for n, x in enumerate(figures)]
     signs = [f for f in ("break", "loosening") if said.get(f) == "signs"]
-    verdict = " and ".join(signs) or (said["reason"] if said["status"] != "seen" else "no sign")
+    verdict = " and ".join(signs) or (said["reason"] if said["status"] != "seen" else said["loosening"])
     return [state.case, protocol, said["name"], told, *shown, verdict]
 
 
 def right(state: State, said: dict[str, Any]) -> tuple[bool, bool] | None:
-    """Whether there is something to be found, and whether it was; None where the screw was not read."""
-    if said["status"] != "seen":
-        return None
+    """Whether there is something to be found, and whether it was; None where it is said that it cannot be told."""
     truth = state.scan.get("screws", {}).get(said["name"], {})
-    return bool(truth), said["break"] == "signs" or said.get("loosening") == "signs"
+    signs = [said.get(figure) for figure in ("break", "loosening")]
+    if said["status"] != "seen" or ("signs" not in signs and "not determinable" in signs):
+        return None
+    return bool(truth), "signs" in signs
 
 
 def main() -> int:
