@@ -359,16 +359,21 @@ def run_cli(*arguments, stdout=None):
     subprocess.run(command, check=False, stdout=stdout)
 
 
-def print_next_steps():
-    for name in CASES:
+def print_next_steps(names=None):
+    for name in CASES if names is None else names:
         page = Path(f"results/{name}/report/index.html")
         if page.exists():
             print(f"{name}: {page}")
 
 
 def render_what_exists():
+    """Pages of the cases that did not get to theirs, with the reason; in a cohort most others have."""
     runs.enter_killed(CASES)
+    open_jobs = [j for j in workflow.dag.needrun_jobs() if not workflow.dag.finished(j)]
+    stopped = {job.wildcards_dict.get("case") for job in open_jobs}
+    print_next_steps([name for name in CASES if name not in stopped])
     for name in CASES:
-        run_cli("report", name)
+        if name in stopped:
+            run_cli("report", name)
     if len(CASES) > 1:
         run_cli("cohort", *CASES, stdout=subprocess.DEVNULL)
