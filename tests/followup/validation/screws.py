@@ -132,10 +132,6 @@ def main() -> int:
         for state in (baseline(name), *wanted):
             make(bench.case, state, options.state / state.key, 2)
             print(f"{state.key}: made", flush=True)
-        if options.quiet_too:
-            wanted += [
-                s for s in states() if s.case == name and (options.state / s.key / "made.json").exists()
-            ]
         for state in wanted:
             for protocol in options.protocols.split(","):
                 for said in read(bench, state, protocol):
