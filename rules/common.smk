@@ -367,13 +367,17 @@ def print_next_steps(names=None):
 
 
 def render_what_exists():
-    """Pages of the cases that did not get to theirs, with the reason; in a cohort most others have."""
+    """Pages of all cases but those whose own came out of this run: in a cohort most others."""
     runs.enter_killed(CASES)
-    open_jobs = [j for j in workflow.dag.needrun_jobs() if not workflow.dag.finished(j)]
+    dag = workflow.dag
+    open_jobs = [job for job in dag.needrun_jobs() if not dag.finished(job)]
     stopped = {job.wildcards_dict.get("case") for job in open_jobs}
-    print_next_steps([name for name in CASES if name not in stopped])
+    pages = {
+        j.wildcards_dict.get("case") for j in dag.jobs if j.rule.name == "report_case"
+    }
+    print_next_steps([name for name in CASES if name in pages - stopped])
     for name in CASES:
-        if name in stopped:
+        if name not in pages - stopped:
             run_cli("report", name)
     if len(CASES) > 1:
         run_cli("cohort", *CASES, stdout=subprocess.DEVNULL)

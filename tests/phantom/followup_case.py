@@ -214,12 +214,14 @@ def _plan() -> dict[str, Any]:
         ],
         "corridors": [
             {
+                "name": "s1_implant",
                 "kind": "implant_s1",
                 "start_lps_mm": CENTRE + np.array([4.0, 8.0, 2.0]),
                 "end_lps_mm": CENTRE + np.array([4.0, -8.0, 2.0]),
                 "diameter_mm": 4.0,
             },
             {
+                "name": "iliac_left",
                 "kind": "iliac",
                 "start_lps_mm": CENTRE + np.array([-40.0, -4.0, -6.0]),
                 "end_lps_mm": CENTRE + np.array([-40.0, -26.0, -6.0]),

@@ -121,14 +121,26 @@ def test_projection_keeps_mass_at_every_angle() -> None:
 
 def test_screws_of_the_plan() -> None:
     corridors = [
-        {"kind": "implant_s1", "start_lps_mm": [0, 0, 0], "end_lps_mm": [0, 0, 30], "diameter_mm": 6.5},
-        {"kind": "iliac", "start_lps_mm": [5, 0, 0], "end_lps_mm": [5, 60, 0], "diameter_mm": 7.5},
+        {
+            "name": "a",
+            "kind": "implant_s1",
+            "start_lps_mm": [0, 0, 0],
+            "end_lps_mm": [0, 0, 30],
+            "diameter_mm": 6.5,
+        },
+        {
+            "name": "b",
+            "kind": "iliac",
+            "start_lps_mm": [5, 0, 0],
+            "end_lps_mm": [5, 60, 0],
+            "diameter_mm": 7.5,
+        },
     ]
-    own, pelvis = screws(corridors, (12.0, 8.0))
+    own, pelvis = screws(corridors, (12.0, 8.0), {})
     assert own.tolist() == [[0, 0, 0, 0, 0, 1, 30, 3.25]]
     assert pelvis.shape == (2, 8)
     assert pelvis[1].tolist() == [5, -8, 0, 0, 1, 0, 8, 6]
-    assert screws(corridors, (0.0, 0.0))[1].shape == (1, 8)
+    assert screws(corridors, (0.0, 0.0), {})[1].shape == (1, 8)
     quarter = np.array([[0.0, -1, 0, 2], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     assert np.allclose(moved(own[:, :8], quarter)[0, :3], [2, 0, 0])
     assert np.allclose(cylinder(np.zeros(3), np.array([0.0, 2, 0]), 4.0), [0, 0, 0, 0, 1, 0, 2, 2])

@@ -80,7 +80,7 @@ def read(bench: Bench, state: State, protocol: str) -> list[dict[str, Any]]:
             volume,
             located.found,
             analysis.Earlier(before, earlier.found, True),
-            bench.settings(state).metal.threshold_hu,
+            float(bench.case.config["followup"]["metal"]["threshold_hu"]),
             RULES,
         )
         kept.write_text(json.dumps(plain([s for s in said if s["held_by"] == "pelvis"])))
