@@ -11,7 +11,7 @@ from build_bench import LAYER, UNIT, Mesh, mesh_of, plan_for, write_plan
 
 from implantflow.build.cli_reader import CliFile
 from implantflow.build.layers import slice_layers
-from implantflow.build.plan import FIGURES, DenseGrid
+from implantflow.build.plan import FIGURES, NO_ISLANDS, DenseGrid, Outline
 from implantflow.build.slicer import Slicer
 from implantflow.build.stamps import make_stamps
 from implantflow.errors import GeometryError
@@ -135,6 +135,17 @@ def test_whole_islands_can_be_left_out_like_any_loop(ball: Mesh) -> None:
     less = outline.without({0, loops + 2})
     assert len(less.starts) - 1 == loops - 1
     np.testing.assert_array_equal(less.whole, np.delete(outline.whole, 2, axis=0))
+
+
+def test_a_crumb_that_touches_the_part_in_a_corner_takes_only_its_own_dense_metal() -> None:
+    # The part's dense block, and a crumb of dense metal at its upper right corner; hence both loops share a point.
+    part, crumb = ([0, 400, 400, 0], [0, 0, 400, 400]), ([400, 420, 420, 400], [400, 400, 420, 420])
+    x, y = (np.array([*a, *b], dtype=np.int64) for a, b in zip(part, crumb, strict=True))
+    loops = (x, y, np.array([0, 4, 8], dtype=np.int64))
+    outline = Outline(*loops, *loops, 0.0, NO_ISLANDS, core=loops)
+    less = outline.without({1})
+    for found in ((less.x, less.y, less.starts), less.core):
+        assert [a.tolist() for a in found] == [*part, [0, 4]]
 
 
 def test_junction_with_dense_metal_is_one_outline() -> None:

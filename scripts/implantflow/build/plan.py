@@ -132,17 +132,31 @@ class Outline:
         keep = keep[: len(lengths)]
         points = np.repeat(keep, lengths)
         starts = np.concatenate([[0], np.cumsum(lengths[keep])]).astype(np.int64)
-        core = _not_of(self.core, self.x[~points], self.y[~points])
+        out = [
+            slice(a, b) for (a, b), kept in zip(pairwise(self.starts.tolist()), keep, strict=True) if not kept
+        ]
+        core = _not_of(self.core, [np.column_stack([self.x[part], self.y[part]]) for part in out])
         return replace(self, x=self.x[points], y=self.y[points], starts=starts, whole=whole, core=core)
 
 
-def _not_of(loops: Loops, x: IntArray, y: IntArray) -> Loops:
-    """The loops that share no corner with these points: what is left out takes its dense metal with it."""
-    gone = np.isin(loops[0] << 20 | loops[1], x << 20 | y)
-    if not gone.any():
+def _not_of(loops: Loops, pieces: list[IntArray]) -> Loops:
+    """The loops without those of the pieces left out, closed (N, 2): a loop of theirs shares a corner and lies within.
+
+    A crumb may touch the part in a corner: the part's own loop then reaches beyond the crumb, and stays.
+    """
+    corners = np.column_stack([loops[0], loops[1]])
+    keys = corners[:, 0] << 20 | corners[:, 1]
+    keep = np.ones(len(loops[2]) - 1, dtype=bool)
+    for piece in pieces:
+        shared = np.isin(keys, piece[:, 0] << 20 | piece[:, 1])
+        if not shared.any():
+            continue
+        inside = (corners >= piece.min(axis=0)).all(axis=1) & (corners <= piece.max(axis=0)).all(axis=1)
+        for n, (a, b) in enumerate(pairwise(loops[2].tolist())):
+            keep[n] &= not (shared[a:b].any() and inside[a:b].all())
+    if keep.all():
         return loops
     lengths = np.diff(loops[2])
-    keep = np.array([not gone[a:b].any() for a, b in pairwise(loops[2].tolist())], dtype=bool)
     points = np.repeat(keep, lengths)
     return (
         loops[0][points],
