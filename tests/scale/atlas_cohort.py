@@ -6,8 +6,8 @@ SIMULATED: shapes of real bones, invented densities, neighbours and tumours (tes
 within S3 and has no L5, so each case is partial: scanned down to the end of its sacrum, cut at S2, planned, built and
 reported, without prints and follow-up. The shape prior of a case holds the other nineteen members only.
 
-Everything lies below FOLDER: scans, priors, configs (tag ``atlas``), results. The same command goes on where it
-stopped. ``--table`` writes what the jobs of finished runs took into a page, and runs nothing.
+Everything lies below FOLDER: scans, priors, configs (tags ``atlas`` and ``simulated``), results. The same command goes
+on where it stopped. ``--table`` writes what the jobs of finished runs took into a page, and runs nothing.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def case_config(member: int, tumour_lps_mm: list[float]) -> dict[str, Any]:
     """The config of a case: the tiny case's coarse settings, cut at S2."""
     tiny = yaml.safe_load((ROOT / "config" / "cases" / "tiny.yaml").read_text(encoding="utf-8"))
     data = copy.deepcopy({k: v for k, v in tiny.items() if k not in DROPPED_KEYS})
-    data |= {"case": name_of(member), "purpose": "research", "tags": ["atlas"]}
+    data |= {"case": name_of(member), "purpose": "research", "tags": ["atlas", "simulated"]}
     data["ingest"] = {
         "planning_ct": "ct_planning",
         "series": {"ct_planning": {"modality": "CT", "dicom": f"scans/{name_of(member)}"}},
