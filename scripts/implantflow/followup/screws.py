@@ -380,7 +380,7 @@ def _loosening(
             "darker_rim_pct": rim,
             "meaning": f"against the {screw.held_by}; across at the worse end of what stands free in this scan; the "
             "rim lies 1 to 2 mm off the metal and is compared with bone 4 to 6 mm off (no figure where HU of the two "
-            "scans cannot be compared); of six simulated rims of 1 and 2 mm one was found, so a firm screw is not proven",
+            "scans cannot be compared); of six simulated rims one was found, so a firm screw is not proven",
         },
         **_verdict(signs, advance),
     }
