@@ -20,6 +20,7 @@ from tests.followup.validation.world import Case, make, read_scan
 from implantflow.artifacts import plain
 from implantflow.config.followup import ScrewRules
 from implantflow.followup import screws as analysis
+from implantflow.followup import shank
 
 RULES = ScrewRules(
     gap_min_mm=1.0,
@@ -51,7 +52,7 @@ def baseline(case: str) -> State:
 
 def changed(bench: Bench) -> list[State]:
     """A state of each kind in one anatomy; lying and pores as in its states of the validation set."""
-    free = [s.name for s in analysis.planned_screws(bench.inputs.plan) if s.held_by == "pelvis"]
+    free = [s.name for s in shank.planned_screws(bench.inputs.plan) if s.held_by == "pelvis"]
     others = [s for s in states() if s.case == bench.case.name and s.half != "baseline"]
     found = []
     for n, (name, truths) in enumerate(STATES.items()):
@@ -68,7 +69,8 @@ def changed(bench: Bench) -> list[State]:
 
 def read(bench: Bench, state: State, protocol: str) -> list[dict[str, Any]]:
     """What is said of the screws of one scan; kept by the digest of the analysis."""
-    code = hashlib.sha256(Path(analysis.__file__).read_bytes() + RULES.model_dump_json().encode()).hexdigest()
+    text = b"".join(Path(module.__file__).read_bytes() for module in (analysis, shank))
+    code = hashlib.sha256(text + RULES.model_dump_json().encode()).hexdigest()
     kept = bench.state / state.key / f"{protocol}_screws_{code[:10]}.json"
     if not kept.exists():
         base = baseline(bench.case.name)
