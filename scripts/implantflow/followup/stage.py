@@ -23,7 +23,7 @@ from implantflow.followup.screws import Earlier, read_screws
 from implantflow.followup.table import write_table
 from implantflow.followup.transforms import write_transform
 from implantflow.jobs import Job, progress
-from implantflow.volumes import read_volume
+from implantflow.volumes import Volume, read_volume
 
 _WITHOUT_BASELINE = (
     "no baseline scan: what has changed since the operation cannot be told from how it was then"
@@ -50,7 +50,8 @@ def read_followup(job: Job) -> None:
     coverage = Coverage.of(inputs.field, float(np.cbrt(volume.voxel_volume_mm3)))
     located = locate(inputs, volume, coverage, settings, str(job.settings["side"]))
     place = Place.of(located.pelvis, located.implant, inputs.centroid_mm)
-    baseline = _baseline(job, earlier, inputs, coverage, protocol)
+    before_ct = None if earlier is None else read_volume(job.input("baseline_ct"))
+    baseline = _baseline(job, earlier, before_ct, inputs, coverage, protocol)
     since = None if baseline is None else displacement(place, baseline.place)
     progress("faces")
     faces = read_faces(inputs, located.scan, baseline, settings, since)
@@ -61,7 +62,7 @@ def read_followup(job: Job) -> None:
         inputs.plan,
         volume,
         located.found,
-        _earlier(job, earlier, baseline),
+        _earlier(earlier, before_ct, baseline),
         settings.metal.threshold_hu,
         settings.screws,
     )
@@ -133,10 +134,15 @@ def _baseline_file(job: Job, settings: FollowupJob, inputs: Inputs) -> dict[str,
 
 
 def _baseline(
-    job: Job, data: dict[str, Any] | None, inputs: Inputs, coverage: Coverage, protocol: Protocol
+    job: Job,
+    data: dict[str, Any] | None,
+    ct: Volume | None,
+    inputs: Inputs,
+    coverage: Coverage,
+    protocol: Protocol,
 ) -> Baseline | None:
     """The baseline as it was read, with its scan."""
-    if data is None:
+    if data is None or ct is None:
         return None
     found = Found.from_json(data["poses"])
     theirs = Protocol.of(read_json(job.input("baseline_manifest")), str(data["artefact_reduction"]))
@@ -144,17 +150,16 @@ def _baseline(
         str(data["name"]),
         float(data["months"]),
         Place.from_json(data["place"]),
-        scan_of(inputs, read_volume(job.input("baseline_ct")), found, coverage),
+        scan_of(inputs, ct, found, coverage),
         protocol.differences(theirs),
         theirs.kvp,
     )
 
 
-def _earlier(job: Job, data: dict[str, Any] | None, baseline: Baseline | None) -> Earlier | None:
+def _earlier(data: dict[str, Any] | None, ct: Volume | None, baseline: Baseline | None) -> Earlier | None:
     """The whole scan of the baseline: screws stand beyond what is kept around the implant."""
-    if data is None or baseline is None:
+    if data is None or ct is None or baseline is None:
         return None
-    ct = read_volume(job.input("baseline_ct"))
     return Earlier(ct, Found.from_json(data["poses"]), not baseline.differences)
 
 
