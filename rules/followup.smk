@@ -39,7 +39,7 @@ def followup_settings(wildcards):
 def is_simulated(wildcards):
     """Whether the CT shown is not a person's: the patient or the scan after the operation is made up."""
     case = CASES[wildcards.case]
-    return case.simulated is not None or case.simulated_followup is not None
+    return case.patient_is_simulated or case.simulated_followup is not None
 
 
 def scan_date(wildcards):

@@ -79,6 +79,7 @@ rule make_prototype:
             "case",
             "purpose",
             prototype=lambda w: iteration_of(w).model_dump(mode="json"),
+            simulated=lambda w: CASES[w.case].patient_is_simulated,
         ),
         code=code("prototype.stage"),
     script:

@@ -6,7 +6,7 @@ def release_settings(wildcards):
     case = CASES[wildcards.case]
     found = section("case", "purpose", "side", "release")(wildcards)
     found["simulated"] = {
-        "patient": case.simulated is not None,
+        "patient": case.patient_is_simulated,
         "print": case.simulated_print is not None,
     }
     found["imaging_max_age"] = SITE.imaging_max_age.model_dump(mode="json")

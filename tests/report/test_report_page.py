@@ -11,6 +11,7 @@ import pytest
 import report_fabricated as made
 import yaml
 
+from implantflow.artifacts import read_json
 from implantflow.errors import InputError
 from implantflow.jobs import Job
 from implantflow.report.command import render, render_case, run_record
@@ -80,6 +81,20 @@ def test_a_persons_case_has_no_comparison(case_copy: Path) -> None:
     assert "<script src=" not in page
     assert "SIMULATED" not in page.split("</header>")[0]
     assert "NOT FOR CLINICAL USE" in page
+
+
+def test_made_images_that_came_as_files_are_called_simulated(case_copy: Path) -> None:
+    config = {k: v for k, v in made.CONFIG.items() if k != "simulated"}
+    config["ingest"] = config["ingest"] | {"made_images": "CT made from atlas pelvis 2"}
+    (case_copy / "config.resolved.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    render_case(case_copy, case_copy / "report")
+    page = page_of(case_copy)
+    assert "simulated (CT made from atlas pelvis 2)" in page
+    assert "SIMULATED PATIENT" in page.split("</header>")[0]
+    assert "of a person" not in page
+    assert "<script src=" not in page, "there is no truth to compare with"
+    assert 'class="truth' not in page.split("<body")[1]
+    assert read_json(case_copy / "report" / "case.json")["simulated"] is True
 
 
 def test_hostile_text_is_shown_not_run(tmp_path: Path) -> None:

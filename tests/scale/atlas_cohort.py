@@ -75,6 +75,7 @@ def case_config(member: int, tumour_lps_mm: list[float]) -> dict[str, Any]:
     data |= {"case": name_of(member), "purpose": "research", "tags": ["atlas", "simulated"]}
     data["ingest"] = {
         "planning_ct": "ct_planning",
+        "made_images": f"CT made from the bones of atlas pelvis {member}",
         "series": {"ct_planning": {"modality": "CT", "dicom": f"scans/{name_of(member)}"}},
     }
     data["segment"] = {

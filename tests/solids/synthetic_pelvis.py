@@ -191,6 +191,7 @@ def prototype_job(
         "implant": IMPLANT,
         "side": "left",
         "purpose": "demo",
+        "simulated": True,
         "case": "synthetic",
     }
     return _job("make_prototype", inputs, folder, names, settings)

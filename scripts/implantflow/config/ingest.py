@@ -66,3 +66,11 @@ class IngestConfig(Section):
         description="Neutral name of a series (ct_planning, mr_diagnosis, ...; never the patient's) and its "
         "settings.",
     )
+    made_images: str | None = Field(
+        default=None,
+        min_length=3,
+        max_length=120,
+        description="Only where the images are no person's though they come as files: what they are, as in 'CT made "
+        "from the bones of atlas pelvis 2'. Pages, pictures and labels then say simulated. Left out where the "
+        "pipeline simulates the patient itself (`simulated`), and for scans of a person.",
+    )

@@ -135,6 +135,11 @@ class CaseConfig(Section):
         return [] if self.followup is None else [t.series for t in self.followup.timepoints]
 
     @property
+    def patient_is_simulated(self) -> bool:
+        """True when the images before the operation are no person's, whoever made them."""
+        return self.simulated is not None or self.ingest.made_images is not None
+
+    @property
     def preoperative_series(self) -> list[str]:
         """Names of the series that the plan is made from."""
         later = set(self.followup_series)
@@ -163,6 +168,8 @@ class CaseConfig(Section):
     def _source_problems(self) -> list[str]:
         """Scans come from DICOM files or from the simulator, never from both or neither."""
         found = []
+        if self.simulated is not None and self.ingest.made_images is not None:
+            found.append("ingest.made_images is for images that come as files; `simulated` makes this case's own")
         for name, entry in self.ingest.series.items():
             simulated = self.is_simulated(name)
             if (entry.dicom is None and entry.study is None) != simulated:
@@ -254,7 +261,7 @@ class CaseConfig(Section):
 
     def _clinical_problems(self) -> list[str]:
         problems = self.review.clinical_problems()
-        if self.simulated or self.simulated_print or self.simulated_followup:
+        if self.patient_is_simulated or self.simulated_print or self.simulated_followup:
             problems.append("a clinical case cannot be simulated, nor its print or its follow-up")
         if self.segment.prior.kind == "atlas":
             problems.append(

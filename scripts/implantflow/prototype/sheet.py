@@ -26,6 +26,7 @@ class SheetContent:
     """Everything the sheet shows."""
 
     case: str
+    simulated: bool
     record: dict[str, Any]
     plan: dict[str, Any]
     limits: ImplantLimits
@@ -57,7 +58,7 @@ def write_sheet(path: Path, content: SheetContent) -> None:
         limit_mm=_CHANGE_LIMIT_MM,
         pictures=[{"caption": c, "data": base64.b64encode(png).decode()} for c, png in _pictures(content)],
         banner=content.record["purpose"] != "clinical",
-        simulated=content.record["purpose"] == "demo",
+        simulated=content.simulated,
         command=f"python -m implantflow review {content.case} {content.record['id']} --decision",
         signing='--reason "..." --key KEYFILE',
     )

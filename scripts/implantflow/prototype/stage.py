@@ -37,7 +37,8 @@ def make_prototype(job: Job) -> None:
     ``parent_json``; ``edited``: the STL of each import_stl correction, in their order. ``sacrum`` is the plan's outer
     shape where it mirrors the healthy side, with ``outer`` (JSON) beside it. Outputs ``implant``, ``bone``
     (STL), ``model`` (3MF), ``sheet`` (HTML), ``shape`` (npz: the body without its holes), ``prototype`` (JSON).
-    Settings ``prototype`` (one iteration), ``implant``, ``side``, ``case``, ``purpose``.
+    Settings ``prototype`` (one iteration), ``implant``, ``side``, ``case``, ``purpose``, ``simulated`` (whether
+    the patient is).
 
     An iteration goes on from its parent's shape, whose body is still whole: so a hole can move. Under another plan
     (extend_margin, new_imaging) the shape is made anew through all corrections of its ancestors.
@@ -129,6 +130,7 @@ def make_prototype(job: Job) -> None:
         job.outputs["sheet"],
         SheetContent(
             case=str(job.settings["case"]),
+            simulated=bool(job.settings["simulated"]),
             record=record,
             plan=plan,
             limits=config.limits,

@@ -47,6 +47,7 @@ class Section:
 
     stage: str
     simulated: bool
+    has_truth: bool
     title: str
     purpose: str
     status: str
@@ -138,6 +139,8 @@ def render_page(files: CaseFiles, summary: Mapping[str, Any], processes: int = 1
 def _images(files: CaseFiles) -> str:
     if not files.config.get("ingest"):
         return "unknown: no config found"
+    if files.made_images is not None:
+        return f"simulated ({files.made_images})"
     return "simulated (phantom)" if files.simulated else "of a person, de-identified"
 
 
@@ -179,6 +182,7 @@ def _section(
     return Section(
         stage=stage,
         simulated=files.is_simulated(stage),
+        has_truth=files.has_truth_of(stage),
         title=title,
         purpose=purpose,
         status=status,

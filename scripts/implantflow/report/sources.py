@@ -53,18 +53,27 @@ class CaseFiles:
 
     @property
     def simulated(self) -> bool:
-        """True for the project's own phantom patients."""
-        return bool(self.config.get("simulated"))
+        """True when the patient is none: the project's own phantom, or images that somebody made."""
+        return bool(self.config.get("simulated")) or self.made_images is not None
+
+    @property
+    def made_images(self) -> str | None:
+        """What the images are where they are no person's but came as files (``ingest.made_images``)."""
+        return (self.config.get("ingest") or {}).get("made_images")
 
     def is_simulated(self, stage: str) -> bool:
         """True when the images that ``stage`` reads are simulated, be it for a real person's case."""
+        return self.simulated or self.has_truth_of(stage)
+
+    def has_truth_of(self, stage: str) -> bool:
+        """True when the pipeline itself made what ``stage`` reads, so that a truth is known for it."""
         section = {"inspect": "simulated_print", "followup": "simulated_followup"}.get(stage, "simulated")
-        return self.simulated or bool(self.config.get(section))
+        return bool(self.config.get("simulated") or self.config.get(section))
 
     @property
     def has_truth(self) -> bool:
         """True when anything in the case is simulated, so that a truth is known for it."""
-        return any(self.is_simulated(stage) for stage in ("ingest", "inspect", "followup"))
+        return any(self.has_truth_of(stage) for stage in ("ingest", "inspect", "followup"))
 
     def path(self, relative: str) -> Path:
         """Path of a file of the case."""
