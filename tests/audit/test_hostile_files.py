@@ -71,7 +71,11 @@ def test_auto_review_in_a_clinical_case(tmp_path: Path) -> None:
 def test_made_images_in_a_clinical_case(tmp_path: Path) -> None:
     """Images that are no person's never make a clinical case; nor do the pipeline's own scans carry the words."""
     entry = {"modality": "CT", "dicom": "scans"}
-    ingest = {"planning_ct": "ct_planning", "series": {"ct_planning": entry}, "made_images": "CT made from a model"}
+    ingest = {
+        "planning_ct": "ct_planning",
+        "series": {"ct_planning": entry},
+        "made_images": "CT made from a model",
+    }
     with pytest.raises(ConfigError, match="a clinical case cannot be simulated"):
         load(CaseConfig, case_with(tmp_path, purpose="clinical", simulated=None, ingest=ingest))
     ingest = {**TINY["ingest"], "made_images": "CT made from a model"}

@@ -169,7 +169,9 @@ class CaseConfig(Section):
         """Scans come from DICOM files or from the simulator, never from both or neither."""
         found = []
         if self.simulated is not None and self.ingest.made_images is not None:
-            found.append("ingest.made_images is for images that come as files; `simulated` makes this case's own")
+            found.append(
+                "ingest.made_images is for images that come as files; `simulated` makes this case's own"
+            )
         for name, entry in self.ingest.series.items():
             simulated = self.is_simulated(name)
             if (entry.dicom is None and entry.study is None) != simulated:
