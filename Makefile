@@ -7,10 +7,11 @@ CORES ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: demo test test-long check bench lint types docs lock install install-dev install-slurm clean
+.PHONY: demo test test-long check bench lint types docs lock install install-dev install-bench install-slurm clean
 
 install: .venv/.run
 install-dev: .venv/.dev
+install-bench: .venv/.bench
 # On the login node of a Slurm cluster: the executor plugin as well.
 install-slurm: .venv/.slurm
 
@@ -33,6 +34,11 @@ install-slurm: .venv/.slurm
 	@scripts/install.sh requirements/dev.txt
 	@touch .venv/.run $@
 
+# What the benches compare with, where it comes as a package.
+.venv/.bench: requirements/bench.txt requirements/uv.txt pyproject.toml | .venv/bin/python
+	@scripts/install.sh requirements/bench.txt
+	@touch .venv/.run .venv/.dev $@
+
 demo: install
 	@$(BIN)/snakemake report --cores $(CORES) --config cases=demo
 	@$(BIN)/python -m implantflow times results/demo
@@ -52,13 +58,13 @@ check: lint types
 test: lint types
 	@scripts/install_system.sh
 	$(BIN)/python -m pytest -n 2 -m "not e2e" --durations=15
-	$(BIN)/python -m pytest -m "e2e and not long_e2e" --durations=10
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "e2e and not long_e2e" --durations=10
 
 # Whole cases more than once: one core against two, without the truth, through a closed gate.
 test-long: install-dev
 	$(BIN)/python -m pytest -m long_e2e --durations=10
 
-bench: install-dev
+bench: install-bench
 	$(BIN)/python -m tests.bench.run
 
 docs: install
@@ -72,6 +78,8 @@ lock:
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/slurm.txt
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra slurm -c requirements/run.txt --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/dev.txt
+	$(BIN)/uv pip compile pyproject.toml --extra bench --extra dev --extra slurm -c requirements/dev.txt --universal \
+	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/bench.txt
 
 clean:
 	rm -rf .snakemake $${XDG_CACHE_HOME:-$$HOME/.cache}/implantflow/kernels data/simulated data/template results/demo results/tiny results/vhf

@@ -2,6 +2,7 @@
 # Threads: up to the lattice one job waits for the next, so each takes two cores; after it builds, prints and follow-up
 # scans go side by side, one core each.
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,11 @@ from implantflow.review.subjects import (
 )
 
 CASE_FOLDER = Path(config.get("case_dir", "config/cases"))
+
+# A cohort's jobs all live until its end. Python looks through whatever is alive every some thousand new objects, which
+# took a fifth of a dry run of a hundred cases (docs/scale.md); fifty times as seldom is seldom enough.
+gc.freeze()
+gc.set_threshold(35_000, 50, 50)
 
 
 def cases_to_load():

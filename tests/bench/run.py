@@ -10,7 +10,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import ingest_torture, inputs, slicing, surface
+from tests.bench import ingest_torture, inputs, porous, slicing, surface
 from tests.bench.measure import Cost, installed, ours, peer, run, warm
 
 OUT = Path("results/bench")
@@ -92,6 +92,7 @@ def main() -> None:
     ingest_torture.main()
     slicing.main()
     surface.main()
+    porous.main()
 
 
 if __name__ == "__main__":
