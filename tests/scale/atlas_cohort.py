@@ -18,6 +18,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ import pandas as pd
 import yaml
 
 from implantflow import benchmarks
+from implantflow.artifacts import read_json, write_json
 from implantflow.phantom.dicom_writer import Person, Series, write_series
 from implantflow.volumes import Volume
 
@@ -163,6 +165,9 @@ def write_table(folder: Path, page: Path) -> None:
         )
     states = ", ".join(f"{count} {state}" for state, count in found["state"].value_counts().items())
     total = f"{len(found)} cases: {states}. {cpu_s:.0f} CPU-s in all jobs, {peak_mb:.0f} MB at most in one."
+    if (folder / "run.json").exists():
+        run = read_json(folder / "run.json")
+        total += f" One run from nothing on {run['cores']} cores: {run['wall_s'] / 60:.1f} minutes."
     text = page.read_text(encoding="utf-8")
     before, after = text.split("<!-- cohort -->")[0], text.split("<!-- end of cohort -->")[1]
     body = "\n".join(lines)
@@ -197,7 +202,11 @@ def main() -> int:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "cohort"]
     command += ["--directory", str(folder), "--cores", str(options.cores), "--keep-going", *options.rest]
     command += ["--config", "cases=" + ",".join(map(name_of, numbers))]
-    return subprocess.run(command, cwd=folder, env=os.environ.copy()).returncode
+    whole, start = not (folder / "results").exists(), time.monotonic()
+    code = subprocess.run(command, cwd=folder, env=os.environ.copy()).returncode
+    if whole:
+        write_json(folder / "run.json", {"wall_s": time.monotonic() - start, "cores": options.cores})
+    return code
 
 
 if __name__ == "__main__":
