@@ -16,11 +16,10 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With ``--dist loadgroup`` whole cases run on two workers: what needs Slurm, and what shares a finished case."""
+    """With ``--dist loadgroup`` whole cases run on two workers: Slurm's faults, and all that shares a finished case."""
     for item in items:
         if item.get_closest_marker("e2e"):
-            slurm = "slurm" in item.path.parts[-2] or item.path.stem == "test_cluster"
-            item.add_marker(pytest.mark.xdist_group("slurm" if slurm else "local"))
+            item.add_marker(pytest.mark.xdist_group("slurm" if item.path.parent.name == "slurm" else "cases"))
 
 
 @pytest.fixture(scope="session")

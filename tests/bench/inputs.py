@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,6 +64,15 @@ def hemisacrum(path: Path, height_mm: float = 110.0) -> None:
         half -= bore.translate((22.0, 0.0, z * height_mm))
     mesh = half.to_mesh()
     write_stl(path, np.asarray(mesh.vert_properties)[:, :3], np.asarray(mesh.tri_verts), "bench solid")
+
+
+def strut_through(vertices: np.ndarray) -> dict[str, Any]:
+    """Regions of a solid with a dense strut of 10 mm up through its middle, and no shell."""
+    low, high = vertices.min(0), vertices.max(0)
+    middle = (low + high) / 2.0
+    ends = [[middle[0], middle[1], low[2]], [middle[0], middle[1], high[2]]]
+    segment = {"start_lps_mm": ends[0], "end_lps_mm": ends[1], "radius_mm": 5.0}
+    return {"strut": {"segments": [segment]}, "shell": {"thickness_mm": 0.0}}
 
 
 def _wave(points: np.ndarray) -> np.ndarray:

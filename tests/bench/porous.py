@@ -11,6 +11,8 @@ from tests.bench.measure import Cost, peer, run
 
 #: Grid of the peer (mm): what it needs to draw a strut of half a millimetre at all.
 PEER_GRID_MM = 0.55
+#: Cells of ours, with their strut (mm).
+CELLS_MADE = (("diamond", "0.67"), ("gyroid", "0.82"))
 
 
 def porous(work: Path) -> list[Cost]:
@@ -24,7 +26,7 @@ def porous(work: Path) -> list[Cost]:
             peer("ours_field.py", str(solid), cell, "2.5", strut),
             work=1,
         )
-        for cell, strut in (("diamond", "0.67"), ("gyroid", "0.82"))
+        for cell, strut in CELLS_MADE
     ]
     if importlib.util.find_spec("PyScaffolder") is None:
         print("porous: PyScaffolder is not installed, so the peer is missing")

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[3]))
+from tests.bench.inputs import strut_through
+
 from implantflow.artifacts import read_stl
 from implantflow.field.make import make_field
 from implantflow.lattice.cell_measures import measure_cell
@@ -15,14 +18,7 @@ from implantflow.lattice.part_measures import measure_part, measure_window, poro
 solid, cell, cell_mm, strut_mm = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
 vertices, faces = read_stl(Path(solid))
 vertices = vertices.astype(np.float64)
-low, high = vertices.min(0), vertices.max(0)
-middle = (low + high) / 2.0
-regions = {
-    "strut": {"segments": [{"start_lps_mm": [middle[0], middle[1], low[2]],
-                            "end_lps_mm": [middle[0], middle[1], high[2]], "radius_mm": 5.0}]},
-    "shell": {"thickness_mm": 0.0},
-}  # fmt: skip
-field = make_field(vertices, faces, regions, np.eye(4), cell, cell_mm, strut_mm, 0.5)
+field = make_field(vertices, faces, strut_through(vertices), np.eye(4), cell, cell_mm, strut_mm, 0.5)
 part = measure_part(field, 0.2, 0.2, 0.5, 2)
 figures = measure_cell(cell, cell_mm, strut_mm)
 windows = [measure_window(field, corner) for corner in porous_windows(field)]
