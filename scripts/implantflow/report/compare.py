@@ -198,15 +198,13 @@ def _labels(case_dir: Path, truth_dir: Path) -> Entries:
     for name, code in _CODES.items():
         value = compare_geometry.dice(found == code, truth.array == code)
         if value is not None:
-            entries[f"segment.labels.{name}.dice"] = entry_of(
-                value,
-                1.0,
-                f"Dice {value:.3f}",
-                "1",
-                f"{100 * (value - 1):.1f} %".replace("-", "−"),
-                dice=value,
-            )
+            entries[f"segment.labels.{name}.dice"] = _overlap(value)
     return entries
+
+
+def _overlap(dice: float) -> dict[str, Any]:
+    off = f"{100 * (dice - 1):.1f} %".replace("-", "−")
+    return entry_of(dice, 1.0, f"Dice {dice:.3f}", "1", off, dice=dice)
 
 
 def _tumour_masks(case_dir: Path, truth_dir: Path, summary: Mapping[str, Any]) -> Entries:
@@ -220,14 +218,7 @@ def _tumour_masks(case_dir: Path, truth_dir: Path, summary: Mapping[str, Any]) -
         found = compare_geometry.on_grid(read_volume(paths[0]), truth)
         value = compare_geometry.dice(found > 0, truth.array > 0)
         if value is not None:
-            entries[f"tumour.timepoints.{name}.dice"] = entry_of(
-                value,
-                1.0,
-                f"Dice {value:.3f}",
-                "1",
-                f"{100 * (value - 1):.1f} %".replace("-", "−"),
-                dice=value,
-            )
+            entries[f"tumour.timepoints.{name}.dice"] = _overlap(value)
     return entries
 
 
