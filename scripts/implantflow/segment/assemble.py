@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.config.segment import SegmentConfig
 from implantflow.errors import GeometryError
 from implantflow.segment.filters import fill_cavities
 from implantflow.segment.grid import Box
@@ -95,11 +96,16 @@ def label_table(full: NDArray[np.uint8], solids: dict[str, Placed], voxel_mm3: f
         entry: dict[str, Any] = {"code": code, "voxel_volume_mm3": float(each[code]) * voxel_mm3}
         if name in solids:
             solid = solids[name].solid
+            surface = solid.surface
             entry |= {
-                "volume_mm3": volume_mm3(solid.vertices_lps_mm, solid.faces),
-                "watertight": is_closed(solid.faces),
-                "shells": shell_count(solid.faces),
-                "triangles": len(solid.faces),
+                "volume_mm3": volume_mm3(surface.vertices_lps_mm, surface.faces),
+                "watertight": is_closed(surface.faces),
+                "shells": shell_count(surface.faces),
+                "triangles": len(surface.faces),
+                "triangles_before_remeshing": surface.triangles_before,
+                "remeshing_proven_max_mm": surface.proven_max_mm,
+                "remeshing_measured_max_mm": surface.measured_max_mm,
+                "remeshing_measured_mean_mm": surface.measured_mean_mm,
                 "filled_from_prior_mm3": solid.from_prior_mm3,
                 "surface_level_median_hu": solid.level_median_hu,
             }
@@ -111,7 +117,7 @@ def label_table(full: NDArray[np.uint8], solids: dict[str, Placed], voxel_mm3: f
 
 def check_sides(solids: dict[str, Placed]) -> None:
     """GeometryError unless the left hip lies at larger x than the sacrum, and that at larger x than the right."""
-    x = {name: float(p.solid.vertices_lps_mm[:, 0].mean()) for name, p in solids.items()}
+    x = {name: float(p.solid.surface.vertices_lps_mm[:, 0].mean()) for name, p in solids.items()}
     if not x["hip_left"] > x["sacrum"] > x["hip_right"]:
         raise GeometryError(
             f"left and right are exchanged: hip_left at x {x['hip_left']:.0f} mm, sacrum {x['sacrum']:.0f}, "
@@ -157,7 +163,7 @@ def coverage(
 
 
 def error_budget(
-    view: Volume, solids: dict[str, Placed], fit_residual_mm: float | None, smoothing_limit_mm: float
+    view: Volume, solids: dict[str, Placed], fit_residual_mm: float | None, settings: SegmentConfig
 ) -> dict[str, Any]:
     """Where the surface may be off (mm): known, measured on this scan, or stated as a limit."""
     parts = [p.solid for p in solids.values()]
@@ -166,6 +172,7 @@ def error_budget(
         return float(np.mean([getattr(part, name) for part in parts]))
 
     smoothing = mean("mean_move_mm")
+    remeshing = float(np.mean([part.surface.measured_mean_mm for part in parts]))
     return {
         "voxel_mm": view.spacing_mm,
         "point_spread_sigma_mm": mean("edge_sigma_mm"),
@@ -173,12 +180,15 @@ def error_budget(
         "level_wrong_by_100_hu_mm": mean("mm_per_100_hu"),
         "fixed_threshold_would_move_surface_out_mm": mean("threshold_shift_mm"),
         "smoothing_mean_mm": smoothing,
-        "smoothing_max_mm": smoothing_limit_mm,
-        "remeshing_max_mm": 0.0,
-        "surface_mean_mm": float(np.hypot(HALF_MAXIMUM_ERROR_MM, smoothing)),
+        "smoothing_max_mm": settings.smoothing_limit_mm,
+        "remeshing_bound_mm": settings.remeshing_bound_mm,
+        "remeshing_mean_mm": remeshing,
+        "remeshing_max_mm": max(part.surface.proven_max_mm for part in parts),
+        "surface_mean_mm": float(np.linalg.norm([HALF_MAXIMUM_ERROR_MM, smoothing, remeshing])),
         "prior_fit_mean_mm": fit_residual_mm,
-        "note": "half_maximum from the project's simulation of a blurred cortex; point spread, smoothing and shifts "
-        "measured on these surfaces, whose triangles are those of the voxel grid (not remeshed); surface_mean: half "
-        "maximum and smoothing together, where the image shows the cortex. The prior's error counts only where it "
-        "filled bone in, and to the side of a joint that the image does not show",
+        "note": "half_maximum from the project's simulation of a blurred cortex; point spread, smoothing, remeshing and "
+        "shifts measured on these surfaces; remeshing_mean: vertices of the voxel grid's triangles to the surface "
+        "written; remeshing_max: no point of either is farther from the other, proven step by step; surface_mean: half "
+        "maximum, smoothing and remeshing together, where the image shows the cortex. The prior's error counts only "
+        "where it filled bone in, and to the side of a joint that the image does not show",
     }

@@ -135,7 +135,7 @@ def segment_volume(
         "checklist": checklist(parts.hu, solids, found, plate),
         "corrections": parts.corrections,
         **parts.report,
-        "error_budget": error_budget(view, solids, parts.fit_residual_mm, settings.smoothing_limit_mm),
+        "error_budget": error_budget(view, solids, parts.fit_residual_mm, settings),
     }
     progress("labels and surfaces done", done=1.0)
     labels, certain = (Volume(restore(a, order, flips), volume.affine_lps) for a in (full, sure))
@@ -286,9 +286,9 @@ def _surfaces(parts: _Parts, settings: SegmentConfig) -> tuple[dict[str, Placed]
         bright = parts.bone[box.slices]
         candidates[name] = (candidate(crop(parts.hu, box), mine, others, bright, distance), box)
     full_hu = full_contrast([c.profiles for c, _ in candidates.values()])
-    limit = settings.smoothing_limit_mm
+    limits = settings.smoothing_limit_mm, settings.remeshing_bound_mm
     solids = {}
     for name in SURFACED:
         bone, box = candidates.pop(name)
-        solids[name] = Placed(solid_of_bone(bone, full_hu, threshold, limit), box)
+        solids[name] = Placed(solid_of_bone(bone, full_hu, threshold, *limits), box)
     return solids, full_hu

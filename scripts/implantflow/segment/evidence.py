@@ -128,7 +128,7 @@ def checklist(
     hu: Volume, solids: dict[str, Placed], found: list[dict[str, Any]], endplate_lps_mm: FloatArray | None
 ) -> list[dict[str, Any]]:
     """What a person confirms at the labels gate, each with the place to look at."""
-    points = {name: placed.solid.vertices_lps_mm[::3] for name, placed in solids.items()}
+    points = {name: placed.solid.surface.vertices_lps_mm[::3] for name, placed in solids.items()}
     sacrum = points["sacrum"]
     items = []
     for side in ("right", "left"):

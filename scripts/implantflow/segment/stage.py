@@ -133,6 +133,6 @@ def write_results(result: Segmentation, outputs: dict[str, Path]) -> None:
     write_volume(outputs["labels"], result.labels)
     write_volume(outputs["confidence"], result.confidence)
     for name in SURFACED:
-        solid = result.solids[name].solid
-        write_stl(outputs[name], solid.vertices_lps_mm, solid.faces, f"implantflow {name} patient LPS mm")
+        surface = result.solids[name].solid.surface
+        write_stl(outputs[name], surface.vertices_lps_mm, surface.faces, f"implantflow {name} patient LPS mm")
     write_json(outputs["segment"], {"status": "done", **result.report})

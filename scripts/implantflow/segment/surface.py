@@ -13,6 +13,7 @@ from implantflow.segment.filters import DEPTH_MM, fill_cavities, signed_depth
 from implantflow.segment.level import Profiles, cortex_profiles, level_at
 from implantflow.segment.masks import BoolArray, largest_component
 from implantflow.segment.mesh import IntArray, area_mm2, is_closed, largest_body, vertex_normals, volume_mm3
+from implantflow.segment.remesh import Remeshed, remeshed
 from implantflow.volumes import Volume
 
 #: Farther than this (mm) from any bone seen, the prior's surface stands in for the missing cortex.
@@ -62,7 +63,7 @@ class BoneSolid:
     Attributes
     ----------
     inside : (K, J, I) bool on the crop that was given.
-    vertices_lps_mm, faces : closed surface, patient LPS, outward.
+    surface : closed surface, patient LPS, outward, and what remeshing did to it.
     from_prior : (K, J, I) bool, voxels that the image does not show and the prior filled in.
     from_prior_mm3 : their volume.
     mean_move_mm : mean distance by which smoothing moved the vertices.
@@ -72,8 +73,7 @@ class BoneSolid:
     """
 
     inside: BoolArray
-    vertices_lps_mm: FloatArray
-    faces: IntArray
+    surface: Remeshed
     from_prior: BoolArray
     from_prior_mm3: float
     mean_move_mm: float
@@ -152,7 +152,7 @@ def _exterior(hu: Volume, away: NDArray[np.float32], distance: NDArray[np.float3
 
 
 def solid_of_bone(
-    bone: Candidate, full_hu: float, threshold_hu: float, smoothing_limit_mm: float
+    bone: Candidate, full_hu: float, threshold_hu: float, smoothing_limit_mm: float, remeshing_bound_mm: float
 ) -> BoneSolid:
     """Surface of one bone at the local half-maximum, watertight and in one shell.
 
@@ -162,11 +162,12 @@ def solid_of_bone(
     full_hu : contrast of this scan's thick cortex.
     threshold_hu : level where no cortex is met.
     smoothing_limit_mm : farthest that smoothing may move a vertex.
+    remeshing_bound_mm : farthest that remeshing may move the smoothed surface.
 
     Raises
     ------
     GeometryError
-        The surface does not close.
+        The surface does not close, or remeshing does not keep its bound.
     """
     hu = bone.hu.like(np.ascontiguousarray(bone.hu.array))
     field, level = _field(bone, hu, full_hu, threshold_hu)
@@ -180,8 +181,7 @@ def solid_of_bone(
     excess = float(np.count_nonzero(hu.array[bone.solid & ~filled] >= threshold_hu))
     return BoneSolid(
         inside=filled,
-        vertices_lps_mm=smooth,
-        faces=faces,
+        surface=remeshed(smooth, faces, remeshing_bound_mm),
         from_prior=from_prior,
         from_prior_mm3=float(from_prior.sum()) * hu.voxel_volume_mm3,
         mean_move_mm=moved,
