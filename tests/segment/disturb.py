@@ -115,12 +115,12 @@ def turned(volume: Volume, turn: tuple[int, float], about: NDArray[np.float64]) 
 
 def inside(solid: BoneSolid, base: Volume, change: Change) -> NDArray[np.bool_]:
     """Voxels of the undisturbed scan inside a surface of the disturbed one, so that no grid stands between."""
-    vertices = solid.vertices_lps_mm
+    vertices = solid.surface.vertices_lps_mm
     if change.turn is not None:
         back = np.linalg.inv(_rotation(*change.turn, centre_of(base)))
         vertices = vertices @ back[:3, :3].T + back[:3, 3]
     return np.asarray(
-        stencil(Solid.of(vertices, solid.faces), base.affine_lps[:3, 3], BASE_MM, base.array.shape)
+        stencil(Solid.of(vertices, solid.surface.faces), base.affine_lps[:3, 3], BASE_MM, base.array.shape)
     )
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.spatial import cKDTree
 
 from implantflow.artifacts import read_json, read_stl, sha256_file, write_json, write_npz
 from implantflow.config.segment import PriorConfig, SegmentConfig
@@ -20,8 +19,11 @@ from implantflow.phantom.template import template_arrays
 from implantflow.phantom.truth import write_truth
 from implantflow.segment.core import SURFACED, segment_volume
 from implantflow.segment.labels import LABELS
+from implantflow.segment.mesh import is_closed
 from implantflow.segment.prior import read_template
 from implantflow.segment.stage import segment_bones
+from implantflow.solids.distance import Surface
+from implantflow.solids.mesh import Solid
 from implantflow.volumes import Volume, read_volume, write_volume
 
 pytestmark = pytest.mark.slow
@@ -97,11 +99,22 @@ def test_surfaces_are_watertight_single_and_near_the_truth(phantom: Phantom) -> 
     for name in SURFACED:
         entry = report["labels"][name]
         assert entry["watertight"] is True and entry["shells"] == 1
-        vertices, _ = read_stl(phantom.folder / f"{name}.stl")
+        assert 0.0 < entry["remeshing_measured_max_mm"] <= entry["remeshing_proven_max_mm"] <= 0.1, name
+        assert entry["triangles"] < 0.8 * entry["triangles_before_remeshing"], name
+        vertices, faces = read_stl(phantom.folder / f"{name}.stl")
+        assert len(faces) == entry["triangles"] and is_closed(faces.astype(np.int64)), name
         truth, _ = read_stl(phantom.folder / "truth" / f"{name}.stl")
-        distance, _ = cKDTree(vertices.astype(float)).query(truth.astype(float))
-        # Vertices of both meshes are a voxel apart, which bounds this figure from below.
-        assert np.median(distance) < 0.8, name
+        found = Surface(Solid.of(vertices, faces)).nearest(truth, 20.0, signed=False)
+        assert np.median(found.distance_mm) < 0.3, name
+    budget = report["error_budget"]
+    assert (
+        0.0
+        < budget["remeshing_mean_mm"]
+        < 0.02
+        < budget["remeshing_max_mm"]
+        <= budget["remeshing_bound_mm"]
+        == 0.1
+    )
     assert report["labels"]["sacrum"]["filled_from_prior_mm3"] > 500.0  # the tumour's hole
     assert report["threshold_hu"] == 226.0 and report["threshold_volume_mm3"] > 5e5
     assert 0.0 < report["disputed_pct"] < 50.0

@@ -156,8 +156,8 @@ class SegmentConfig(Section):
         default=0.1,
         ge=0.0,
         le=0.3,
-        description="Farthest (mm) that a bone's surface may lie from that with the triangles of the voxel grid, either "
-        "way, once it is remeshed in fewer; proven and measured in segment.json, refused when not kept. 0.1 mm leaves a "
-        "third of the triangles and moves the surface by 0.01 mm on average, where the half-maximum itself is 0.14 mm "
-        "off; 0 keeps all of them.",
+        description="Farthest (mm) that remeshing a bone's surface in fewer triangles may move it, either way; proven "
+        "and measured in segment.json, refused when not kept. 0.1 mm leaves a third to two thirds of the voxel grid's "
+        "triangles and moves the surface by 0.01 mm on average, where the half-maximum itself is 0.14 mm off; 0 keeps "
+        "them all.",
     )

@@ -186,7 +186,7 @@ def error_budget(
         "remeshing_max_mm": max(part.surface.proven_max_mm for part in parts),
         "surface_mean_mm": float(np.linalg.norm([HALF_MAXIMUM_ERROR_MM, smoothing, remeshing])),
         "prior_fit_mean_mm": fit_residual_mm,
-        "note": "half_maximum from the project's simulation of a blurred cortex; point spread, smoothing, remeshing and "
+        "note": "half_maximum from the project's simulation of a blurred cortex; point spread, smoothing, remeshing, "
         "shifts measured on these surfaces; remeshing_mean: vertices of the voxel grid's triangles to the surface "
         "written; remeshing_max: no point of either is farther from the other, proven step by step; surface_mean: half "
         "maximum, smoothing and remeshing together, where the image shows the cortex. The prior's error counts only "

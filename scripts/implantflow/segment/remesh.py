@@ -72,11 +72,16 @@ def remeshed(vertices_lps_mm: FloatArray, faces: IntArray, bound_mm: float) -> R
     few = (np.cumsum(kept) - 1)[changed[alive]]
     proven = float(moved[alive].max())
     places = vertices_lps_mm[gone[::MEASURED_EVERY]]
-    away = Surface(Solid.of(vertices_lps_mm[kept], few)).nearest(places, 2.0 * bound_mm, signed=False).distance_mm
+    away = (
+        Surface(Solid.of(vertices_lps_mm[kept], few))
+        .nearest(places, 2.0 * bound_mm, signed=False)
+        .distance_mm
+    )
     measured = float(away.max(initial=0.0))
     if max(proven, measured - ROUNDING_MM) > bound_mm or not is_closed(few) or shell_count(few) != 1:
         raise GeometryError(
-            f"remeshing moved a bone's surface by up to {max(proven, measured):.3f} mm ({bound_mm:g} allowed) or opened it",
+            f"remeshing moved a bone's surface by up to {max(proven, measured):.3f} mm ({bound_mm:g} allowed), or "
+            "opened it",
             where="segment.remeshing_bound_mm",
             fix="set it to 0 to keep the triangles of the voxel grid, and report this",
         )

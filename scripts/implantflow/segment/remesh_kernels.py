@@ -1,8 +1,8 @@
 """Compiled loops that take vertices out of a closed mesh, each with a proof of how far that moves the surface.
 
-A mesh is ``faces`` (M, 3) and ``twin`` (3 M,): half-edge 3 f + c runs from corner c of face f to the next one, its twin
-back, in the face across it. ``leaving`` (N,) is one half-edge from each vertex, -1 where the vertex is gone. One thread,
-vertices in their order: the same bytes on any machine.
+A mesh is ``faces`` (M, 3) and ``twin`` (3 M,): half-edge 3 f + c runs from corner c of face f to the next one, its
+twin back, in the face across it. ``leaving`` (N,) is one half-edge from each vertex, -1 where the vertex is gone. One
+thread, vertices in their order: the same bytes on any machine.
 """
 
 from __future__ import annotations
@@ -280,7 +280,7 @@ def _moved(ring: Any, count: int, j: int, limit_mm: float) -> float:
 
 @inner
 def _joins(spokes: Any, count: int, j: int, faces: Any, twin: Any, leaving: Any, others: Any) -> bool:
-    """Whether drawing a vertex to its ring point ``j`` would give an edge or a triangle twice, or too many neighbours."""
+    """Whether drawing a vertex to its ring point ``j`` would give an edge twice, or too many neighbours."""
     n_others = _around(_head(spokes[j], faces), twin, leaving, others)
     if n_others == 0 or n_others + count - 4 > MOST_NEIGHBOURS:
         return True
