@@ -33,7 +33,7 @@ from implantflow.segment.evidence import BORDER_HIDDEN, FROM_PRIOR
 from implantflow.segment.prior import ShapePrior, read_atlas, read_template
 from implantflow.solids.booleans import refined
 from implantflow.solids.distance import Surface
-from implantflow.solids.mesh import Solid
+from implantflow.solids.mesh import Solid, even_points
 from implantflow.volumes import Volume, read_volume
 
 ROOT = Path(__file__).parents[2]
@@ -73,11 +73,9 @@ def surface_errors(found: Any, truth: Solid) -> tuple[float, float]:
 
 
 def evenly(found: Any) -> NDArray[np.float64]:
-    """Points (N, 3) on a found surface, one every mm2: its vertices lie closer where it is rough."""
-    corners = found.surface.vertices_lps_mm[found.surface.faces]
-    sides = corners[:, 1:] - corners[:, :1]
-    area = 0.5 * np.cumsum(np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=1))
-    return np.asarray(corners[np.searchsorted(area, np.arange(0.5, area[-1], 1.0))].mean(axis=1))
+    """Places (N, 3) on a found surface, about one every mm2: its vertices lie closer where it is rough."""
+    solid = Solid.of(found.surface.vertices_lps_mm, found.surface.faces)
+    return even_points(solid, int(solid.area_mm2))
 
 
 def errors_at(points: NDArray[np.float64], truth: Solid) -> NDArray[np.float64]:

@@ -28,7 +28,15 @@ from implantflow.solids.booleans import (
 )
 from implantflow.solids.contact import face_figures, facing_triangles, plane_triangles, weighted_percentile
 from implantflow.solids.distance import Surface, hausdorff_mm, winding_number
-from implantflow.solids.mesh import Solid, open_edges, read_solid, require_closed, shell_count, write_solid
+from implantflow.solids.mesh import (
+    Solid,
+    even_points,
+    open_edges,
+    read_solid,
+    require_closed,
+    shell_count,
+    write_solid,
+)
 from implantflow.solids.offset import distance_grid, inside_grid, offset
 from implantflow.solids.shapes import arc, box, capsule, cylinder, frame_of, sphere, tube
 
@@ -164,6 +172,14 @@ def test_simplified_and_refined_keep_the_shape() -> None:
     fine = refined(UNIT, 1.0)
     assert len(fine.faces) > 5000 and fine.volume_mm3 == pytest.approx(6000)
     assert len(simplified(fine, 0.01).faces) < 200
+
+
+def test_places_are_even_by_area_however_dense_the_triangles() -> None:
+    fine, coarse = refined(UNIT, 0.7), refined(box([20, 0, 0], [30, 20, 30]), 3.0)
+    places = even_points(merged([fine, coarse]), 600)
+    assert 550 <= len(places) <= 600
+    assert (places[:, 0] < 15.0).mean() == pytest.approx(0.5, abs=0.03)
+    assert (places[:, 2] == 0.0).mean() == pytest.approx(200 / 2200, abs=0.03)
 
 
 def test_contact_faces_of_two_boxes() -> None:

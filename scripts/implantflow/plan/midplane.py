@@ -17,7 +17,7 @@ import numpy as np
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray, Plane, transform_points
 from implantflow.solids.distance import Surface
-from implantflow.solids.mesh import Solid
+from implantflow.solids.mesh import Solid, even_points
 from implantflow.solids.shapes import frame_of
 
 #: Farther than this (mm) from its mirror image a place counts as asymmetric.
@@ -66,12 +66,12 @@ def find_midplane(sacrum: Solid) -> MidPlane:
     """
     surface = Surface(sacrum)
     normals = sacrum.normals
-    coarse = _even_sample(sacrum, _COARSE)
+    coarse = even_points(sacrum, _COARSE)
     found = [_refine(coarse, surface, normals, _start(coarse, tilt)) for tilt in _STARTS_DEG]
     nearest = min(found, key=lambda item: round(item[1], 6))
     apart = [_difference(nearest[0], other[0], coarse.mean(axis=0)) for other in found]
     agreement_mm, agreement_deg = max(a[0] for a in apart), max(a[1] for a in apart)
-    fine = _even_sample(sacrum, _FINE)
+    fine = even_points(sacrum, _FINE)
     best = _refine(fine, surface, normals, nearest[0], _SCALE_LAST_MM)
     if agreement_mm > 1.0 or agreement_deg > 1.0:
         raise GeometryError(
@@ -90,16 +90,6 @@ def find_midplane(sacrum: Solid) -> MidPlane:
     p50, p95 = (float(q) for q in np.quantile(off, [0.5, 0.95]))
     share = 100.0 * float((off > ASYMMETRIC_MM).mean())
     return MidPlane(best[0], best[1], agreement_mm, agreement_deg, p50, p95, share)
-
-
-def _even_sample(sacrum: Solid, count: int) -> FloatArray:
-    """``count`` triangle centres (N, 3), evenly by area: sorted by place, then at equal steps of area."""
-    cell = np.floor((sacrum.centres_mm - sacrum.bounds_mm[0]) / 2.0).astype(np.int64)
-    order = np.lexsort((cell[:, 0], cell[:, 1], cell[:, 2]))
-    area = np.cumsum(sacrum.areas_mm2[order])
-    steps = (np.arange(count) + 0.5) * area[-1] / count
-    chosen = np.unique(np.minimum(np.searchsorted(area, steps), len(order) - 1))
-    return np.asarray(sacrum.centres_mm[order[chosen]])
 
 
 def _start(points: FloatArray, tilt_deg: tuple[float, float]) -> Plane:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from implantflow.geometry import FloatArray, Plane, transform_points
+from implantflow.geometry import Plane, transform_points
 from implantflow.volumes import Volume
 
-#: Vertices of a surface that are measured at most; evenly taken from its list.
-_MAX_POINTS = 3_000
+#: Places on a surface that are measured.
+_PLACES = 3_000
 
 
 def plane_error(found: Plane, truth: Plane, over_mm: ArrayLike) -> dict[str, float]:
@@ -85,13 +85,13 @@ def on_grid(volume: Volume, target: Volume) -> NDArray[Any]:
 def surface_distances(found: Path, truth: Path) -> dict[str, float]:
     """Mean and 95th percentile in mm of the distances between two closed surfaces, both ways."""
     from implantflow.solids.distance import Surface
-    from implantflow.solids.mesh import read_solid
+    from implantflow.solids.mesh import even_points, read_solid
 
     a, b = read_solid(found, "result"), read_solid(truth, "truth")
-    distances = np.concatenate([_to(Surface(b), a.vertices), _to(Surface(a), b.vertices)])
+    distances = np.concatenate(
+        [
+            Surface(to).nearest(even_points(of, _PLACES), signed=False).distance_mm
+            for to, of in ((b, a), (a, b))
+        ]
+    )
     return {"mean_mm": float(distances.mean()), "p95_mm": float(np.percentile(distances, 95.0))}
-
-
-def _to(surface: Any, points: FloatArray) -> FloatArray:
-    step = max(1, len(points) // _MAX_POINTS)
-    return np.asarray(surface.nearest(points[::step], signed=False).distance_mm)

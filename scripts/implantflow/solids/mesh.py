@@ -86,6 +86,16 @@ class Solid:
         return cross, np.sqrt((cross * cross).sum(axis=1))[:, None]
 
 
+def even_points(solid: Solid, count: int) -> FloatArray:
+    """About ``count`` triangle centres (N, 3) in mm, evenly by area: sorted by place, then at equal steps of area."""
+    cell = np.floor((solid.centres_mm - solid.bounds_mm[0]) / 2.0).astype(np.int64)
+    order = np.lexsort((cell[:, 0], cell[:, 1], cell[:, 2]))
+    area = np.cumsum(solid.areas_mm2[order])
+    steps = (np.arange(count) + 0.5) * area[-1] / count
+    chosen = np.unique(np.minimum(np.searchsorted(area, steps), len(order) - 1))
+    return np.asarray(solid.centres_mm[order[chosen]])
+
+
 def open_edges(faces: IntArray) -> int:
     """Number of directed edges that have no opposite partner, or have more than one: 0 when watertight."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
