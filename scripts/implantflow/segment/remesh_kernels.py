@@ -138,7 +138,7 @@ def _around(v: int, twin: Any, leaving: Any, spokes: Any) -> int:
 
 @inner
 def _judge(
-    vertices: Any, faces: Any, bound: Any, v: int, spokes: Any, count: int, ring: Any, last_mm: float
+    vertices: Any, faces: Any, bound: Any, v: int, spokes: Any, count: int, ring: Any, last_mm: Any
 ) -> Any:
     """Neighbour that ``v`` is best drawn to, and the bound (mm) it would leave; infinite when none will do."""
     if count < 4 or not _flatten(vertices, faces, v, spokes, count, ring):
