@@ -28,8 +28,8 @@ _TEXTS: dict[str, str] = {
     "identity differs between series. Only listed header fields are carried on; UIDs are replaced.",
     "segment": "Voxels at or above the threshold count as bone. A shape prior is fitted to the edges of bone in the "
     "CT; where two bones dispute a voxel, a minimum cut along the dark sheet of the joint decides. Each surface is "
-    "taken at the local half-maximum, in patient space. The result is a proposal until a person confirms it at the "
-    "labels gate.",
+    "taken at the local half-maximum, in patient space, and remeshed in fewer triangles within a stated distance. The "
+    "result is a proposal until a person confirms it at the labels gate.",
     "tumour": "The tumour is measured on each time point's own image and brought to the planning CT by rigid "
     "registration (mutual information). Volume is counted from the segmentation; axes follow RECIST 1.1 (Eisenhauer "
     "2009, doi:10.1016/j.ejca.2008.10.026) and WHO (Miller 1981). π/6·abc is shown only for comparison. Reported "
