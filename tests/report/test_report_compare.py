@@ -69,7 +69,8 @@ def test_known_errors_are_found(rendered_case: Path, tmp_path: Path) -> None:
     assert plane["max_mm"] == pytest.approx(1.0)
     assert found["segment.labels.sacrum.dice"]["dice"] == pytest.approx(1.0)
     assert 0.5 < found["tumour.timepoints.diagnosis.dice"]["dice"] < 0.95
-    assert found["segment.labels.sacrum.surface"]["mean_mm"] == pytest.approx(1.0, abs=0.1)
+    # 1 mm at the corners of these coarse ellipsoids, less between their faces.
+    assert 0.85 < found["segment.labels.sacrum.surface"]["mean_mm"] < 1.0
 
 
 def test_machined_part_stands_beside_what_the_workshop_cut(tmp_path: Path) -> None:
