@@ -26,7 +26,7 @@ def _slab(width: float, bone: float = BONE) -> np.ndarray:
 
 def _profiles(rows: np.ndarray) -> Profiles:
     level = np.full_like(rows, BONE)
-    return Profiles(rows, rows, np.zeros_like(rows), level, np.full(len(rows), SIGMA))
+    return Profiles(rows, rows, np.zeros_like(rows), np.zeros_like(rows), level, np.full(len(rows), SIGMA))
 
 
 def _doubt(sd: float) -> Doubt:
@@ -38,7 +38,7 @@ def _read(rows: np.ndarray, sd: float, base: np.ndarray | None = None):
     host = Host(np.full(len(rows), 0.3), np.full((len(rows), len(STEPS_MM)), BONE))
     before = None if base is None else _profiles(base)
     return read_patches(
-        _profiles(rows), host, before, None if base is None else host, _doubt(sd), SOFT, 226.0, 6.63
+        _profiles(rows), host, before, None if base is None else host, _doubt(sd), 0.0, SOFT, 226.0, 6.63
     )
 
 
@@ -74,7 +74,7 @@ def test_gap_below_the_limit_cannot_be_told_from_contact() -> None:
 
 def test_more_doubt_means_a_higher_limit() -> None:
     limits = [
-        float(np.nanmedian(_read(_slab(0.0) + _noise(40, sd, 5), sd).limit_mm)) for sd in (10.0, 30.0, 70.0)
+        float(np.nanmedian(_read(_slab(0.0) + _noise(40, sd, 5), sd).limit_mm)) for sd in (10.0, 30.0, 60.0)
     ]
     assert limits[0] < limits[1] < limits[2]
 
@@ -94,7 +94,7 @@ def test_no_bone_opposite_and_hidden_profiles_are_not_read() -> None:
     rows = _slab(1.5) + _noise(3, 20.0, 10)
     rows[2, :20] = np.nan
     host = Host(np.array([np.nan, 0.3, 0.3]), np.full((3, len(STEPS_MM)), BONE))
-    reading = read_patches(_profiles(rows), host, None, None, _doubt(20.0), SOFT, 226.0, 6.63)
+    reading = read_patches(_profiles(rows), host, None, None, _doubt(20.0), 0.0, SOFT, 226.0, 6.63)
     assert np.isnan(reading.lucent[0]) and reading.lucent[1] == 1.0 and np.isnan(reading.lucent[2])
     assert reading.readable(1.8).tolist() == [False, True, False]
 
@@ -148,5 +148,5 @@ def test_wide_gap_with_bone_seen_in_it_is_not_told() -> None:
     values = [160, 218, 258, 303, 221, 168, 172, 194, 209, 213, 208, 192, 156]
     seen = np.interp(STEPS_MM, np.arange(0.0, 6.1, 0.5), values)
     host = Host(np.array([2.2]), level[None])
-    reading = read_patches(_profiles(seen[None]), host, None, None, _doubt(20.0), SOFT, 226.0, 6.63)
+    reading = read_patches(_profiles(seen[None]), host, None, None, _doubt(20.0), 0.0, SOFT, 226.0, 6.63)
     assert reading.evidence[0] > 6.63 and np.isnan(reading.lucent[0])

@@ -93,6 +93,21 @@ def test_too_few_patches_are_not_graded(patches: int, grade: str) -> None:
     assert figures["patches"] == patches and figures["grade"] == grade, figures["reading"]
 
 
+def test_bone_is_no_contact_where_no_gap_would_show() -> None:
+    """Bone is seen in every patch, but none of them has a detection limit."""
+    ones = np.ones(5)
+    face: Any = SimpleNamespace(
+        lines=SimpleNamespace(patch_areas=30.0 * ones), area_mm2=150.0, mates_with="remaining_bone"
+    )
+    host: Any = SimpleNamespace(gap_mm=0.3 * ones)
+    rules = FaceRules.model_validate(settings()["faces"])
+    for limit, grade in ((np.nan, "not readable"), (1.5, "contact")):
+        reading = Reading(0.0 * ones, 0.0 * ones, limit * ones, 400.0 * ones, 0.0 * ones, ones, 1.0)
+        figures = face_figures(face, host, reading, rules, RULES, 12.0, 0.0)
+        assert figures["grade"] == grade, figures["reading"]
+        assert (figures["bridged_pct"] is None) == (grade == "not readable")
+
+
 def test_weighted_median() -> None:
     import numpy as np
 

@@ -111,7 +111,15 @@ def read_faces(
             (None, None) if base is None else _at_face(inputs, face, base, planning, rules.reach_mm)
         )
         reading = read_patches(
-            profiles, host, old, old_host, learnt, rules.soft_hu, rules.bone_hu, rules.evidence
+            profiles,
+            host,
+            old,
+            old_host,
+            learnt,
+            0.0 if since is None else since.norm_mm,
+            rules.soft_hu,
+            rules.bone_hu,
+            rules.evidence,
         )
         figures = face_figures(
             face,

@@ -18,8 +18,8 @@ from implantflow.solids.shapes import frame_of
 
 IntArray = NDArray[np.int64]
 
-#: A patch smaller than this share of its square is a rim and is not read.
-_MIN_SHARE = 0.35
+#: A patch smaller than this share of its square is a rim: what lies beside the face is blurred into it.
+_MIN_SHARE = 0.5
 #: How far inside the surface it is looked whether the wall is dense, mm.
 _UNDER_MM = 0.4
 #: Steps along a normal in the search for bone opposite, mm.

@@ -80,6 +80,9 @@ def face_figures(
             f"only {figures['patches']} places of the face can be read; {grade.patches_min} are needed"
         )
         return figures
+    if figures["detection_limit_mm"] is None and not lucent.any():
+        figures["reading"] = "bone is seen, but a gap in front of it would not show, however wide"
+        return figures
     figures |= {
         "bridged_pct": 100.0 - 100.0 * float(area[lucent].sum()) / read,
         "lucency_mm": weighted_median(np.where(readable, reading.width_mm, np.nan), area),

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.followup.bloom import Doubt
+from implantflow.followup.departure import departures
 from implantflow.followup.profile import STEPS_MM, Profiles
-from implantflow.followup.rigid import MAD_TO_SD
 from implantflow.geometry import FloatArray
 
 WIDTHS_MM = np.arange(0.0, 5.01, 0.1)
@@ -27,18 +27,11 @@ _DENSEST_HU = 1300.0
 #: Bone that has changed beside the implant may reach this far, mm; it may be much denser, but thinner only to this
 #: share: bone that is thinner still is what a gap looks like, and is read as one.
 _REMODELLED_MM, _THINNED = (1.5, 3.0), 0.8
-#: Standard deviation of the host's density against the planning CT (share) and of its place (mm): other sharpness
-#: of the two scans, error of the pelvis' pose, slow remodelling.
-_DENSITY_DOUBT, _SHIFT_DOUBT_MM = 0.2, 0.3
-#: Standard deviation of the shading that the baseline shows beside the metal, as a share of it.
-_SHADING_DOUBT = 0.5
 #: What the width of a gap at the limit may be off by, mm: added to the limit that is stated, not to the one used.
 _WIDTH_ERROR_MM = 0.3
-#: From here on a gap or remodelling is not expected, and over this distance shading is alike, mm.
-_FAR_MM, _SHADING_MM = 4.5, 3.0
-#: Parameters that a best model is free in, and the range in which the face's own misfit is believed. In a scan read
-#: alone shading is alike over a whole face and fits a gap as well as bone: a small misfit proves nothing there.
-_FREE, _UNIT_ALONE, _UNIT_COMPARED = 3, (1.0, 10.0), (0.3, 10.0)
+#: Parameters that a best model is free in, and the range in which the face's own misfit is believed: what is wrong
+#: is alike over a whole face and fits a gap as well as bone, so that a small misfit proves nothing.
+_FREE, _MISFIT = 3, (1.0, 10.0)
 #: Just beyond the bloom of the metal, mm: where less than half of the host's excess over soft tissue is left, a patch
 #: is not called bone, whatever fits best.
 _BESIDE_MM, _HALF = (0.9, 2.5), 0.5
@@ -161,6 +154,7 @@ def read_patches(
     base: Profiles | None,
     base_host: Host | None,
     doubt: Doubt,
+    moved_mm: float,
     soft_hu: float,
     bone_hu: float,
     evidence_min: float,
@@ -173,15 +167,17 @@ def read_patches(
     base, base_host : the same of the baseline, where nothing had grown or resorbed yet and soft tissue (blood,
         fluid) filled the gap; None: the scan is read alone.
     doubt : of the scan, or of the difference to the baseline.
+    moved_mm : how far the implant has moved in the bone since the baseline; not asked for where the scan is read alone.
     soft_hu : HU of the soft tissue in a gap. bone_hu : least HU that counts as bone.
     evidence_min : chi-square by which a gap must be better than bone.
     """
-    seen, shading = now.tissue, np.zeros_like(now.tissue)
+    seen, shading = now.tissue, None
     if base is not None and base_host is not None:
         before = [_before(base, base_host, patch, soft_hu) for patch in range(len(seen))]
         shading = base.tissue - np.array(before)
         seen = seen - shading
-    covariance = doubt.covariance + _far_doubt(seen, host)
+    opposite = np.where(np.isfinite(host.gap_mm)[:, None], host.level_hu, np.nan)
+    covariance = departures(doubt.covariance, seen, opposite, now.metal_hu, shading, moved_mm)
     judged: list[_Judged | None] = [None] * len(seen)
     for patch, profile in enumerate(seen):
         gap, level = float(host.gap_mm[patch]), host.level_hu[patch]
@@ -192,12 +188,11 @@ def read_patches(
         least = min(bone_hu, soft_hu + 0.5 * max(near - soft_hu, 0.0))
         fill_hu = np.unique(np.append(np.linspace(least, max(_DENSEST_HU, near), _LEVELS), max(near, least)))
         models = expected(level, gap, float(now.sigma_mm[patch]), WIDTHS_MM, fill_hu, soft_hu)
-        doubts = covariance + _host_doubt(level) + _shading_doubt(shading[patch])
-        inverse = np.asarray(np.linalg.inv(doubts[np.ix_(use, use)]), dtype=np.float64)
-        cut = Models(models.profiles[:, :, use], models.fills)
+        white = _whitening(covariance[patch][np.ix_(use, use)])
+        cut = Models(models.profiles[:, :, use] @ white.T, models.fills)
         hollow = _is_hollow(profile, level, soft_hu)
-        judged[patch] = _judge(profile[use], cut, inverse, max(near, least), gap, hollow)
-    return _verdicts(judged, bone_hu, evidence_min, _UNIT_ALONE if base is None else _UNIT_COMPARED)
+        judged[patch] = _judge(white @ profile[use], cut, max(near, least), gap, hollow)
+    return _verdicts(judged, bone_hu, evidence_min)
 
 
 def _is_hollow(profile: FloatArray, level: FloatArray, soft_hu: float) -> bool:
@@ -209,31 +204,9 @@ def _is_hollow(profile: FloatArray, level: FloatArray, soft_hu: float) -> bool:
     return planned > 0.0 and float((profile[beside] - soft_hu).sum()) < _HALF * planned
 
 
-def _far_doubt(seen: FloatArray, host: Host) -> FloatArray:
-    """(S, S) HU2: how the patches of this face miss the planned host where no gap reaches any more.
-
-    Shading and streaks differ from face to face; this is what they do here.
-    """
-    far = STEPS_MM >= _FAR_MM
-    rest = (seen - host.level_hu)[np.isfinite(host.gap_mm)][:, far]
-    rest = rest[np.isfinite(rest)]
-    size = MAD_TO_SD * float(np.median(np.abs(rest))) if len(rest) else 0.0
-    apart = np.abs(STEPS_MM[:, None] - STEPS_MM[None])
-    return np.asarray(size**2 * np.exp(-apart / _SHADING_MM))
-
-
-def _host_doubt(level: FloatArray) -> FloatArray:
-    """(S, S) HU2: the host need not be as the planning CT showed it, in density and in place."""
-    known = np.where(np.isfinite(level), level, 0.0)
-    density, shift = _DENSITY_DOUBT * known, _SHIFT_DOUBT_MM * np.gradient(known, STEPS_MM)
-    return np.outer(density, density) + np.outer(shift, shift)
-
-
-def _shading_doubt(shading: FloatArray) -> FloatArray:
-    """(S, S) HU2: dark bands repeat from scan to scan, but neither in strength nor in place quite as they were."""
-    size = _SHADING_DOUBT * np.where(np.isfinite(shading), shading, 0.0)
-    apart = np.abs(STEPS_MM[:, None] - STEPS_MM[None])
-    return np.asarray(np.outer(size, size) * np.exp(-apart / _SHADING_MM))
+def _whitening(covariance: FloatArray) -> FloatArray:
+    """(S, S) matrix that turns departures of ``covariance`` into independent ones of unit size."""
+    return np.asarray(np.linalg.inv(np.linalg.cholesky(covariance)))
 
 
 def _before(base: Profiles, host: Host, patch: int, soft_hu: float) -> FloatArray:
@@ -264,15 +237,13 @@ class _Judged:
     hollow: bool
 
 
-def _judge(
-    seen: FloatArray, models: Models, inverse: FloatArray, near_hu: float, gap_mm: float, hollow: bool
-) -> _Judged:
-    """Lay all models of one patch against what is seen."""
-    chi = _chi(seen, models.profiles, inverse)
+def _judge(seen: FloatArray, models: Models, near_hu: float, gap_mm: float, hollow: bool) -> _Judged:
+    """Lay all models of one patch against what is seen, both whitened."""
+    chi = _chi(seen, models.profiles)
     best = np.unravel_index(int(np.argmin(chi)), chi.shape)
     # The gap that is hardest to tell from bone: bone as before behind it.
     typical = int(np.argmin(np.abs(models.fills[:, 0] - near_hu)))
-    hidden = np.array([_chi(gap, models.profiles[0], inverse).min() for gap in models.profiles[:, typical]])
+    hidden = np.array([_chi(gap, models.profiles[0]).min() for gap in models.profiles[:, typical]])
     whole = max(gap_mm, WIDTHS_MM[1]) <= WIDTHS_MM
     return _Judged(
         float(WIDTHS_MM[best[0]]),
@@ -286,16 +257,14 @@ def _judge(
     )
 
 
-def _verdicts(
-    judged: list[_Judged | None], bone_hu: float, evidence_min: float, believed: tuple[float, float]
-) -> Reading:
+def _verdicts(judged: list[_Judged | None], bone_hu: float, evidence_min: float) -> Reading:
     """Readings with chi-squares in units of what the patches of this face are missed by even by their best model.
 
-    The doubt learnt elsewhere on the implant may be too large or too small here; the face's own misfit corrects it.
+    The doubt learnt elsewhere on the implant may be too small here; the face's own misfit corrects it.
     """
     found = np.full((6, len(judged)), np.nan)
     misfits = [one.typical for one in judged if one is not None]
-    typical = float(np.clip(np.median(misfits), *believed)) if misfits else 1.0
+    typical = float(np.clip(np.median(misfits), *_MISFIT)) if misfits else 1.0
     for patch, one in enumerate(judged):
         if one is None:
             continue
@@ -323,6 +292,6 @@ def _verdicts(
     return Reading(columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], typical)
 
 
-def _chi(seen: FloatArray, models: FloatArray, inverse: FloatArray) -> FloatArray:
+def _chi(seen: FloatArray, models: FloatArray) -> FloatArray:
     rest = seen - models
-    return np.asarray(np.einsum("...s,st,...t->...", rest, inverse, rest))
+    return np.asarray(np.einsum("...s,...s->...", rest, rest))

@@ -55,13 +55,15 @@ class Profiles:
     Attributes
     ----------
     hu : (P, S) the scan. tissue : (P, S) the same without the implant's own brightness, NaN where metal or the
-    scanner's ceiling hides it. metal : (P, S) share of metal expected. before : (P, S) the planning CT at the same
-    place of the pelvis, in the scan's HU. sigma_mm : (P,) point spread along the normal.
+    scanner's ceiling hides it. metal : (P, S) share of metal expected. metal_hu : (P, S) HU taken off as its
+    brightness. before : (P, S) the planning CT at the same place of the pelvis, in the scan's HU. sigma_mm : (P,)
+    point spread along the normal.
     """
 
     hu: FloatArray
     tissue: FloatArray
     metal: FloatArray
+    metal_hu: FloatArray
     before: FloatArray
     sigma_mm: FloatArray
 
@@ -73,13 +75,14 @@ def read_profiles(lines: Lines, scan: Scan, planning: Smooth) -> Profiles:
     there = transform_points(scan.scan_from_design, places)
     hu = scan.smooth.values(there).reshape(shape)
     tissue = scan.tissue.at(there).reshape(shape)
-    metal = scan.model.values(places).reshape(shape)
+    metal = lines.mean(scan.model.values(places).reshape(shape))
     before = planning.values(transform_points(scan.planning_from_design, places)).reshape(shape)
     sigma = np.sqrt(np.einsum("pa,ab,pb->p", lines.outward, scan.normal_blur, lines.outward))
     return Profiles(
         lines.mean(hu),
         lines.mean(tissue),
-        lines.mean(metal),
+        metal,
+        scan.tissue.hu_per_share * metal,
         scan.gain * lines.mean(before) + scan.offset_hu,
         sigma,
     )
