@@ -250,7 +250,7 @@ def _inset(
     if rx.shape[0] == 0:
         return nothing[0], nothing[1], rstart.shape[0] > 0
     after = link_after(rstart)
-    grid = make_grid(rx, ry, after, np.empty(0, np.bool_), _NEAR_BITS)
+    grid = make_grid(rx, ry, after, _NEAR_BITS)
     capacity = 256 + rx.shape[0]
     crossing = _crossings(rx, ry, after, grid, capacity)
     while crossing[0] == -1:

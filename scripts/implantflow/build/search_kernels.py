@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.build.cross_kernels import OVERLAPPING, SOLID, bin_segments, cross_pair, is_left
+from implantflow.build.cross_kernels import OVERLAPPING, SOLID, bin_segments, cross_pair, is_left, squares_of
 from implantflow.compiled import kernel
 
 FloatArray = NDArray[np.float64]
@@ -32,17 +32,27 @@ def link_after(starts: IntArray) -> IntArray:
 
 @kernel
 def make_grid(
-    xs: IntArray, ys: IntArray, after: IntArray, chosen: BoolArray, bits: int
+    xs: IntArray, ys: IntArray, after: IntArray, bits: int
 ) -> tuple[IntArray, IntArray, int, int, int, int, int]:
-    """Bins of 2^bits units: (starts, members, x0, y0, bits, nx, ny).
-
-    Over the ``chosen`` (P,) segments; none (0,) for all.
-    """
+    """Bins of 2^bits units over all segments: (starts, members, x0, y0, bits, nx, ny)."""
     x0, y0 = xs.min(), ys.min()
     nx = ((xs.max() - x0) >> bits) + 1
     ny = ((ys.max() - y0) >> bits) + 1
-    starts, members = bin_segments(xs, ys, after, chosen, x0, y0, bits, nx, ny)
+    starts, members = bin_segments(xs, ys, after, x0, y0, bits, nx, ny)
     return starts, members, x0, y0, bits, nx, ny
+
+
+@kernel
+def _only_kinds(starts: IntArray, members: IntArray, kinds: IntArray) -> IntArray:
+    """(bins,) the kind of all segments of a bin, -1 where there are none or several."""
+    only = np.full(starts.shape[0] - 1, -1, np.int64)
+    for b in range(starts.shape[0] - 1):
+        for m in range(starts[b], starts[b + 1]):
+            if m > starts[b] and kinds[members[m]] != only[b]:
+                only[b] = -1
+                break
+            only[b] = kinds[members[m]]
+    return only
 
 
 @kernel
@@ -71,9 +81,16 @@ def find_crossings(
     place = np.empty((capacity, 3))
     found = np.empty(9)
     count = 0
+    square = squares_of(xs, ys, x0, y0, bits, nx, ny)
+    several = joined.shape[0] > 0
+    only = _only_kinds(starts, members, kinds) if several else starts
     for p in range(xs.shape[0]):
         q = after[p]
         if q < 0 or kinds[p] == SOLID:
+            continue
+        # Most segments lie in one bin, alone or with others of their set.
+        b = square[p]
+        if b >= 0 and square[q] == b and (starts[b] == starts[b + 1] or (several and only[b] == kinds[p])):
             continue
         left, right = min(xs[p], xs[q]), max(xs[p], xs[q])
         low, high = min(ys[p], ys[q]), max(ys[p], ys[q])
@@ -120,7 +137,7 @@ def has_self_crossing(xs: IntArray, ys: IntArray, loop_starts: IntArray, bits: i
     They look for each other in squares of 2^bits units.
     """
     after = link_after(loop_starts)
-    starts, members, _, _, _, nx, ny = make_grid(xs, ys, after, np.empty(0, np.bool_), bits)
+    starts, members, _, _, _, nx, ny = make_grid(xs, ys, after, bits)
     for b in range(nx * ny):
         for m in range(starts[b], starts[b + 1]):
             p = members[m]
