@@ -22,6 +22,6 @@ os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue")
 # pydantic would let any installed package change what it validates, and reads every package's metadata to find out.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
-# Imports make some hundred thousand objects that stay: the collector would go through them again and again, which takes
-# a fifth of the time of the imports.
+# Imports make some hundred thousand objects that stay: the collector would go through them again and again, for a tenth
+# of the time of the imports.
 gc.set_threshold(10_000)

@@ -53,6 +53,18 @@ def squares_of(xs: IntArray, ys: IntArray, x0: int, y0: int, bits: int, nx: int,
 
 
 @kernel
+def boxes_of(xs: IntArray, ys: IntArray, after: IntArray, members: IntArray) -> Int32Array:
+    """(M, 4) left, low, right, high of the segments that bins list, in their order: near in memory what is near."""
+    boxes = np.empty((members.shape[0], 4), np.int32)
+    for m in range(members.shape[0]):
+        p = members[m]
+        q = after[p]
+        boxes[m, 0], boxes[m, 2] = min(xs[p], xs[q]), max(xs[p], xs[q])
+        boxes[m, 1], boxes[m, 3] = min(ys[p], ys[q]), max(ys[p], ys[q])
+    return boxes
+
+
+@kernel
 def bin_segments(
     xs: IntArray, ys: IntArray, after: IntArray, x0: int, y0: int, bits: int, nx: int, ny: int
 ) -> tuple[IntArray, IntArray]:

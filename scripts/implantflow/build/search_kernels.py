@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.build.cross_kernels import OVERLAPPING, SOLID, bin_segments, cross_pair, is_left, squares_of
+from implantflow.build.cross_kernels import (
+    OVERLAPPING,
+    SOLID,
+    bin_segments,
+    boxes_of,
+    cross_pair,
+    is_left,
+    squares_of,
+)
 from implantflow.compiled import kernel
 
 FloatArray = NDArray[np.float64]
@@ -81,6 +89,7 @@ def find_crossings(
     place = np.empty((capacity, 3))
     found = np.empty(9)
     count = 0
+    boxes = boxes_of(xs, ys, after, members)
     square = squares_of(xs, ys, x0, y0, bits, nx, ny)
     several = joined.shape[0] > 0
     only = _only_kinds(starts, members, kinds) if several else starts
@@ -100,6 +109,9 @@ def find_crossings(
             for i in range(i0, i1 + 1):
                 b = j * nx + i
                 for m in range(starts[b], starts[b + 1]):
+                    rl, rb = boxes[m, 0], boxes[m, 1]
+                    if rl > right or boxes[m, 2] < left or rb > high or boxes[m, 3] < low:
+                        continue
                     r = members[m]
                     # Each pair once: D meets S only, L meets S and D, and sets of L meet those before them.
                     if kinds[r] == kinds[p]:
@@ -107,9 +119,6 @@ def find_crossings(
                     if kinds[r] >= OVERLAPPING and (kinds[r] > kinds[p] or not joined[p]):
                         continue
                     s = after[r]
-                    rl, rb = min(xs[r], xs[s]), min(ys[r], ys[s])
-                    if rl > right or max(xs[r], xs[s]) < left or rb > high or max(ys[r], ys[s]) < low:
-                        continue
                     # Two segments can share several bins: they meet in the one of their common box's corner.
                     if max((max(left, rl) - x0) >> bits, 0) != i or max((max(low, rb) - y0) >> bits, 0) != j:
                         continue
@@ -138,18 +147,18 @@ def has_self_crossing(xs: IntArray, ys: IntArray, loop_starts: IntArray, bits: i
     """
     after = link_after(loop_starts)
     starts, members, _, _, _, nx, ny = make_grid(xs, ys, after, bits)
+    boxes = boxes_of(xs, ys, after, members)
     for b in range(nx * ny):
         for m in range(starts[b], starts[b + 1]):
             p = members[m]
             q = after[p]
+            left, low, right, high = boxes[m]
             for n in range(m + 1, starts[b + 1]):
+                if boxes[n, 0] > right or boxes[n, 2] < left or boxes[n, 1] > high or boxes[n, 3] < low:
+                    continue
                 r = members[n]
                 s = after[r]
                 if q == r or s == p:
-                    continue
-                if max(xs[p], xs[q]) < min(xs[r], xs[s]) or max(xs[r], xs[s]) < min(xs[p], xs[q]):
-                    continue
-                if max(ys[p], ys[q]) < min(ys[r], ys[s]) or max(ys[r], ys[s]) < min(ys[p], ys[q]):
                     continue
                 one = is_left(xs[p], ys[p], xs[q], ys[q], xs[r], ys[r], True)
                 if one == is_left(xs[p], ys[p], xs[q], ys[q], xs[s], ys[s], True):
