@@ -4,6 +4,7 @@ Nothing in this package imports Snakemake; the rules in ``rules/`` call it throu
 ``scripts/``.
 """
 
+import gc
 import os
 
 __version__ = "0.1.0"
@@ -18,3 +19,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # numba would take oneTBB wherever that library happens to be installed; its threads spin, and on a busy machine it
 # keeps a finished process for minutes.
 os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue")
+# pydantic would let any installed package change what it validates, and reads every package's metadata to find out.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
+# Imports make some hundred thousand objects that stay: the collector would go through them again and again, for a tenth
+# of the time of the imports.
+gc.set_threshold(10_000)

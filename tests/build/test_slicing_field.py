@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from build_bench import LAYER, UNIT, Mesh, mesh_of, plan_for, write_plan
 
+from implantflow.build import region_kernels
 from implantflow.build.checks import examine_file
 from implantflow.build.plan import FIGURES, DenseGrid, Outline, Plan
 from implantflow.build.slicer import Slicer
@@ -134,3 +135,24 @@ def test_a_ball_of_any_filling_is_written_and_reads_back_clean(ball: Mesh, tmp_p
     expected = volumes_of(*ball, mesh_volume_mm3(*ball), material).material_mm3
     # Bits under the smallest loop are not written, about as much as a third of a percent of a ball this small.
     assert figures[:, AREA].sum() * LAYER == pytest.approx(expected, rel=0.005)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
+def test_squares_of_a_slab_hold_every_contour_between_its_planes(share: float) -> None:
+    rng = np.random.default_rng(3)
+    grid = np.ascontiguousarray(np.round(rng.normal(0.0, 40.0, (4, 12, 14))).astype(np.int16))
+    grid[1:3, 4:8, 5:9] = -30  # all metal, within and at the border of the window
+    grid[1:3, 1:3, 2:4] = -30
+    k, window = 1, np.array([2, 12, 1, 10], dtype=np.int64)
+    begin, columns = region_kernels.crossed_squares(grid, k, window)
+    listed = np.zeros((9, 10), dtype=bool)
+    for j in range(9):
+        listed[j, columns[begin[j] : begin[j + 1]]] = True
+    plane = (grid[k] * (1.0 - share) + grid[k + 1] * share)[1:11, 2:13]
+    plane[[0, -1]], plane[:, [0, -1]] = np.maximum(plane[[0, -1]], 1.0), np.maximum(plane[:, [0, -1]], 1.0)
+    negative = np.stack([plane[j : j + 9, i : i + 10] < 0 for j in (0, 1) for i in (0, 1)]).sum(0)
+    crossed = (negative > 0) & (negative < 4)
+    assert crossed.any() and not (crossed & ~listed).any()
+    # Inside the metal nothing is looked at; at the border of the window, which is made positive, it is.
+    assert not listed[3:6, 3:6].any()
+    assert listed[:2, 0].all()

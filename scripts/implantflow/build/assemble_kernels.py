@@ -46,7 +46,7 @@ def _joined(
 ) -> tuple[IntArray, IntArray, IntArray, int]:
     """Find the crossings of the borders with the lattice's curves and merge them (see :func:`merge`)."""
     none_joined = np.empty(0, np.bool_)
-    grid = make_grid(border_x, border_y, border_after, none_joined, BIN_BITS)
+    grid = make_grid(border_x, border_y, border_after, BIN_BITS)
     borders = border_x.shape[0]
     xs = np.concatenate((border_x, lx))
     ys = np.concatenate((border_y, ly))

@@ -89,7 +89,7 @@ def on_border(
 ) -> BoolArray:
     """Which segments of the loops (by their first point) run along the core's border: their middles lie on it."""
     after = link_after(core_starts)
-    begin, members, x0, y0, bits, nx, ny = make_grid(core_x, core_y, after, np.empty(0, np.bool_), BIN_BITS)
+    begin, members, x0, y0, bits, nx, ny = make_grid(core_x, core_y, after, BIN_BITS)
     found = np.zeros(xs.shape[0], np.bool_)
     for c in range(starts.shape[0] - 1):
         p = starts[c + 1] - 1
@@ -206,23 +206,30 @@ def strut_edges(xs: IntArray, ys: IntArray, starts: IntArray, flags: BoolArray, 
         a, b = starts[c], starts[c + 1]
         if not flags[a:b].any():
             continue
-        size = b - a
-        for n in range(size):
-            if flags[a + n]:
-                continue
-            for end in range(2):
-                here = n + end
-                x, y = _moved_in(xs, ys, a, size, here, depth)
-                out[count, 2 * end], out[count, 2 * end + 1] = x, y
-            if out[count, 0] != out[count, 2] or out[count, 1] != out[count, 3]:
-                count += 1
+        known = False
+        x, y = 0, 0
+        p = b - 1
+        for q in range(a, b):
+            if flags[q]:
+                known = False
+            else:
+                r = q + 1 if q + 1 < b else a
+                s = r + 1 if r + 1 < b else a
+                if not known:
+                    x, y = _moved_in(xs, ys, p, q, r, depth)
+                    known = True
+                u, v = _moved_in(xs, ys, q, r, s, depth)
+                if x != u or y != v:
+                    out[count, 0], out[count, 1], out[count, 2], out[count, 3] = x, y, u, v
+                    count += 1
+                x, y = u, v
+            p = q
     return out[:count].copy()
 
 
 @kernel
-def _moved_in(xs: IntArray, ys: IntArray, first: int, size: int, n: int, depth: float) -> tuple[int, int]:
-    """Point ``n`` of a loop moved ``depth`` to the left of both its segments, rounded to units."""
-    p, q, r = first + (n - 1) % size, first + n % size, first + (n + 1) % size
+def _moved_in(xs: IntArray, ys: IntArray, p: int, q: int, r: int, depth: float) -> tuple[int, int]:
+    """Point ``q`` of a loop, between ``p`` and ``r``, moved to the left of both its segments, rounded to units."""
     ux, uy = float(xs[q] - xs[p]), float(ys[q] - ys[p])
     vx, vy = float(xs[r] - xs[q]), float(ys[r] - ys[q])
     one, two = math.sqrt(ux * ux + uy * uy), math.sqrt(vx * vx + vy * vy)

@@ -51,15 +51,15 @@ def pack_layer(
         points += loop_start[s + 1] - loop_start[s]
     blocks = -(-hatches.shape[0] // MOST_ITEMS) - (-net_count // MOST_ITEMS)
     size = 2 + 6 * (loops + whole.shape[0]) + 2 * points + 3 * blocks + 4 * (hatches.shape[0] + net_count)
-    out = np.empty(size, np.uint16)
-    if z_units < 0 or z_units > MOST_ITEMS:
-        return out[:0]
+    # Up to the last outline everything is pairs of words.
+    pairs = np.empty(((size + 1) // 2, 2), np.uint16)
+    out = pairs.reshape(-1)
+    # A negative number has all high bits set.
+    outside = z_units >> 16
     for p in range(xs.shape[0]):
-        if xs[p] < 0 or ys[p] < 0 or xs[p] > MOST_ITEMS or ys[p] > MOST_ITEMS:
-            return out[:0]
-    out[0] = LAYER_SHORT
-    out[1] = z_units
-    n = 2
+        outside |= (xs[p] >> 16) | (ys[p] >> 16)
+    pairs[0, 0], pairs[0, 1] = LAYER_SHORT, z_units
+    n = 1
     for c in range(loops):
         a, b = starts[c], starts[c + 1]
         if b - a + 1 > MOST_ITEMS:
@@ -69,38 +69,33 @@ def pack_layer(
         for q in range(a, b):
             twice += xs[p] * ys[q] - xs[q] * ys[p]
             p = q
-        out[n] = POLYLINE_SHORT
-        out[n + 1] = contour_id
-        out[n + 2] = 1 if twice > 0 else 0
-        out[n + 3] = b - a + 1
-        n += 4
-        for q in range(a, b + 1):
-            p = q if q < b else a
-            out[n] = xs[p]
-            out[n + 1] = ys[p]
-            n += 2
+        pairs[n, 0], pairs[n, 1] = POLYLINE_SHORT, contour_id
+        pairs[n + 1, 0], pairs[n + 1, 1] = 1 if twice > 0 else 0, b - a + 1
+        n += 2
+        for p in range(a, b):
+            pairs[n, 0], pairs[n, 1] = xs[p], ys[p]
+            n += 1
+        pairs[n, 0], pairs[n, 1] = xs[a], ys[a]
+        n += 1
     for w in range(whole.shape[0]):
         s = whole[w, 0]
         a, b = loop_start[s], loop_start[s + 1]
         dx, dy = whole[w, 1] * cell, whole[w, 2] * cell
-        out[n] = POLYLINE_SHORT
-        out[n + 1] = contour_id
-        out[n + 2] = 1
-        out[n + 3] = b - a + 1
-        n += 4
-        outside = 0
+        if b - a + 1 > MOST_ITEMS:
+            return out[:0]
+        pairs[n, 0], pairs[n, 1] = POLYLINE_SHORT, contour_id
+        pairs[n + 1, 0], pairs[n + 1, 1] = 1, b - a + 1
+        n += 2
         for p in range(a, b):
             x, y = loop_x[p] + dx, loop_y[p] + dy
-            # A negative number has all high bits set.
             outside |= (x >> 16) | (y >> 16)
-            out[n] = x
-            out[n + 1] = y
-            n += 2
-        if outside != 0 or b - a + 1 > MOST_ITEMS:
-            return out[:0]
-        out[n] = loop_x[a] + dx
-        out[n + 1] = loop_y[a] + dy
-        n += 2
+            pairs[n, 0], pairs[n, 1] = x, y
+            n += 1
+        pairs[n, 0], pairs[n, 1] = loop_x[a] + dx, loop_y[a] + dy
+        n += 1
+    if outside != 0:
+        return out[:0]
+    n *= 2
     for h in range(hatches.shape[0]):
         if h % MOST_ITEMS == 0:
             n = _block_head(out, n, hatch_id, hatches.shape[0] - h)

@@ -16,6 +16,7 @@ from implantflow.compiled import kernel
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+Int32Array = NDArray[np.int32]
 
 #: Kinds of curves; the number is also the rank of the infinitesimal shift. A lattice whose pieces may overlap is
 #: several sets of curves, the further ones numbered from OVERLAPPING on; no two curves of one set overlap.
@@ -41,28 +42,50 @@ def is_left(ax: int, ay: int, bx: int, by: int, px: int, py: int, shifted_up: bo
 
 
 @kernel
+def squares_of(xs: IntArray, ys: IntArray, x0: int, y0: int, bits: int, nx: int, ny: int) -> Int32Array:
+    """(P,) number of the square of 2^bits units, row by row, that holds each point; -1 outside the grid."""
+    square = np.empty(xs.shape[0], np.int32)
+    for p in range(xs.shape[0]):
+        i, j = (xs[p] - x0) >> bits, (ys[p] - y0) >> bits
+        within = (i >= 0) & (i < nx) & (j >= 0) & (j < ny)
+        square[p] = j * nx + i if within else -1
+    return square
+
+
+@kernel
+def boxes_of(xs: IntArray, ys: IntArray, after: IntArray, members: IntArray) -> Int32Array:
+    """(M, 4) left, low, right, high of the segments that bins list, in their order: near in memory what is near."""
+    boxes = np.empty((members.shape[0], 4), np.int32)
+    for m in range(members.shape[0]):
+        p = members[m]
+        q = after[p]
+        boxes[m, 0], boxes[m, 2] = min(xs[p], xs[q]), max(xs[p], xs[q])
+        boxes[m, 1], boxes[m, 3] = min(ys[p], ys[q]), max(ys[p], ys[q])
+    return boxes
+
+
+@kernel
 def bin_segments(
-    xs: IntArray,
-    ys: IntArray,
-    after: IntArray,
-    chosen: BoolArray,
-    x0: int,
-    y0: int,
-    bits: int,
-    nx: int,
-    ny: int,
+    xs: IntArray, ys: IntArray, after: IntArray, x0: int, y0: int, bits: int, nx: int, ny: int
 ) -> tuple[IntArray, IntArray]:
     """Segments per square of 2^bits units: ``starts`` (nx*ny + 1) and the ids (first points) of the segments.
 
-    ``chosen`` (P,) : those to take; none (0,) for all.
+    The grid must hold all points.
     """
     starts = np.zeros(nx * ny + 1, np.int64)
     members = np.empty(0, np.int64)
+    square = squares_of(xs, ys, x0, y0, bits, nx, ny)
     for sweep in range(2):
         for p in range(xs.shape[0]):
-            if chosen.shape[0] > 0 and not chosen[p]:
-                continue
             q = after[p]
+            b = square[p]
+            if square[q] == b:  # most segments
+                if sweep == 0:
+                    starts[b + 1] += 1
+                else:
+                    members[starts[b]] = p
+                    starts[b] += 1
+                continue
             i0 = (min(xs[p], xs[q]) - x0) >> bits
             i1 = (max(xs[p], xs[q]) - x0) >> bits
             j0 = (min(ys[p], ys[q]) - y0) >> bits

@@ -260,7 +260,7 @@ def assemble_pieces(
     sides = np.zeros(loops + mkind.shape[0], np.int64)
     sides[loops:] = mside
     # All of them, also what is cut and meets no other piece: a border's small loop may lie inside it.
-    grid = make_grid(xs, ys, after, np.empty(0, np.bool_), JOINED_BITS if mjoin.any() else BIN_BITS)
+    grid = make_grid(xs, ys, after, JOINED_BITS if mjoin.any() else BIN_BITS)
     capacity = 256 + xs.shape[0]
     crossing = find_crossings(xs, ys, after, kinds, grid, joined, capacity)
     while crossing[0] < 0:

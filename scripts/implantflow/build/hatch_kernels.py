@@ -12,7 +12,7 @@ from implantflow.compiled import kernel
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-#: Crossings are sorted roughly into buckets of 2^7 units, 0.64 mm, along their line.
+#: Crossings are sorted roughly into buckets of 2^7 units, 0.64 mm, along their line, or longer ones where they are few.
 _BUCKET_BITS = 7
 
 
@@ -38,8 +38,11 @@ def crossings(
                 count += abs(line_of[q] - before)
                 before = line_of[q]
     # Crossings as they come, counted by line and by bucket along it.
-    left = along.min()
-    columns = ((along.max() - left) >> _BUCKET_BITS) + 1
+    left, bits = along.min(), _BUCKET_BITS
+    columns = ((along.max() - left) >> bits) + 1
+    while columns > 1 and lines * columns > 2 * count:
+        bits += 1
+        columns = ((along.max() - left) >> bits) + 1
     bucket = np.zeros(lines * columns + 1, np.int32)
     found = np.empty(count)
     key = np.empty(count, np.int32)
@@ -53,7 +56,7 @@ def crossings(
             for line in range(min(line_of[p], line_of[q]), max(line_of[p], line_of[q])):
                 t = ((first + line) * pitch - across[p]) / (across[q] - across[p])
                 found[n] = along[p] + t * (along[q] - along[p])
-                k = line * columns + ((int(found[n]) - left) >> _BUCKET_BITS)
+                k = line * columns + ((int(found[n]) - left) >> bits)
                 key[n] = k
                 bucket[k + 1] += 1
                 n += 1

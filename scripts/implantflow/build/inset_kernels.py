@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.build.border_kernels import as_lines, thinned
+from implantflow.build.cross_kernels import boxes_of
 from implantflow.build.search_kernels import link_after, make_grid
 from implantflow.compiled import kernel
 
@@ -137,19 +138,19 @@ def _crossings(
     segment = np.empty(2 * capacity, np.int64)
     along = np.empty(2 * capacity)
     step = np.empty(2 * capacity, np.int64)
+    boxes = boxes_of(xs, ys, after, members)
     count = 0
     for cell in range(nx * ny):
         for m in range(starts[cell], starts[cell + 1]):
             p = members[m]
             q = after[p]
-            left, right = min(xs[p], xs[q]), max(xs[p], xs[q])
-            low, high = min(ys[p], ys[q]), max(ys[p], ys[q])
+            left, low, right, high = boxes[m]
             for n in range(m + 1, starts[cell + 1]):
+                rl, rb = boxes[n, 0], boxes[n, 1]
+                if rl > right or boxes[n, 2] < left or rb > high or boxes[n, 3] < low:
+                    continue
                 r = members[n]
                 s = after[r]
-                rl, rb = min(xs[r], xs[s]), min(ys[r], ys[s])
-                if rl > right or max(xs[r], xs[s]) < left or rb > high or max(ys[r], ys[s]) < low:
-                    continue
                 # Two segments can share several squares: they meet in the one of their common box's corner.
                 if ((max(low, rb) - y0) >> bits) * nx + ((max(left, rl) - x0) >> bits) != cell:
                     continue
@@ -250,7 +251,7 @@ def _inset(
     if rx.shape[0] == 0:
         return nothing[0], nothing[1], rstart.shape[0] > 0
     after = link_after(rstart)
-    grid = make_grid(rx, ry, after, np.empty(0, np.bool_), _NEAR_BITS)
+    grid = make_grid(rx, ry, after, _NEAR_BITS)
     capacity = 256 + rx.shape[0]
     crossing = _crossings(rx, ry, after, grid, capacity)
     while crossing[0] == -1:

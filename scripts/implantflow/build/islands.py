@@ -116,6 +116,9 @@ class IslandTracker:
 
         # Nearly everything stands on the plate; only what does not needs care, one by one.
         sets, loose = follow_kernels.carried(pairs, self._sets, len(areas_mm2), grounded)
+        if not len(loose) and not sets.any():
+            self._sets, self.alive = sets, set()
+            return
         for held, here in zip(self._sets[loose[:, 0]].tolist(), loose[:, 1].tolist(), strict=True):
             if sets[here] < 0:
                 sets[here] = held

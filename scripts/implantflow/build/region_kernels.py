@@ -14,52 +14,63 @@ IntArray = NDArray[np.int64]
 
 
 @kernel
-def _mixed(
-    grid: NDArray[np.int16], k: int, w: float, window: IntArray
-) -> tuple[FloatArray, IntArray, IntArray]:
-    """Values of one plane on the window's nodes, and the squares of each row that a contour may cross.
+def crossed_squares(grid: NDArray[np.int16], k: int, window: IntArray) -> tuple[IntArray, IntArray]:
+    """Squares of the window that a contour may cross somewhere between the planes k and k + 1 of the grid.
 
-    Squares of one sign hold none; those at the border of the window count, since the border is made positive.
-    Returns values (J, I), first square of each row (J,), columns of the squares.
+    The border of the window is made positive: a square at it may be crossed where it is all negative.
+    Returns first square of each row (J,), columns of the squares.
     """
     i0, i1, j0, j1 = window
-    values = np.empty((j1 - j0 + 1, i1 - i0 + 1))
-    for j in range(j0, j1 + 1):
-        for i in range(i0, i1 + 1):
-            values[j - j0, i - i0] = grid[k, j, i] * (1.0 - w) + grid[k + 1, j, i] * w
-    rows, columns = values.shape[0] - 1, values.shape[1] - 1
+    rows, columns = j1 - j0, i1 - i0
     begin = np.zeros(rows + 1, np.int64)
     squares = np.empty(rows * columns, np.int64)
     n = 0
     for j in range(rows):
-        border = j == 0 or j == rows - 1
-        left = (values[j, 0] < 0.0) + (values[j + 1, 0] < 0.0)
+        left = _negative(grid, k, j + j0, i0)
         for i in range(columns):
-            right = (values[j, i + 1] < 0.0) + (values[j + 1, i + 1] < 0.0)
-            if border or i == 0 or i == columns - 1 or 0 < left + right < 4:
+            right = _negative(grid, k, j + j0, i + i0 + 1)
+            border = j == 0 or j == rows - 1 or i == 0 or i == columns - 1
+            if left + right > 0 and (left + right < 8 or border):
                 squares[n] = i
                 n += 1
             left = right
         begin[j + 1] = n
-    return values, begin, squares[:n]
+    return begin, squares[:n].copy()
 
 
 @kernel
-def _refined(values: FloatArray, begin: IntArray, squares: IntArray, fine: int, out: FloatArray) -> None:
-    """Bilinear values on nodes ``fine`` times denser, of the squares of :func:`_mixed` only.
+def _negative(grid: NDArray[np.int16], k: int, j: int, i: int) -> int:
+    """How many of the nodes (k, j), (k, j + 1) and of those above them are negative, in column i."""
+    here = (grid[k, j, i] < 0) + (grid[k, j + 1, i] < 0)
+    return int(here + (grid[k + 1, j, i] < 0) + (grid[k + 1, j + 1, i] < 0))
+
+
+@kernel
+def _refined(
+    grid: NDArray[np.int16],
+    k: int,
+    w: float,
+    window: IntArray,
+    begin: IntArray,
+    squares: IntArray,
+    fine: int,
+    out: FloatArray,
+) -> None:
+    """Values between two planes, bilinear on nodes ``fine`` times denser, of the crossed squares only.
 
     The outermost nodes are made positive, so that every contour closes: the window must reach beyond the solid.
     """
+    i0, _, j0, _ = window
     rows, columns = out.shape
     for j in range(begin.shape[0] - 1):
         for m in range(begin[j], begin[j + 1]):
             i = squares[m]
+            a, b = _between(grid, k, w, j + j0, i + i0), _between(grid, k, w, j + j0, i + i0 + 1)
+            c, d = _between(grid, k, w, j + j0 + 1, i + i0), _between(grid, k, w, j + j0 + 1, i + i0 + 1)
             for s in range(fine + 1):
                 u = s / fine
-                low = values[j, i] if s == 0 else values[j, i] * (1.0 - u) + values[j, i + 1] * u
-                high = values[j + 1, i] if s == 0 else values[j + 1, i] * (1.0 - u) + values[j + 1, i + 1] * u
-                if s == fine:
-                    low, high = values[j, i + 1], values[j + 1, i + 1]
+                low = a if s == 0 else (b if s == fine else a * (1.0 - u) + b * u)
+                high = c if s == 0 else (d if s == fine else c * (1.0 - u) + d * u)
                 column = i * fine + s
                 edge = column == 0 or column == columns - 1
                 for r in range(fine + 1):
@@ -72,8 +83,14 @@ def _refined(values: FloatArray, begin: IntArray, squares: IntArray, fine: int, 
 
 
 @kernel
+def _between(grid: NDArray[np.int16], k: int, w: float, j: int, i: int) -> float:
+    """Value at a node's column, a share ``w`` of the way from plane k to the next."""
+    return float(grid[k, j, i] * (1.0 - w) + grid[k + 1, j, i] * w)
+
+
+@kernel
 def _linked(values: FloatArray, begin: IntArray, squares: IntArray, fine: int, follow: IntArray) -> IntArray:
-    """:func:`~implantflow.build.stamp_kernels.next_crossing` for the squares of :func:`_mixed` only."""
+    """:func:`~implantflow.build.stamp_kernels.next_crossing` for the crossed squares only."""
     heads = np.empty(2 * squares.shape[0] * fine * fine, np.int64)
     count = 0
     for j in range(begin.shape[0] - 1):
@@ -87,9 +104,12 @@ def _linked(values: FloatArray, begin: IntArray, squares: IntArray, fine: int, f
 @kernel
 def dense_loops(
     grid: NDArray[np.int16],
+    k: int,
+    w: float,
+    begin: IntArray,
+    squares: IntArray,
     origin: FloatArray,
     spacing: float,
-    z: float,
     window: IntArray,
     fine: int,
     chord: float,
@@ -100,20 +120,18 @@ def dense_loops(
     refined: FloatArray,
     follow: IntArray,
 ) -> tuple[IntArray, IntArray, IntArray]:
-    """Contours of the dense region at height ``z`` of the grid in units: x, y, starts; metal on the left.
+    """Contours of the dense region between two planes of the grid in units: x, y, starts; metal on the left.
 
-    ``window``: i0, i1, j0, j1, the nodes of the grid to cover; ``fine`` squares are drawn for each of its squares.
+    ``k``, ``w``: the plane below and the share of the way to the next. ``begin``, ``squares``: where a contour may be
+    (:func:`crossed_squares`). ``window``: i0, i1, j0, j1, the nodes of the grid to cover; ``fine`` squares are drawn
+    for each of its squares.
     ``factors``, ``centre`` (3,): the contour is drawn larger by these about that place.
     ``refined`` (J, I), ``follow`` (2 J I,), all -1 and left so : working memory for the fine nodes.
     """
-    k = min(max(int((z - origin[2]) / spacing), 0), grid.shape[0] - 2)
-    w = min(max((z - origin[2]) / spacing - k, 0.0), 1.0)
-    coarse, begin, squares = _mixed(grid, k, w, window)
-    values = refined
-    _refined(coarse, begin, squares, fine, values)
-    heads = _linked(values, begin, squares, fine, follow)
+    _refined(grid, k, w, window, begin, squares, fine, refined)
+    heads = _linked(refined, begin, squares, fine, follow)
     step = spacing / fine
-    points, starts, shift = trace_periodic(values, follow, heads, step)
+    points, starts, shift = trace_periodic(refined, follow, heads, step)
     few = np.empty_like(points)
     few_start = np.zeros_like(starts)
     filled = 0

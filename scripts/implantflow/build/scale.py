@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class Scale:
         """Drawn as designed."""
         return cls(np.ones(3), np.zeros(3))
 
-    @property
+    @cached_property
     def is_one(self) -> bool:
         """Is the part drawn as designed?"""
         return bool((self.factors == 1.0).all())

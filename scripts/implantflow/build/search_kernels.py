@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.build.cross_kernels import OVERLAPPING, SOLID, bin_segments, cross_pair, is_left
+from implantflow.build.cross_kernels import (
+    OVERLAPPING,
+    SOLID,
+    bin_segments,
+    boxes_of,
+    cross_pair,
+    is_left,
+    squares_of,
+)
 from implantflow.compiled import kernel
 
 FloatArray = NDArray[np.float64]
@@ -32,17 +40,27 @@ def link_after(starts: IntArray) -> IntArray:
 
 @kernel
 def make_grid(
-    xs: IntArray, ys: IntArray, after: IntArray, chosen: BoolArray, bits: int
+    xs: IntArray, ys: IntArray, after: IntArray, bits: int
 ) -> tuple[IntArray, IntArray, int, int, int, int, int]:
-    """Bins of 2^bits units: (starts, members, x0, y0, bits, nx, ny).
-
-    Over the ``chosen`` (P,) segments; none (0,) for all.
-    """
+    """Bins of 2^bits units over all segments: (starts, members, x0, y0, bits, nx, ny)."""
     x0, y0 = xs.min(), ys.min()
     nx = ((xs.max() - x0) >> bits) + 1
     ny = ((ys.max() - y0) >> bits) + 1
-    starts, members = bin_segments(xs, ys, after, chosen, x0, y0, bits, nx, ny)
+    starts, members = bin_segments(xs, ys, after, x0, y0, bits, nx, ny)
     return starts, members, x0, y0, bits, nx, ny
+
+
+@kernel
+def _only_kinds(starts: IntArray, members: IntArray, kinds: IntArray) -> IntArray:
+    """(bins,) the kind of all segments of a bin, -1 where there are none or several."""
+    only = np.full(starts.shape[0] - 1, -1, np.int64)
+    for b in range(starts.shape[0] - 1):
+        for m in range(starts[b], starts[b + 1]):
+            if m > starts[b] and kinds[members[m]] != only[b]:
+                only[b] = -1
+                break
+            only[b] = kinds[members[m]]
+    return only
 
 
 @kernel
@@ -71,9 +89,17 @@ def find_crossings(
     place = np.empty((capacity, 3))
     found = np.empty(9)
     count = 0
+    boxes = boxes_of(xs, ys, after, members)
+    square = squares_of(xs, ys, x0, y0, bits, nx, ny)
+    several = joined.shape[0] > 0
+    only = _only_kinds(starts, members, kinds) if several else starts
     for p in range(xs.shape[0]):
         q = after[p]
         if q < 0 or kinds[p] == SOLID:
+            continue
+        # Most segments lie in one bin, alone or with others of their set.
+        b = square[p]
+        if b >= 0 and square[q] == b and (starts[b] == starts[b + 1] or (several and only[b] == kinds[p])):
             continue
         left, right = min(xs[p], xs[q]), max(xs[p], xs[q])
         low, high = min(ys[p], ys[q]), max(ys[p], ys[q])
@@ -83,6 +109,9 @@ def find_crossings(
             for i in range(i0, i1 + 1):
                 b = j * nx + i
                 for m in range(starts[b], starts[b + 1]):
+                    rl, rb = boxes[m, 0], boxes[m, 1]
+                    if rl > right or boxes[m, 2] < left or rb > high or boxes[m, 3] < low:
+                        continue
                     r = members[m]
                     # Each pair once: D meets S only, L meets S and D, and sets of L meet those before them.
                     if kinds[r] == kinds[p]:
@@ -90,9 +119,6 @@ def find_crossings(
                     if kinds[r] >= OVERLAPPING and (kinds[r] > kinds[p] or not joined[p]):
                         continue
                     s = after[r]
-                    rl, rb = min(xs[r], xs[s]), min(ys[r], ys[s])
-                    if rl > right or max(xs[r], xs[s]) < left or rb > high or max(ys[r], ys[s]) < low:
-                        continue
                     # Two segments can share several bins: they meet in the one of their common box's corner.
                     if max((max(left, rl) - x0) >> bits, 0) != i or max((max(low, rb) - y0) >> bits, 0) != j:
                         continue
@@ -120,19 +146,19 @@ def has_self_crossing(xs: IntArray, ys: IntArray, loop_starts: IntArray, bits: i
     They look for each other in squares of 2^bits units.
     """
     after = link_after(loop_starts)
-    starts, members, _, _, _, nx, ny = make_grid(xs, ys, after, np.empty(0, np.bool_), bits)
+    starts, members, _, _, _, nx, ny = make_grid(xs, ys, after, bits)
+    boxes = boxes_of(xs, ys, after, members)
     for b in range(nx * ny):
         for m in range(starts[b], starts[b + 1]):
             p = members[m]
             q = after[p]
+            left, low, right, high = boxes[m]
             for n in range(m + 1, starts[b + 1]):
+                if boxes[n, 0] > right or boxes[n, 2] < left or boxes[n, 1] > high or boxes[n, 3] < low:
+                    continue
                 r = members[n]
                 s = after[r]
                 if q == r or s == p:
-                    continue
-                if max(xs[p], xs[q]) < min(xs[r], xs[s]) or max(xs[r], xs[s]) < min(xs[p], xs[q]):
-                    continue
-                if max(ys[p], ys[q]) < min(ys[r], ys[s]) or max(ys[r], ys[s]) < min(ys[p], ys[q]):
                     continue
                 one = is_left(xs[p], ys[p], xs[q], ys[q], xs[r], ys[r], True)
                 if one == is_left(xs[p], ys[p], xs[q], ys[q], xs[s], ys[s], True):

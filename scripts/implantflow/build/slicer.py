@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from implantflow.build import cli_kernels, hatch_kernels, mesh_kernels, outline_
 from implantflow.build.cli_writer import CONTOUR_ID, HATCH_ID, NET_ID
 from implantflow.build.graded import GradedLattice
 from implantflow.build.passes import NO_LINES, DensePaths, core_of
-from implantflow.build.plan import HATCH_MIN_MM, NO_ISLANDS, IntArray, Loops, Outline, Plan
+from implantflow.build.plan import HATCH_MIN_MM, NO_ISLANDS, NO_LOOPS, IntArray, Loops, Outline, Plan
 from implantflow.build.regular import simple_loops
 from implantflow.build.sampled import SampledLattice
 from implantflow.build.stamped import Islands, Stamp, StampedLattice
@@ -85,6 +84,14 @@ class Slicer:
         fine: tuple[FloatArray, IntArray] = self._local.fine
         return fine
 
+    def _crossed(self, grid: NDArray[np.int16], k: int) -> tuple[IntArray, IntArray]:
+        """Squares that the dense region's contour may cross above plane k; this thread's last answer is kept."""
+        held: tuple[int, tuple[IntArray, IntArray]] | None = getattr(self._local, "crossed", None)
+        if held is None or held[0] != k:
+            held = k, region_kernels.crossed_squares(grid, k, self.window)
+            self._local.crossed = held
+        return held[1]
+
     def outline(self, index: int, *, stamped: bool = False) -> Outline:
         """Borders of layer ``index`` (0 is the part's lowest).
 
@@ -115,11 +122,11 @@ class Slicer:
         if crosses:
             solid_loops = simple_loops(*solid_loops, plan.area2_min)
             solid_area, _ = hatch_kernels.outline_figures(*solid_loops)
-        outline = Outline(*solid_loops, *solid_loops, solid_area, NO_ISLANDS)
-        if self._paths is not None and self.lattice is None:
-            outline = replace(outline, core=solid_loops)
         wrong = 0
-        if self.lattice is not None and len(solid_loops[0]) > 0:
+        if self.lattice is None or len(solid_loops[0]) == 0:
+            core = NO_LOOPS if self._paths is None else solid_loops
+            outline = Outline(*solid_loops, *solid_loops, solid_area, NO_ISLANDS, core)
+        else:
             dense = self._dense(z)
             x, y, loops, whole, wrong = self.lattice.assemble(index, z, solid_loops, dense)
             if wrong:
@@ -134,11 +141,12 @@ class Slicer:
                 if not wrong:
                     dense = moved
                     break
-            outline = Outline(x, y, loops, *dense, solid_area, whole)
+            core = NO_LOOPS
             if self._paths is not None:
                 # A dense region without a border of its own is what of the material lies in it.
                 border = (x, y, loops) if self.lattice.as_one else solid_loops
-                outline = replace(outline, core=core_of(border, dense, (x, y, loops), plan.area2_min))
+                core = core_of(border, dense, (x, y, loops), plan.area2_min)
+            outline = Outline(x, y, loops, *dense, solid_area, whole, core)
             if not (stamped and self._can_stay(index)):
                 outline = self.drawn_out(outline)
         if broken or wrong:
@@ -166,12 +174,17 @@ class Slicer:
     def _dense(self, z: float) -> Loops:
         dense = self.plan.dense
         if dense is None:
-            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.zeros(1, dtype=np.int64)
+            return NO_LOOPS
+        designed_z = float(dense.scale.designed(np.array([[0.0, 0.0, z]]))[0, 2])
+        height = (designed_z - float(dense.origin_mm[2])) / dense.spacing_mm
+        k = min(max(int(height), 0), len(dense.grid) - 2)
         return region_kernels.dense_loops(
             dense.grid,
+            k,
+            min(max(height - k, 0.0), 1.0),
+            *self._crossed(dense.grid, k),
             dense.origin_mm,
             dense.spacing_mm,
-            float(dense.scale.designed(np.array([[0.0, 0.0, z]]))[0, 2]),
             self.window,
             DENSE_FINE,
             CHORD_MM,

@@ -23,12 +23,15 @@ import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from implantflow.errors import GeometryError
+
+if TYPE_CHECKING:
+    from implantflow.field.lattice import Lattice
 
 FloatArray = NDArray[np.float64]
 
@@ -176,9 +179,15 @@ def cell_value(cell: str, cell_mm: float, strut_mm: float, points_mm: ArrayLike)
     GeometryError
         Unknown cell, or a strut that does not fit it.
     """
+    return _uniform(cell, cell_mm, strut_mm).value(points_mm)
+
+
+@lru_cache(maxsize=8)
+def _uniform(cell: str, cell_mm: float, strut_mm: float) -> Lattice:
+    """The lattice of one strut, with its arrays for the kernels."""
     from implantflow.field.lattice import Lattice
 
-    return Lattice(cell, cell_mm, strut_mm).value(points_mm)
+    return Lattice(cell, cell_mm, strut_mm)
 
 
 def occupancy(cell: str, cell_mm: float, strut_mm: float, n: int) -> FloatArray:
