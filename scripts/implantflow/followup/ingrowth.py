@@ -27,6 +27,8 @@ from implantflow.geometry import FloatArray, motion, transform_points
 #: Places are this far apart, mm; no divisor of the usual cells.
 _STEP_MM = 0.9
 _BLOCK_MM = 10.0
+#: Edge of a neighbourhood that holds a few struts, mm.
+_STRUTS_MM = 6.0
 _CEILING_HU = 2950.0
 #: Places are read up to the share of metal that shows this many HU at the baseline: struts beside them, noise and
 #: bone that comes stay below the ceiling. At least this share of the core is read.
@@ -225,21 +227,35 @@ def gauge_of(sampled: Sampled, region: Region, doubts: Doubts) -> Sensitivity:
         )
     share, hu = sampled.share[good], source[good]
     clipped = 1.0 - float(good.sum()) / float(region.core.sum())
-    limit, slope = _below_ceiling(share, hu)
+    limit, slope = _below_ceiling(share, hu, region.places[good])
     mean_share = float(sampled.share[region.core].mean())
     level = float(hu.mean()) if clipped < _FEW_CLIPPED else doubts.fluid_hu + slope * mean_share
     return sensitivity(level, mean_share, doubts.fluid_hu, doubts.metal_share_error, limit)
 
 
-def _below_ceiling(share: FloatArray, hu: FloatArray) -> tuple[float, float]:
-    """Share of metal up to which the lattice shows less than :data:`_READ_HU`, and the rise of HU with it there."""
+def _below_ceiling(share: FloatArray, hu: FloatArray, places: FloatArray) -> tuple[float, float]:
+    """Share of metal up to which the lattice shows less than :data:`_READ_HU`, and the rise of HU with it there.
+
+    The rise is that between neighbours: over the whole lattice thick struts may lie where shading is darkest.
+    """
     least, limit, slope = float(np.quantile(share, _READ_SHARE)), float(share.max()), 0.0
     for _ in range(8):
         chosen = share <= limit
-        slope, level = (float(v) for v in np.polyfit(share[chosen], hu[chosen], 1))
-        reached = (_READ_HU - level) / slope if slope > 0 else np.inf
+        struts, shown = within_blocks(np.column_stack([share[chosen], hu[chosen]]), places[chosen]).T
+        slope = float(struts @ shown / max(struts @ struts, 1e-12))
+        above = _READ_HU - float(hu[chosen].mean())
+        reached = float(share[chosen].mean()) + above / slope if slope > 0 else np.inf
         limit = max(min(reached, 1.0), least)
     return limit, slope
+
+
+def within_blocks(values: FloatArray, places: FloatArray) -> FloatArray:
+    """(N, C) ``values`` less their mean over the neighbourhood, cubes of a few struts: shading and grading are gone."""
+    _, number = np.unique(blocks(places, _STRUTS_MM), return_inverse=True)
+    number = number.reshape(-1)
+    count = np.bincount(number)
+    means = [np.bincount(number, column) / count for column in values.T]
+    return values - np.stack(means, axis=1)[number]
 
 
 def bands(
