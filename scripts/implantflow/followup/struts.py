@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from implantflow.followup.ingrowth import Region, Sampled, within_blocks
+from implantflow.followup.evenness import within_blocks
+from implantflow.followup.ingrowth import Region, Sampled
 from implantflow.followup.sampling import Smooth
 from implantflow.geometry import FloatArray
 
