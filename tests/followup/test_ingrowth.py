@@ -18,7 +18,7 @@ from implantflow.followup.ingrowth import (
     change,
     not_determinable,
 )
-from implantflow.followup.interval import Doubts, Shown
+from implantflow.followup.interval import Doubts, Errors, Shown, share_of_bone
 from implantflow.followup.sampling import smooth
 from implantflow.followup.struts import shift_error_hu, strut_shift_mm
 from implantflow.volumes import Volume
@@ -95,6 +95,18 @@ def test_a_layer_is_read_by_its_own_contrast_and_the_core_by_its() -> None:
     assert shown.error(30.0, hu, contrast) == pytest.approx(np.hypot(least, 0.5 * wrong))
     assert CORE.fraction(160.0, contrast) == pytest.approx(0.2)
     assert CORE.error(16.0, 160.0, contrast) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("hu", [120.0, -120.0])
+def test_errors_of_reading_and_of_contrast_add_in_squares(hu: float) -> None:
+    gauge = sensitivity(2000.0, 0.30, 30.0, 0.01)
+    found = share_of_bone(0.7 * hu, 0.7, Errors(30.0, 40.0, 0.0, 0.0, 0.0), DOUBTS, gauge, CORE)
+    fraction, reading = hu / gauge.bone_contrast_hu, 50.0 / 0.7 / gauge.bone_contrast_hu
+    other = sorted(hu / contrast - fraction for contrast in gauge.contrast_range_hu)
+    assert other[0] < 0.0 < other[1]
+    assert found["interval_same_filler"] == pytest.approx(
+        [fraction - np.hypot(reading, other[0]), fraction + np.hypot(reading, other[1])]
+    )
 
 
 def test_clipped_places_make_it_not_determinable() -> None:
