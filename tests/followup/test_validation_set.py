@@ -73,7 +73,8 @@ def _reading(state: str, error_mm: float, read: float, grade: str, true_grade: s
     }  # fmt: skip
     region = {
         "region": "whole", "status": "determined", "read": read, "interval": [read - 0.05, read + 0.05],
-        "true": 0.1, "mixed": 0.5, "difference": 0.05, "noise_limited": False,
+        "interval_same_filler": [read - 0.005, read + 0.05], "true": 0.1, "mixed": 0.5, "difference": 0.05,
+        "noise_limited": False,
     }  # fmt: skip
     face = {
         "figures": {**figures, "detection_limit_mm": 0.8},
@@ -91,6 +92,8 @@ def test_good_readings_score_well_and_bad_ones_badly() -> None:
     good = score([_reading("s01", 0.05, 0.11, "I", "I"), _reading("s02", 0.1, 0.09, "III", "III")])
     assert good["wrong"] == [] and good["grades"]["kappa"][0] == 1.0
     assert good["bone"]["coverage"][0] == 1.0 and good["bone"]["p95_error_same_contents"] < 0.011
+    assert good["bone"]["coverage_same_contents"][0] == 0.5
+    assert good["bone"]["median_width_same_contents"] == pytest.approx(0.055)
     assert good["lucency"]["sensitivity"][0] == 1.0 and good["lucency"]["specificity"][0] == 1.0
     assert good["motion"]["within_repeatability"][0] == 1.0
     bad = score([_reading("s01", 0.9, 0.3, "III", "I"), _reading("s02", 0.3, 0.3, "I", "III")])

@@ -234,6 +234,7 @@ def read_lattice(
     parts = _Parts(inputs, baseline.scan, baseline.kvp, region, faces, rays, gauge)
     covariance = place.covariance + baseline.place.covariance
     drift = now.offset_hu - baseline.scan.offset_hu
+    usual = ingrowth.usual_unevenness_hu(region, sampled, gauge.read_share_max)
     shift = struts.strut_shift_mm(region, sampled, now.model, gauge.read_share_max)
 
     def make(chosen: NDArray[np.bool_], shown: Shown) -> dict[str, Any]:
@@ -244,7 +245,7 @@ def read_lattice(
             return ingrowth.not_determinable("no place at this depth with little metal")
         error = ingrowth.pose_error_hu(region.places[read], now, covariance, gauge.metal_hu)
         off = struts.shift_error_hu(region.places[read], now.model, shift, gauge.metal_hu)
-        return ingrowth.change(region, sampled, chosen, doubts, gauge, shown, error, drift, off)
+        return ingrowth.change(region, sampled, chosen, doubts, gauge, shown, usual, error, drift, off)
 
     core = make(region.core, parts.core)
     return LatticeRead(
@@ -254,7 +255,7 @@ def read_lattice(
             "cables; share of the pore space",
             "core": core,
             "bands": ingrowth.bands(
-                region, faces, lambda chosen, face: make(chosen, parts.below(face, core))
+                region, faces, inputs.bones, lambda chosen, face: make(chosen, parts.below(face, core))
             ),
             "sensitivity": gauge.as_json(),
             "struts_off_pose_mm": float(np.linalg.norm(shift)),
@@ -290,7 +291,8 @@ class _Parts:
     def _faces(self) -> list[hardening.Local]:
         found = []
         for number, face in enumerate(self.faces):
-            places = self.region.places[self.region.face == number]
+            below = (self.region.face == number) & (self.region.depth_mm < ingrowth.LAYERS_MM)
+            places = self.region.places[below]
             if not len(places):
                 found.append(self.core.local)
                 continue

@@ -103,10 +103,9 @@ def share_of_bone(
     contrast, hu = gauge.bone_contrast_hu, mean_hu / pores
     fraction = shown.fraction(hu, contrast)
     error = shown.error(errors.all / pores, hu, contrast)
-    corners = [
-        (fraction + e) * contrast / possible for e in (-error, error) for possible in gauge.contrast_range_hu
-    ]
-    low, high = min(corners), max(corners)
+    # What another contrast makes of the answer, and the errors of the reading, know nothing of each other.
+    other = sorted(fraction * contrast / possible - fraction for possible in gauge.contrast_range_hu)
+    low, high = fraction - float(np.hypot(error, other[0])), fraction + float(np.hypot(error, other[1]))
     filler = (doubts.fluid_hu - doubts.fat_hu) / (shown.local.evenly * contrast)
     doubt = max(1.0 - max(high, 0.0), 0.0) * filler
     return {

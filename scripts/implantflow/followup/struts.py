@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from implantflow.followup.evenness import within_blocks
 from implantflow.followup.ingrowth import Region, Sampled
 from implantflow.followup.sampling import Smooth
 from implantflow.geometry import FloatArray
 
 #: Gauss-Newton steps, a step that ends them and the longest way, mm.
 _STEPS, _DONE_MM, _MAX_MM = 8, 0.005, 1.0
-#: With fewer places nothing is said.
-_MIN_PLACES = 100
+#: With fewer places nothing is said; nor where the scan does not show the struts (slices of 2 mm fold them over).
+_MIN_PLACES, _LEAST_CORRELATION = 100, 0.3
 
 
 def strut_shift_mm(region: Region, sampled: Sampled, model: Smooth, share_max: float) -> FloatArray:
     """(3,) mm, planned axes: how far the struts lie from where the pose of the new scan puts them.
 
-    Bone changes slowly over the lattice, struts do not: what differs between the scans as the design does between two
-    places is a shift. It checks the pose by places that it does not rest on. How HU rise with the share of metal is
-    taken from the same places of the baseline.
+    Bone, shading and graded struts change slowly over the lattice, the single strut does not: what differs between
+    neighbouring places as the design does is a shift. It checks the pose by places that it does not rest on. How HU
+    rise with the share of metal is taken from the same neighbours in the baseline. Zero where the scan does not show
+    the struts.
     """
     if sampled.base is None:
         raise ValueError("a shift needs a baseline")
@@ -28,13 +30,15 @@ def strut_shift_mm(region: Region, sampled: Sampled, model: Smooth, share_max: f
     if len(places) < _MIN_PLACES:
         return shift
     delta = sampled.now[used] - sampled.base[used]
-    rise = float(np.polyfit(before, sampled.base[used], 1)[0])
-    if rise <= 0.0:
+    fine = np.column_stack([before, sampled.base[used]])
+    struts, shown = within_blocks(fine, places).T
+    rise = float(struts @ shown / max(struts @ struts, 1e-12))
+    if rise * float(np.sqrt(struts @ struts)) < _LEAST_CORRELATION * float(np.sqrt(shown @ shown)):
         return shift
     for _ in range(_STEPS):
         share, slope = model.gradients(places - shift)
-        columns = np.column_stack([-rise * slope, np.ones(len(places))])
-        step = np.linalg.lstsq(columns, delta - rise * (share - before), rcond=None)[0][:3]
+        rest = within_blocks(np.column_stack([-rise * slope, delta - rise * (share - before)]), places)
+        step = np.linalg.lstsq(rest[:, :3], rest[:, 3], rcond=None)[0]
         # The struts repeat: a longer way could end at the next of them.
         shift = np.clip(shift + step, -_MAX_MM, _MAX_MM)
         if np.abs(step).max() < _DONE_MM:

@@ -92,7 +92,8 @@ def regions(done: Readings) -> list[dict[str, Any]]:
             "protocol": r["protocol"],
             "fill_changed": r["fill_changed"],
             "error": entry["read"] - entry["true"],
-            "hit": entry["interval"][0] <= entry["true"] <= entry["interval"][1],
+            "hit": _holds(entry["interval"], entry["true"]),
+            "hit_same": _holds(entry["interval_same_filler"], entry["true"]),
         }
         for r in done
         for entry in r["lattice"]
@@ -118,10 +119,18 @@ def bone(done: Readings) -> dict[str, Any]:
         ),
         "p95_error_other_contents": p95([abs(i["error"]) for i in items if i["fill_changed"]]),
         "coverage": clustered(items, share),
-        "median_width": (
-            float(np.median([i["interval"][1] - i["interval"][0] for i in items])) if items else None
-        ),
+        "median_width": _median_width(items, "interval"),
+        "coverage_same_contents": clustered([{**i, "hit": i["hit_same"]} for i in same], share),
+        "median_width_same_contents": _median_width(same, "interval_same_filler"),
     }
+
+
+def _holds(interval: Sequence[float], true: float) -> bool:
+    return interval[0] <= true <= interval[1]
+
+
+def _median_width(items: Sequence[dict[str, Any]], key: str) -> float | None:
+    return float(np.median([i[key][1] - i[key][0] for i in items])) if items else None
 
 
 def patches(done: Readings) -> list[dict[str, Any]]:
