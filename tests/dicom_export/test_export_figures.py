@@ -93,7 +93,10 @@ def test_numbers_and_units_are_those_of_the_record(tmp_path: Path) -> None:
         assert found[moved, f"Rotation about the {about} axis"] == (turn, "deg")
     assert found[moved, "Repeatability of displacement, 95 %"] == (0.134539, "mm")
     assert found["implant against the plan", "Linear Displacement"] == (0.891212, "mm")
-    assert found["contact face si_joint", "Share of the contact face bridged by bone"] == (89.961825, "%")
+    assert found["contact face si_joint", "Share of the contact face bridged or in contact (no lucency)"] == (
+        89.961825,
+        "%",
+    )
     assert found["contact face si_joint", "Grade of fusion at the contact face"] == "Fusion: contact"
     assert found["lattice", "Change of attenuation in the lattice"] == (50.474364, "[hnsf'U]")
     assert found["lattice", "Change of bone, upper end of the interval"] == (0.223918, "1")

@@ -358,7 +358,7 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
             "Contact faces at the last time point",
             (
                 Row("name", "Face"),
-                Row("bridged_pct", "Bridged", "%", 0),
+                Row("bridged_pct", "Bridged or in contact", "%", 0),
                 Row("lucency_mm", "Lucency", "mm", 1),
                 Row("detection_limit_mm", "Least gap that would be seen", "mm", 1),
                 Row("grade", "Grade"),
