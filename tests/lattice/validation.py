@@ -69,14 +69,18 @@ Twenty closed pores and twenty loose pieces planted in a block of 20 mm are all 
 
 ## Cost
 
-Every row a whole process with its imports, kernels compiled before. Ours: field and all measures above. PyScaffolder
-only fills the same solid with a gyroid's triangles, at the coarsest grid that draws half a millimetre, and measures
-nothing.
+Every row a whole process with its imports, kernels compiled before. Ours: field and all measures above. {peer}
 
 | contestant | CPU s | wall s | peak MB |
 |---|---|---|---|
 {costs}
 """
+
+PEER = """PyScaffolder
+only fills the same solid with a gyroid's triangles, at the coarsest grid that draws half a millimetre, and measures
+nothing."""
+NO_PEER = """PyScaffolder was
+left out of this run (`--no-peer`)."""
 
 
 def shares() -> list[str]:
@@ -158,6 +162,7 @@ def main() -> None:
             window_um=window_um,
             parts="\n".join(measured),
             costs="\n".join(costs),
+            peer=NO_PEER if options.no_peer else PEER,
         ),
         encoding="utf-8",
     )
