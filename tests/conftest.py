@@ -14,14 +14,6 @@ settings.load_profile("implantflow")
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With ``--dist loadgroup`` whole cases run on two workers: Slurm's faults, and all that shares a finished case."""
-    for item in items:
-        if item.get_closest_marker("e2e"):
-            item.add_marker(pytest.mark.xdist_group("slurm" if item.path.parent.name == "slurm" else "cases"))
-
-
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the real data sets; skips on a machine that has none, never in CI."""
