@@ -336,6 +336,6 @@ def settings() -> dict[str, Any]:
                   "subsidence_max_mm": 2, "readable_min_pct": 20, "patches_min": 3, "limit_max_mm": 1.8,
                   "source": "tests"},
         "lattice": {"dense_margin_mm": 3, "surface_margin_mm": 2.5, "hardware_margin_mm": 6, "fluid_hu": 40,
-                    "fat_hu": -90, "drift_hu": 10, "stray_drift": 0.15, "metal_share_error": 0.01,
+                    "blood_hu": 70, "fat_hu": -90, "drift_hu": 10, "stray_drift": 0.15, "metal_share_error": 0.01,
                     "source": "tests"}}"""
     )

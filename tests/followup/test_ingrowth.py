@@ -23,7 +23,7 @@ from implantflow.followup.sampling import smooth
 from implantflow.followup.struts import shift_error_hu, strut_shift_mm
 from implantflow.volumes import Volume
 
-DOUBTS = Doubts(fluid_hu=30.0, fat_hu=-90.0, drift_hu=10.0, stray_drift=0.15, metal_share_error=0.01)
+DOUBTS = Doubts(fluid_hu=30.0, blood_hu=70.0, fat_hu=-90.0, drift_hu=10.0, stray_drift=0.15, metal_share_error=0.01)
 CORE = Shown(Local(evenly=1.0, layered=1.0, stray_hu=0.0))
 
 
@@ -55,13 +55,16 @@ def test_lattice_that_is_none_is_refused() -> None:
         sensitivity(300.0, 0.30, 30.0, 0.01)
 
 
-def test_interval_holds_the_estimate_and_what_fat_would_hide() -> None:
+def test_interval_holds_what_fat_would_hide_and_what_blood_would_feign() -> None:
     found = _change(80.0)
     low, high = found["interval"]
     same_low, same_high = found["interval_same_filler"]
-    assert low == same_low < found["delta_bone_fraction"] < same_high < high
-    # 70 % pores, fluid to fat is 84 HU; about a tenth of the pore space in bone.
-    assert found["filler_doubt_fraction"] == pytest.approx(84.0 / 780.0, abs=0.03)
+    assert low < same_low < found["delta_bone_fraction"] < same_high < high
+    # 70 % pores: blood to fat is 112 HU, fluid to blood 28; about a tenth of the pore space in bone.
+    assert found["filler_doubt_fraction"] == pytest.approx([28.0 / 780.0, 112.0 / 780.0], abs=0.03)
+    assert found["interval"] == pytest.approx(
+        [same_low - found["filler_doubt_fraction"][0], same_high + found["filler_doubt_fraction"][1]]
+    )
     assert found["delta_hu"] == pytest.approx(80.0, abs=4.0)
 
 

@@ -127,7 +127,13 @@ class LatticeRules(Sourced):
         ge=1, le=15, description="Distance kept from screws and cables through the implant, mm."
     )
     fluid_hu: float = Field(
-        ge=-20, le=90, description="HU of what fills the pores at the baseline (blood, fluid)."
+        ge=-20, le=90, description="HU of the thinnest that fills the pores at the baseline (fluid)."
+    )
+    blood_hu: float = Field(
+        ge=0,
+        le=110,
+        description="HU of the densest that may fill pores without bone, at the baseline or later (blood, a clot): "
+        "later it passes for bone, at the baseline it hides bone. Not below `fluid_hu`.",
     )
     fat_hu: float = Field(
         ge=-130,
@@ -148,6 +154,12 @@ class LatticeRules(Sourced):
         le=0.1,
         description="How far the printed share of metal may lie from the designed one, as a fraction of 1.",
     )
+
+    @model_validator(mode="after")
+    def _blood_is_denser(self) -> Self:
+        if self.blood_hu < self.fluid_hu:
+            raise ValueError(f"blood_hu ({self.blood_hu:g}) lies below fluid_hu ({self.fluid_hu:g})")
+        return self
 
 
 class ScrewRules(Sourced):

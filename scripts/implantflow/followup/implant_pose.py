@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from implantflow.errors import GeometryError
 from implantflow.followup.design import Blur, Coverage
+from implantflow.followup.evenness import within_blocks
 from implantflow.followup.rigid import (
     MAD_TO_SD,
     Normal,
     blocks,
     largest_disagreement_mm,
+    robust_sd,
     tukey_weights,
 )
 from implantflow.followup.sampling import Smooth
@@ -194,13 +196,17 @@ class Step:
     explained: float
 
 
-def improve(voxels: Voxels, model: Smooth, pose: FloatArray, centre: FloatArray, done_mm: float) -> Step:
+def improve(
+    voxels: Voxels, model: Smooth, pose: FloatArray, centre: FloatArray, done_mm: float, fine: bool = False
+) -> Step:
     """Gauss-Newton steps from ``pose`` (4, 4; scan_from_design), turns about ``centre`` (3,) in the scan.
 
-    ``model`` is the share of metal as a function of the planned place.
+    ``model`` is the share of metal as a function of the planned place. ``fine``: only what differs between places a
+    few struts apart counts; shading, and struts that grow thicker along the part, are left out.
     """
     number = blocks(voxels.places, _BLOCK_MM)
-    variance = max(float(np.var(voxels.hu)), 1e-9)
+    shown = within_blocks(voxels.hu[:, None], voxels.places)[:, 0] if fine else voxels.hu
+    variance = max(float(np.var(shown)), 1e-9)
     for _ in range(voxels.steps):
         share, gradient = model.gradients(transform_points(invert_rigid(pose), voxels.places))
         curve = Curve.through(share, voxels.hu)
@@ -208,6 +214,10 @@ def improve(voxels: Voxels, model: Smooth, pose: FloatArray, centre: FloatArray,
         residual = voxels.hu - expected
         # Moving the implant by +d moves what a voxel sees by -d: the residual grows along the gradient.
         columns = motion_columns(voxels.places, (slope[:, None] * gradient) @ pose[:3, :3].T, centre)
+        if fine:
+            rest = within_blocks(np.column_stack([columns, residual]), voxels.places)
+            columns, residual = rest[:, :-1], rest[:, -1]
+            spread = np.full(len(residual), robust_sd(residual))
         weight = tukey_weights(residual, spread) / spread**2
         normal = Normal.of(columns, residual, weight, number)
         step = normal.step()
@@ -301,7 +311,7 @@ def _by_texture(
     if core.sum() < _MIN_POINTS:
         return None
     inner = replace(voxels, places=voxels.places[core], hu=voxels.hu[core])
-    step = improve(inner, model, pose, centre, _DONE_MM / 100.0)
+    step = improve(inner, model, pose, centre, _DONE_MM / 100.0, fine=True)
     error = float(np.sqrt(np.trace(step.normal.covariance()[3:, 3:])))
     return step if error < _SHOWN_MM and step.explained > _SHOWN_EXPLAINED else None
 

@@ -22,13 +22,14 @@ class Doubts:
 
     Attributes
     ----------
-    fluid_hu, fat_hu : what may fill pores without bone, at the baseline and later.
+    fluid_hu, blood_hu, fat_hu : what may fill pores without bone: fluid or blood at the baseline, later fat as well.
     drift_hu : how much two scans of one protocol may differ in HU inside metal.
     stray_drift : by which share the stray signal of two scans of one protocol may differ.
     metal_share_error : by how much the printed share of metal may differ from the designed one.
     """
 
     fluid_hu: float
+    blood_hu: float
     fat_hu: float
     drift_hu: float
     stray_drift: float
@@ -97,8 +98,8 @@ def share_of_bone(
 ) -> dict[str, Any]:
     """Share of bone for a mean change of ``mean_hu`` over places with ``pores`` of pore space.
 
-    To the error comes the range of the sensitivity and, to one side, that what fills the pores without bone may have
-    changed from fluid to fat.
+    To the error comes the range of the sensitivity, then what fills the pores without bone: from blood to fat it
+    hides bone, from fluid to blood it passes for bone.
     """
     contrast, hu = gauge.bone_contrast_hu, mean_hu / pores
     fraction = shown.fraction(hu, contrast)
@@ -106,14 +107,16 @@ def share_of_bone(
     # What another contrast makes of the answer, and the errors of the reading, know nothing of each other.
     other = sorted(fraction * contrast / possible - fraction for possible in gauge.contrast_range_hu)
     low, high = fraction - float(np.hypot(error, other[0])), fraction + float(np.hypot(error, other[1]))
-    filler = (doubts.fluid_hu - doubts.fat_hu) / (shown.local.evenly * contrast)
-    doubt = max(1.0 - max(high, 0.0), 0.0) * filler
+    hidden, passing = (
+        change / (shown.local.evenly * contrast) * max(1.0 - max(bone, 0.0), 0.0)
+        for change, bone in ((doubts.blood_hu - doubts.fat_hu, high), (doubts.blood_hu - doubts.fluid_hu, low))
+    )
     return {
         "delta_bone_fraction": fraction,
         "error_fraction": error,
-        "interval": [low, high + doubt],
+        "interval": [low - passing, high + hidden],
         "interval_same_filler": [low, high],
-        "filler_doubt_fraction": doubt,
+        "filler_doubt_fraction": [passing, hidden],
         "noise_fraction": errors.noise / (pores * shown.local.layered * contrast),
         "error_hu": errors.as_json(),
     }
