@@ -23,7 +23,9 @@ from implantflow.followup.sampling import smooth
 from implantflow.followup.struts import shift_error_hu, strut_shift_mm
 from implantflow.volumes import Volume
 
-DOUBTS = Doubts(fluid_hu=30.0, blood_hu=70.0, fat_hu=-90.0, drift_hu=10.0, stray_drift=0.15, metal_share_error=0.01)
+DOUBTS = Doubts(
+    fluid_hu=30.0, blood_hu=70.0, fat_hu=-90.0, drift_hu=10.0, stray_drift=0.15, metal_share_error=0.01
+)
 CORE = Shown(Local(evenly=1.0, layered=1.0, stray_hu=0.0))
 
 

@@ -211,7 +211,14 @@ def read_lattice(
 ) -> LatticeRead:
     """Change in the lattice against the baseline: whole porous part, its core, and bands below the faces."""
     rules = settings.lattice
-    doubts = Doubts(rules.fluid_hu, rules.blood_hu, rules.fat_hu, rules.drift_hu, rules.stray_drift, rules.metal_share_error)
+    doubts = Doubts(
+        rules.fluid_hu,
+        rules.blood_hu,
+        rules.fat_hu,
+        rules.drift_hu,
+        rules.stray_drift,
+        rules.metal_share_error,
+    )
     places = ingrowth.porous_places(inputs.depths, inputs.implant.bounds_mm)
     region = ingrowth.porous_region(
         places,

@@ -109,7 +109,10 @@ def share_of_bone(
     low, high = fraction - float(np.hypot(error, other[0])), fraction + float(np.hypot(error, other[1]))
     hidden, passing = (
         change / (shown.local.evenly * contrast) * max(1.0 - max(bone, 0.0), 0.0)
-        for change, bone in ((doubts.blood_hu - doubts.fat_hu, high), (doubts.blood_hu - doubts.fluid_hu, low))
+        for change, bone in (
+            (doubts.blood_hu - doubts.fat_hu, high),
+            (doubts.blood_hu - doubts.fluid_hu, low),
+        )
     )
     return {
         "delta_bone_fraction": fraction,

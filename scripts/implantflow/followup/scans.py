@@ -11,8 +11,9 @@ from implantflow.config.followup import FollowupJob
 from implantflow.followup.design import Coverage
 from implantflow.followup.found import Found
 from implantflow.followup.hardware import hidden_by_metal, near_hardware, unoperated_bone
-from implantflow.followup.implant_pose import ImplantPose, locate_implant, voxel_levels
+from implantflow.followup.implant_pose import ImplantPose, locate_implant
 from implantflow.followup.inputs import Inputs
+from implantflow.followup.metal_fit import voxel_levels
 from implantflow.followup.pelvis import PelvisPose, locate_pelvis
 from implantflow.followup.profile import Scan
 from implantflow.followup.sampling import crop_around, smooth

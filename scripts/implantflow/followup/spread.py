@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from implantflow.followup.design import Blur, Coverage
-from implantflow.followup.implant_pose import FIRST_GUESS, Curve, Voxels
+from implantflow.followup.evenness import within_blocks
+from implantflow.followup.metal_fit import FIRST_GUESS, Voxels
+from implantflow.followup.texture import texture_left
 from implantflow.geometry import FloatArray, invert_rigid, transform_points
 
 #: Height of the slab of the implant that is looked at, and how far from its cut sides voxels must lie, mm.
@@ -37,7 +39,9 @@ def measure_blur(coverage: Coverage, voxels: Voxels, pose: FloatArray) -> Blur:
     middle = float(np.median(height))
     near = np.flatnonzero(np.abs(height - middle) < _SLAB_MM / 2 - _CLEAR_MM)
     near = near[:: max(1, len(near) // _POINTS)]
-    places, hu = places[near], voxels.hu[near]
+    places = places[near]
+    # As with the pose, only what differs between neighbours counts: shading is no matter of the point spread.
+    hu = within_blocks(voxels.hu[near][:, None], places)[:, 0]
     part = coverage.slab(middle - _SLAB_MM / 2, middle + _SLAB_MM / 2)
     costs: dict[tuple[float, float], float] = {}
 
@@ -45,9 +49,8 @@ def measure_blur(coverage: Coverage, voxels: Voxels, pose: FloatArray) -> Blur:
         key = (round(in_plane, 6), round(axial, 6))
         if key not in costs:
             share = part.blurred(Blur(in_plane, axial), pose).values(places)
-            expected, _, _ = Curve.through(share, hu).at(share)
             # Absolute residuals: bone beside the part and streaks must not decide.
-            costs[key] = float(np.abs(hu - expected).mean())
+            costs[key] = float(np.abs(texture_left(share, hu, places)[0]).mean())
         return costs[key]
 
     best = (FIRST_GUESS.in_plane_mm, FIRST_GUESS.axial_mm)

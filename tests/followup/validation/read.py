@@ -39,6 +39,9 @@ TOUCHING_MM, OPPOSITE_MM = 0.1, 7.9
 _LOCATING = (
     "pelvis",
     "implant_pose",
+    "metal_fit",
+    "texture",
+    "evenness",
     "search",
     "rigid",
     "sampling",
