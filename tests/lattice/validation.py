@@ -2,7 +2,7 @@
 
     python -m tests.lattice.validation --table docs/validation/lattice.md
 
-About two minutes, and many more where PyScaffolder is installed (``make install-bench``).
+About two minutes, and six more where PyScaffolder is installed (``make install-bench``).
 """
 
 from __future__ import annotations

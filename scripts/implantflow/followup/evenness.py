@@ -40,9 +40,8 @@ def block_error(values: FloatArray, places: FloatArray, usual: float) -> float:
     number = number.reshape(-1)
     rest, size = np.bincount(number, values - values.mean()), np.bincount(number).astype(float)
     free = len(rest) - 1
-    own = float((rest**2).sum()) * (
-        free + 1
-    )  # times free / free: the sandwich's correction, pooled by its freedom
+    # The sandwich's correction, (free + 1) / free, pooled by its freedom: free cancels.
+    own = float((rest**2).sum()) * (free + 1)
     spread = (own + _USUAL_BLOCKS * usual**2 * float((size**2).sum())) / (free + _USUAL_BLOCKS)
     return float(np.sqrt(spread)) / len(values)
 

@@ -142,10 +142,11 @@ def improve(voxels: Voxels, model: Smooth, pose: FloatArray, centre: FloatArray,
         normal = Normal.of(columns, residual, weight, number)
         step = normal.step()
         pose = motion(step, centre) @ pose
-        if ended(step, done_mm):
+        if length_mm(step) < done_mm:
             break
     return Step(pose, normal, 1.0 - float(np.mean(residual**2)) / variance)
 
 
-def ended(step: FloatArray, done_mm: float) -> bool:
-    return bool(np.abs(step[3:]).max() < done_mm and np.abs(step[:3]).max() * 50.0 < done_mm)
+def length_mm(step: FloatArray) -> float:
+    """How far a step (6,; turn in rad, shift in mm) moves the part at most: its shift, or its turn 50 mm out."""
+    return float(max(np.abs(step[3:]).max(), 50.0 * np.abs(step[:3]).max()))

@@ -10,10 +10,11 @@ from implantflow.artifacts import plain, read_json, write_json
 from implantflow.config.followup import FollowupJob
 from implantflow.errors import ConfigError, ProvenanceError
 from implantflow.followup.artefact import artefact
-from implantflow.followup.compare import Baseline, read_faces, read_lattice
+from implantflow.followup.compare import Baseline, read_faces
 from implantflow.followup.design import Coverage
 from implantflow.followup.found import Found, Protocol
 from implantflow.followup.inputs import Inputs
+from implantflow.followup.lattice_change import read_lattice
 from implantflow.followup.motion import Displacement, Place, displacement
 from implantflow.followup.objects import write_objects
 from implantflow.followup.outcome import changes, read_outcomes

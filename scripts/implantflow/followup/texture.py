@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from implantflow.followup.design import Blur
 from implantflow.followup.evenness import within_blocks
-from implantflow.followup.metal_fit import BLOCK_MM, DONE_MM, MIN_POINTS, Step, Voxels, ended
+from implantflow.followup.metal_fit import BLOCK_MM, DONE_MM, MIN_POINTS, Step, Voxels, length_mm
 from implantflow.followup.rigid import Normal, blocks, largest_disagreement_mm, robust_sd, tukey_weights
 from implantflow.followup.sampling import Smooth
 from implantflow.geometry import FloatArray, invert_rigid, motion, motion_columns, transform_points
@@ -56,6 +56,8 @@ def by_texture(
     for shift in around:
         start = motion(np.r_[0.0, 0.0, 0.0, shift], centre) @ pose
         step = improve_by_texture(inner, model, start, centre, DONE_MM / 100.0)
+        if step is None:
+            continue
         error = float(np.sqrt(np.trace(step.normal.covariance()[3:, 3:])))
         shown = error < _SHOWN_MM and step.explained > _SHOWN_EXPLAINED
         slipped = largest_disagreement_mm([step.pose, pose], inner.places) > _SAME_STRUT_MM
@@ -66,8 +68,8 @@ def by_texture(
 
 def improve_by_texture(
     voxels: Voxels, model: Smooth, pose: FloatArray, centre: FloatArray, done_mm: float
-) -> Step:
-    """As :func:`metal_fit.improve`, by the texture of ``voxels`` alone."""
+) -> Step | None:
+    """As :func:`metal_fit.improve`, by the texture of ``voxels`` alone; None once a step leaves the strut."""
     number = blocks(voxels.places, BLOCK_MM)
     hu = within_blocks(voxels.hu[:, None], voxels.places)[:, 0]
     variance = max(float(np.var(hu)), 1e-9)
@@ -79,8 +81,10 @@ def improve_by_texture(
         weight = tukey_weights(residual, robust_sd(residual))
         normal = Normal.of(columns, residual, weight, number)
         step = normal.step()
+        if length_mm(step) > _SAME_STRUT_MM:
+            return None
         pose = motion(step, centre) @ pose
-        if ended(step, done_mm):
+        if length_mm(step) < done_mm:
             break
     return Step(pose, normal, 1.0 - float(np.mean(residual**2)) / variance)
 
@@ -91,5 +95,6 @@ def texture_left(share: FloatArray, hu: FloatArray, places: FloatArray) -> tuple
     Both (N,). The rise of HU with ``share`` (N,) is a parabola: near the scanner's ceiling it flattens.
     """
     known = within_blocks(np.column_stack([share, share**2]), places)
-    rise = np.linalg.lstsq(known, hu, rcond=None)[0]
-    return hu - known @ rise, np.maximum(rise[0] + 2.0 * rise[1] * share, 0.0)
+    # Plain einsum: its order of summation does not depend on the number of threads.
+    rise = np.linalg.pinv(np.einsum("np,nq->pq", known, known)) @ np.einsum("np,n->p", known, hu)
+    return hu - np.einsum("np,p->n", known, rise), np.maximum(rise[0] + 2.0 * rise[1] * share, 0.0)

@@ -12,8 +12,9 @@ from tests.followup.validation.plan import State
 from tests.followup.validation.read import Bench, lattice_entries
 
 from implantflow.artifacts import plain, read_json
-from implantflow.followup.compare import Baseline, read_lattice
+from implantflow.followup.compare import Baseline
 from implantflow.followup.faces import contact_faces
+from implantflow.followup.lattice_change import read_lattice
 from implantflow.followup.profile import Scan
 from implantflow.followup.sampling import Smooth
 

@@ -20,12 +20,13 @@ from implantflow.artifacts import plain, read_json, read_stl, sha256_file
 from implantflow.config.followup import FollowupJob
 from implantflow.field.field import Field
 from implantflow.followup import ingrowth, scans
-from implantflow.followup.compare import Baseline, FacesRead, read_faces, read_lattice
+from implantflow.followup.compare import Baseline, FacesRead, read_faces
 from implantflow.followup.design import Coverage, Depths
 from implantflow.followup.faces import Face
 from implantflow.followup.found import Protocol
 from implantflow.followup.hardware import near_hardware
 from implantflow.followup.inputs import Inputs
+from implantflow.followup.lattice_change import read_lattice
 from implantflow.followup.motion import Displacement, Place, displacement
 from implantflow.followup.profile import Scan
 from implantflow.followup.scans import Located, locate, scan_of
