@@ -54,6 +54,16 @@ def test_width_of_a_known_gap(width: float) -> None:
     assert np.median(reading.width_mm) == pytest.approx(width, abs=0.2)
 
 
+@pytest.mark.parametrize(("noise", "short_mm"), [(8.0, 0.5), (25.0, 1.6)])
+def test_least_width_that_fits_holds_the_true_one(noise: float, short_mm: float) -> None:
+    reading = _read(_slab(2.4) + _noise(80, noise, 4), noise)
+    lucent = reading.lucent == 1.0
+    least = reading.at_least_mm[lucent]
+    assert lucent.sum() > 60 and np.mean(least <= 2.4 + 0.1) > 0.97  # widths are tried in steps of 0.1 mm
+    assert np.median(least) > 2.4 - short_mm
+    assert (reading.at_least_mm[~lucent] == 0.0).all()
+
+
 def test_fused_face_is_not_lucent_whatever_its_density() -> None:
     for bone in (300.0, 500.0, 900.0):
         rows = np.tile(_slab(0.0, bone), (60, 1))

@@ -75,8 +75,15 @@ def test_grades(
     bridged: float, seen: float, width: float, months: float, moved: float | None, grade: str
 ) -> None:
     figures = {"bridged_pct": bridged, "bone_seen_pct": seen, "lucency_mm": width, "detection_limit_mm": 0.8}
-    found, text = grade_of(figures, RULES, months, moved)
+    found, text = grade_of(figures | {"lucency_at_least_mm": 0.7 * width}, RULES, months, moved)
     assert found == grade and text
+
+
+@pytest.mark.parametrize(("bridged", "moved"), [(10.0, 0.3), (45.0, 0.3), (10.0, 3.0)])
+def test_a_width_that_may_be_no_lucency_is_a_gap_and_no_grade(bridged: float, moved: float) -> None:
+    figures = {"bridged_pct": bridged, "bone_seen_pct": 0.0, "lucency_mm": 1.6, "detection_limit_mm": 1.9}
+    found, text = grade_of(figures | {"lucency_at_least_mm": 0.4}, RULES, 12.0, moved)
+    assert found == "gap" and "0.4 mm would fit as well" in text
 
 
 @pytest.mark.parametrize(("patches", "grade"), [(2, "not readable"), (3, "III")])
@@ -87,7 +94,7 @@ def test_too_few_patches_are_not_graded(patches: int, grade: str) -> None:
         lines=SimpleNamespace(patch_areas=30.0 * ones), area_mm2=30.0 * patches, mates_with="remaining_bone"
     )
     host: Any = SimpleNamespace(gap_mm=0.3 * ones)
-    reading = Reading(2.0 * ones, 50.0 * ones, 1.0 * ones, 0.0 * ones, ones, 0.0 * ones, 1.0)
+    reading = Reading(2.0 * ones, 50.0 * ones, 1.0 * ones, 0.0 * ones, ones, 0.0 * ones, 1.5 * ones, 1.0)
     rules = FaceRules.model_validate(settings()["faces"])
     figures = face_figures(face, host, reading, rules, RULES, 12.0, 0.0)
     assert figures["patches"] == patches and figures["grade"] == grade, figures["reading"]
@@ -102,7 +109,9 @@ def test_bone_is_no_contact_where_no_gap_would_show() -> None:
     host: Any = SimpleNamespace(gap_mm=0.3 * ones)
     rules = FaceRules.model_validate(settings()["faces"])
     for limit, grade in ((np.nan, "not readable"), (1.5, "contact")):
-        reading = Reading(0.0 * ones, 0.0 * ones, limit * ones, 400.0 * ones, 0.0 * ones, ones, 1.0)
+        reading = Reading(
+            0.0 * ones, 0.0 * ones, limit * ones, 400.0 * ones, 0.0 * ones, ones, 0.0 * ones, 1.0
+        )
         figures = face_figures(face, host, reading, rules, RULES, 12.0, 0.0)
         assert figures["grade"] == grade, figures["reading"]
         assert (figures["bridged_pct"] is None) == (grade == "not readable")

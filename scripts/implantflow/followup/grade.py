@@ -87,6 +87,7 @@ def face_figures(
         "bridged_pct": 100.0 - 100.0 * float(area[lucent].sum()) / read,
         "lucency_mm": weighted_median(np.where(readable, reading.width_mm, np.nan), area),
         "lucent_pct": 100.0 * float(area[lucent].sum()) / read,
+        "lucency_at_least_mm": weighted_median(np.where(readable, reading.at_least_mm, np.nan), area),
         "lucency_where_lucent_mm": weighted_median(np.where(lucent, reading.width_mm, np.nan), area),
         "bone_seen_pct": 100.0 * float(area[seen].sum()) / read,
     }
@@ -99,7 +100,8 @@ def grade_of(
 ) -> tuple[str, str]:
     """Grade after Bridwell (I fused, II partly, III lucency, IV lucency and collapse) and what it rests on.
 
-    Not fused is a face of which too little is bridged, or of which half or more shows a lucency.
+    Not fused is a face of which too little is bridged, or of which half or more shows a lucency. A width that may as
+    well be less than a lucency by the rule is a gap and no grade.
     """
     limit = figures["detection_limit_mm"]
     bound = "a gap" if limit is None else f"a gap below {limit:.1f} mm"
@@ -111,6 +113,9 @@ def grade_of(
             return "too early: gap", text
         if width < rules.lucency_min_mm:
             return "not bridged", f"{text}; under {rules.lucency_min_mm:g} mm it is no lucency by the rule"
+        if figures["lucency_at_least_mm"] < rules.lucency_min_mm:
+            least = figures["lucency_at_least_mm"]
+            return "gap", f"{text}, but {least:.1f} mm would fit as well: not surely a lucency by the rule"
         if subsidence is not None and subsidence > rules.subsidence_max_mm:
             return "IV", f"{text}; moved by {subsidence:.1f} mm since the baseline"
         return "III", text

@@ -60,6 +60,7 @@ class Reading:
     Attributes
     ----------
     width_mm : width of the gap of soft tissue that fits best, 0 where a gap is not needed.
+    at_least_mm : smallest width that fits nearly as well (one that is thinner is excluded as surely as bone is).
     evidence : by how much chi-square falls when a gap is allowed.
     limit_mm : smallest width that would have been seen; NaN where none of 5 mm or less would.
     fill_hu : HU of the bone that fills the way to the host in the best fit without a gap.
@@ -75,6 +76,7 @@ class Reading:
     fill_hu: FloatArray
     lucent: FloatArray
     bone_seen: FloatArray
+    at_least_mm: FloatArray
     misfit: float
 
     def readable(self, limit_max_mm: float) -> NDArray[np.bool_]:
@@ -223,8 +225,9 @@ def _before(base: Profiles, host: Host, patch: int, soft_hu: float) -> FloatArra
 @dataclass(frozen=True)
 class _Judged:
     """Chi-squares of one patch: ``fused`` and ``best`` of all, per degree of freedom ``typical``, ``whole`` of soft
-    tissue up to the host, and ``hidden`` (W,) by which gaps of each width would show. ``hollow``: no bone is seen
-    beside the metal, so that without a gap that fits the patch says nothing.
+    tissue up to the host, ``by_width`` (W,) of the best with each width, and ``hidden`` (W,) by which gaps of each
+    width would show. ``hollow``: no bone is seen beside the metal, so that without a gap that fits the patch says
+    nothing.
     """
 
     width_mm: float
@@ -233,6 +236,7 @@ class _Judged:
     best: float
     typical: float
     whole: float
+    by_width: FloatArray
     hidden: FloatArray
     hollow: bool
 
@@ -252,6 +256,7 @@ def _judge(seen: FloatArray, models: Models, near_hu: float, gap_mm: float, holl
         float(chi.min()),
         float(chi.min()) / max(len(seen) - _FREE, 1),
         float(chi[whole].min()) if whole.any() else np.inf,
+        chi.min(axis=1),
         hidden,
         hollow,
     )
@@ -262,7 +267,7 @@ def _verdicts(judged: list[_Judged | None], bone_hu: float, evidence_min: float)
 
     The doubt learnt elsewhere on the implant may be too small here; the face's own misfit corrects it.
     """
-    found = np.full((6, len(judged)), np.nan)
+    found = np.full((7, len(judged)), np.nan)
     misfits = [one.typical for one in judged if one is not None]
     typical = float(np.clip(np.median(misfits), *_MISFIT)) if misfits else 1.0
     for patch, one in enumerate(judged):
@@ -287,9 +292,10 @@ def _verdicts(judged: list[_Judged | None], bone_hu: float, evidence_min: float)
             one.fill_hu,
             lucent,
             not lucent and one.fill_hu >= bone_hu and (one.whole - one.fused) / unit >= evidence_min,
+            WIDTHS_MM[np.argmax((one.by_width - one.best) / unit < evidence_min)] if lucent else 0.0,
         )
-    columns = [np.asarray(column) for column in found]
-    return Reading(columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], typical)
+    width, chi_square, limit, fill, gap, bone, at_least = found
+    return Reading(width, chi_square, limit, fill, gap, bone, at_least, typical)
 
 
 def _chi(seen: FloatArray, models: FloatArray) -> FloatArray:
