@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.followup.validation import nmar
 from tests.followup.validation.page import page
 from tests.followup.validation.plan import CASES, EXTRA_CASE, FACES, PROTOCOLS, State, months, states
 from tests.followup.validation.read import soft_width
@@ -138,3 +140,42 @@ def test_page_shows_both_halves_and_refusals(tmp_path: Path) -> None:
         and "SIMULATED" in text
         and "0.01 more metal: 3 of 4" in text
     )
+
+
+def _second(state: str, soft_mm: float, original: float, reduced: float, thresholds: tuple[float, float]) -> Any:
+    """The second reading of one scan with one face of one patch."""
+
+    def patch(lucent: float, threshold_mm: float) -> dict[str, list[Any]]:
+        return {"limit_mm": [1.0], "lucent": [lucent], "readable": [True], "threshold_mm": [threshold_mm]}
+
+    readings = {"original": patch(original, thresholds[0]), "reduced": patch(reduced, thresholds[1])}
+    return {
+        "code": nmar.code(), "case": "demo", "state": state, "half": "development", "protocol": "thin",
+        "cpu_s": {"reduce_one_scan": 3.0}, "faces": {"midline": {"soft_mm": [soft_mm], **readings}},
+    }  # fmt: skip
+
+
+def test_second_reading_is_scored_on_the_same_patches() -> None:
+    found = nmar.score(
+        [_second("s01", 2.0, 1.0, 0.0, (0.0, 2.0)), _second("s02", 0.0, 0.0, 1.0, (1.0, 0.0))]
+    )
+    assert found["original"]["sensitivity"][0] == 1.0 and found["original"]["specificity"][0] == 1.0
+    assert found["reduced"]["sensitivity"][0] == 0.0 and found["reduced"]["specificity"][0] == 0.0
+    assert found["threshold"]["sensitivity"][0] == 0.0 and found["threshold"]["specificity"][0] == 0.0
+    assert found["reduced_threshold"]["sensitivity"][0] == 1.0
+    assert found["own"]["patches_with_gap"] == 1 and found["own"]["patches_bridged"] == 1
+    unread = _second("s01", 2.0, 1.0, 1.0, (0.0, 0.0))
+    unread["faces"]["midline"]["reduced"]["readable"] = [False]
+    assert nmar.score([unread])["reduced"]["sensitivity"][0] == 0.0
+    assert nmar.score([unread])["own"]["patches_with_gap"] == 0
+
+
+def test_second_readings_of_an_older_reduction_are_left_out(tmp_path: Path) -> None:
+    one = next(s for s in states() if s.half == "development")
+    path = nmar.kept(tmp_path, one, "thin")
+    path.parent.mkdir()
+    kept = _second("s01", 2.0, 1.0, 1.0, (0.0, 0.0))
+    path.write_text(json.dumps(kept))
+    assert nmar.scores([one], tmp_path)["development"]["scans"] == 1
+    path.write_text(json.dumps(kept | {"code": "older"}))
+    assert nmar.scores([one], tmp_path) == {}

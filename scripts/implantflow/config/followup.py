@@ -77,6 +77,13 @@ class FaceRules(Sourced):
         "it was sawn, with fluid in the gap: neither ingrowth nor resorption yet. Later baselines do not "
         "calibrate the faces.",
     )
+    second_reading: Literal["none", "nmar"] = Field(
+        default="none",
+        description="Read the faces a second time, for lucency only, on an image whose metal artefacts this project has "
+        "reduced by projections simulated from the slices (nmar), and show both readings side by side. Grades rest on "
+        "the first alone. Not to be confused with `artefact_reduction` of a time point, the scanner's own. What it is "
+        "worth: docs/validation/followup.md.",
+    )
 
 
 class GradeRules(Sourced):

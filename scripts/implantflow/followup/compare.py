@@ -76,7 +76,7 @@ def read_faces(
     faces = contact_faces(inputs.implant, inputs.regions, inputs.depths, rules.patch_mm)
     free = _free_lines(inputs, rules.patch_mm)
     planning = smooth(crop_around(inputs.planning, inputs.implant.vertices[::50], 12.0))
-    base = _calibrating(baseline, rules.baseline_months_max)
+    base = calibrating(baseline, rules.baseline_months_max)
     reference = _Reference.of(inputs, free, now, base, planning)
     result = FacesRead(faces, {}, {}, {}, {}, {})
     for face in faces:
@@ -127,7 +127,7 @@ def read_faces(
     return result
 
 
-def _calibrating(baseline: Baseline | None, months_max: float) -> Scan | None:
+def calibrating(baseline: Baseline | None, months_max: float) -> Scan | None:
     """The baseline's scan where it shows the faces before anything grew or was resorbed, in the same HU."""
     if baseline is None or baseline.differences or baseline.months > months_max:
         return None

@@ -51,6 +51,11 @@ _MEANING = {
     "l5s1": "face to L5 (disc space)",
 }
 
+_REDUCED = (
+    "Right: simulated projections, not the scanner's data; made around the implant only. What lies in the metal's shadow "
+    "is a guess; no grade rests on it."
+)
+
 
 def write_pictures(
     paths: Mapping[str, Path],
@@ -61,11 +66,19 @@ def write_pictures(
     limit_max_mm: float,
     simulated: bool,
     name: str,
+    reduced: Volume | None,
 ) -> None:
-    """Write ``axial``, ``coronal``, ``sagittal`` and ``face_map`` PNG files."""
+    """Write ``axial``, ``coronal``, ``sagittal`` and ``face_map`` PNG files.
+
+    With the artefact-reduced image around the implant, ``reduced``, the slices show it below, the original beside it.
+    """
     centre = transform_points(scan.planning_from_design, inputs.centroid_mm[None])[0]
     for view in _VIEWS:
-        write_png(paths[view], _slice_pair(view, inputs, volume, scan, faces, centre, simulated, name))
+        picture = _slice_pair(view, inputs, volume, scan, faces, centre, simulated, name)
+        if reduced is not None:
+            second = reduced_pair(view, volume, reduced, scan, centre, simulated)
+            picture = np.concatenate([picture, second], axis=0)
+        write_png(paths[view], picture)
     write_png(paths["face_map"], face_map(faces, limit_max_mm, simulated, name))
 
 
@@ -104,6 +117,28 @@ def _slice_pair(
     if simulated:
         words(head, (body.shape[1] - 10, 8), "SIMULATED", size=16, colour=(255, 200, 60), anchor="ra")
     _legend(foot, faces)
+    return np.concatenate([head, body, foot], axis=0)
+
+
+def reduced_pair(
+    view: str, volume: Volume, reduced: Volume, scan: Scan, centre: FloatArray, simulated: bool
+) -> Image:
+    """The slice in the bone window without marks: as the scanner made it, and with reduced artefacts."""
+    right, down = (np.array(way) for way in _VIEWS[view].axes)
+    _, level, width = _WINDOWS[0]
+    panels = []
+    for title, image in (("original", volume), ("artefacts reduced (NMAR)", reduced)):
+        picture = windowed(_slice(image, scan, centre, right, down), level, width)
+        _orient(picture, view)
+        words(picture, (10, 8), f"{title}, {level:g}/{width:g} HU", size=15)
+        panels.append(picture)
+    gap = blank(panels[0].shape[0], 8)
+    body = np.concatenate([panels[0], gap, panels[1]], axis=1)
+    head, foot = blank(34, body.shape[1]), blank(34, body.shape[1])
+    words(head, (10, 8), "The same slice, for the second reading of lucency", size=15)
+    if simulated:
+        words(head, (body.shape[1] - 10, 8), "SIMULATED", size=16, colour=(255, 200, 60), anchor="ra")
+    words(foot, (10, 8), _REDUCED, size=14)
     return np.concatenate([head, body, foot], axis=0)
 
 

@@ -21,6 +21,7 @@ from implantflow.followup.outcome import changes, read_outcomes
 from implantflow.followup.pictures import write_pictures
 from implantflow.followup.scans import locate, scan_of
 from implantflow.followup.screws import Earlier, read_screws
+from implantflow.followup.second_reading import read_again
 from implantflow.followup.table import write_table
 from implantflow.followup.transforms import write_transform
 from implantflow.jobs import Job, progress
@@ -56,6 +57,9 @@ def read_followup(job: Job) -> None:
     since = None if baseline is None else displacement(place, baseline.place)
     progress("faces")
     faces = read_faces(inputs, located.scan, baseline, settings, since)
+    again = read_again(
+        inputs, volume, located.scan, faces, baseline, before_ct, settings, since
+    )
     progress("lattice")
     lattice = read_lattice(inputs, located.scan, baseline, settings, place, faces.faces)
     progress("screws")
@@ -80,6 +84,7 @@ def read_followup(job: Job) -> None:
         settings.grade.limit_max_mm,
         bool(job.settings["simulated"]),
         settings.timepoint.name,
+        None if again is None else again.image,
     )
     record = plain(
         {
@@ -91,6 +96,7 @@ def read_followup(job: Job) -> None:
             "purpose": job.settings["purpose"],
             **_motion(place, since, settings),
             "faces": faces.figures,
+            "second_reading": None if again is None else again.figures,
             "lattice": lattice.figures,
             "screws": screws,
             "metal": artefact(volume, settings.metal.threshold_hu),

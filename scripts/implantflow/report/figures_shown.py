@@ -187,6 +187,8 @@ ROWS: dict[str, tuple[Row, ...]] = {
         Row("timepoints.-1.lattice.delta_hu", "Change in the lattice since the baseline", "HU", 0),
         Row("timepoints.-1.lattice.delta_bone_fraction", "Change of the bone share of the pores", "", 3),
         Row("timepoints.-1.lattice.interval", "Its interval (95 %)", "", 2, join=" to "),
+        Row("timepoints.-1.second_reading.status", "Second reading of the faces (artefact-reduced image)"),
+        Row("timepoints.-1.second_reading.reason", "Why there is none"),
     ),
     "audit": (
         Row("verified", "Every file as its job left it, ledger unbroken", must=True),

@@ -366,6 +366,22 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
             ),
         ),
         Listing(
+            "timepoints.-1.second_reading.faces",
+            "The same faces read for lucency on the original and on an artefact-reduced image (NMAR by simulated "
+            "projections, not the scanner's data; no grade rests on it)",
+            (
+                Row("name", "Face"),
+                Row("original.lucency", "Original"),
+                Row("original.lucency_mm", "Lucency", "mm", 1),
+                Row("original.detection_limit_mm", "Least gap that would be seen", "mm", 1),
+                Row("reduced.lucency", "Reduced image"),
+                Row("reduced.lucency_mm", "Lucency there", "mm", 1),
+                Row("reduced.detection_limit_mm", "Least gap that would be seen there", "mm", 1),
+                Row("same_call_pct", "Places called alike", "%", 0),
+                Row("said", "Together"),
+            ),
+        ),
+        Listing(
             "timepoints.-1.screws",
             "Screws at the last time point",
             (
