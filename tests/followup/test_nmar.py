@@ -1,4 +1,4 @@
-"""Metal artefact reduction on a made slice: analytic rays of three energies, filtered and back-projected by numpy here."""
+"""Metal artefact reduction on a made slice: analytic rays of three energies, back-projected by numpy in this file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,17 @@ RODS, ROD_MM = ((-20.0, 0.0), (20.0, 0.0)), 5.0
 BONE_MM = (9.0, 14.0)
 #: Attenuation of water, bone of 1000 HU and titanium at three energies, 1/mm, and their share of the signal: round
 #: figures of this test, so that a ray through metal reads far too little.
-WATER, BONE, METAL = np.array([0.025, 0.020, 0.017]), np.array([0.062, 0.036, 0.026]), np.array([0.50, 0.20, 0.09])
+WATER, BONE, METAL = (
+    np.array([0.025, 0.020, 0.017]),
+    np.array([0.062, 0.036, 0.026]),
+    np.array([0.50, 0.20, 0.09]),
+)
 WEIGHT = np.array([0.3, 0.4, 0.3])
 
 
-def _chords(centre: tuple[float, float], axes: tuple[float, float], angles: FloatArray, t: FloatArray) -> FloatArray:
+def _chords(
+    centre: tuple[float, float], axes: tuple[float, float], angles: FloatArray, t: FloatArray
+) -> FloatArray:
     """(V, N) lengths of rays ``x cos + y sin = t`` inside an ellipse."""
     c, s = np.cos(angles)[:, None], np.sin(angles)[:, None]
     wide = (axes[0] * c) ** 2 + (axes[1] * s) ** 2
@@ -44,7 +50,10 @@ def scan(gap_mm: float, metal: bool = True) -> NDArray[np.float32]:
     rods = sum(_chords(rod, (ROD_MM, ROD_MM), angles, t) for rod in RODS) if metal else np.zeros_like(body)
     water = (body - bone - rods) * (1.0 + SOFT_HU / 1000.0)
     shares = [
-        w * np.exp(-(mu * water + b * bone * BONE_HU / 1000.0 + mu * bone * (1.0 - BONE_HU / 1000.0) + m * rods))
+        w
+        * np.exp(
+            -(mu * water + b * bone * BONE_HU / 1000.0 + mu * bone * (1.0 - BONE_HU / 1000.0) + m * rods)
+        )
         for w, mu, b, m in zip(WEIGHT, WATER, BONE, METAL, strict=True)
     ]
     reading = -np.log(sum(shares))
@@ -149,8 +158,9 @@ def test_same_bytes_and_what_stands_at_metal_is_not_used() -> None:
     first = correction(hu, metal()[None], SPACING, box)
     hu[0][metal()] = -500.0
     assert correction(hu, metal()[None], SPACING, box).tobytes() == first.tobytes()
-    # A part of the slice gets what it gets within the whole, but for the detector's place.
-    assert np.abs(first[0] - (reduced(3.0) - scan(3.0))[40:110, 30:120]).max() < 12.0
+    # A part of the slice gets what it gets within the whole, but for the prior, made of what the part reduces.
+    whole = (reduced(3.0) - scan(3.0))[40:110, 30:120]
+    assert np.sqrt(np.mean((first[0] - whole) ** 2)) < 0.2 * np.sqrt(np.mean(whole**2))
 
 
 def test_a_slice_as_the_prior_says_is_not_changed() -> None:
@@ -170,6 +180,7 @@ def test_prior_has_air_one_soft_tissue_and_bone() -> None:
     assert len(np.unique(guess[(guess > -1000.0) & (guess < 226.0)])) == 1
     centre = _bone_at(3.0)
     inside = np.hypot((x - centre[0]) / BONE_MM[0], (y - centre[1]) / BONE_MM[1]) < 0.6
-    assert (guess[inside] >= 226.0).all() and guess[inside].mean() == pytest.approx(BONE_HU, rel=0.25)
+    shown = scan(3.0, False)[inside].mean()
+    assert (guess[inside] >= 226.0).all() and guess[inside].mean() == pytest.approx(shown, rel=0.15)
     rods = np.any([np.hypot(x - a, y - b) < ROD_MM for a, b in RODS], axis=0)
     assert len(np.unique(guess[rods])) == 1 and guess[rods][0] < 226.0

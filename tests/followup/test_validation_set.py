@@ -142,7 +142,9 @@ def test_page_shows_both_halves_and_refusals(tmp_path: Path) -> None:
     )
 
 
-def _second(state: str, soft_mm: float, original: float, reduced: float, thresholds: tuple[float, float]) -> Any:
+def _second(
+    state: str, soft_mm: float, original: float, reduced: float, thresholds: tuple[float, float]
+) -> Any:
     """The second reading of one scan with one face of one patch."""
 
     def patch(lucent: float, threshold_mm: float) -> dict[str, list[Any]]:
@@ -156,9 +158,7 @@ def _second(state: str, soft_mm: float, original: float, reduced: float, thresho
 
 
 def test_second_reading_is_scored_on_the_same_patches() -> None:
-    found = nmar.score(
-        [_second("s01", 2.0, 1.0, 0.0, (0.0, 2.0)), _second("s02", 0.0, 0.0, 1.0, (1.0, 0.0))]
-    )
+    found = nmar.score([_second("s01", 2.0, 1.0, 0.0, (0.0, 2.0)), _second("s02", 0.0, 0.0, 1.0, (1.0, 0.0))])
     assert found["original"]["sensitivity"][0] == 1.0 and found["original"]["specificity"][0] == 1.0
     assert found["reduced"]["sensitivity"][0] == 0.0 and found["reduced"]["specificity"][0] == 0.0
     assert found["threshold"]["sensitivity"][0] == 0.0 and found["threshold"]["specificity"][0] == 0.0

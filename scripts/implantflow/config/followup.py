@@ -79,10 +79,10 @@ class FaceRules(Sourced):
     )
     second_reading: Literal["none", "nmar"] = Field(
         default="none",
-        description="Read the faces a second time, for lucency only, on an image whose metal artefacts this project has "
-        "reduced by projections simulated from the slices (nmar), and show both readings side by side. Grades rest on "
-        "the first alone. Not to be confused with `artefact_reduction` of a time point, the scanner's own. What it is "
-        "worth: docs/validation/followup.md.",
+        description="Read the faces a second time, for lucency only, on an image whose metal artefacts this project "
+        "has reduced by projections simulated from the slices (nmar), and show both readings side by side. Grades rest "
+        "on the first alone. Not to be confused with `artefact_reduction` of a time point, the scanner's own. What it "
+        "is worth: docs/validation/followup.md.",
     )
 
 

@@ -54,40 +54,31 @@ def mark_trace(
 
 
 @inner
-def _ray(
-    images: Float32Array,
-    by_rows: bool,
-    start: float,
-    step: float,
-    length: float,
-    total: FloatArray,
-) -> None:
-    """Sums (2,) of both channels along one ray that meets row (or column) ``r`` at place ``start + r * step``."""
-    count = images.shape[0] if by_rows else images.shape[1]
-    room = images.shape[1] if by_rows else images.shape[0]
-    first, last = 0, count - 1
-    if step != 0.0:
-        a, b = -start / step, (room - 1 - start) / step
-        first, last = max(math.ceil(min(a, b)), 0), min(math.floor(max(a, b)), count - 1)
-    elif start < 0.0 or start > room - 1:
+def _ray(images: Float32Array, start: float, step: float, length: float, total: FloatArray) -> None:
+    """Sums (2,) of both channels along one ray that meets row r of ``images`` at column ``start + r * step``."""
+    end = images.shape[1] - 1.001
+    first, last = 0, images.shape[0] - 1
+    if abs(step) > 1e-9:
+        a, b = -start / step, (end - start) / step
+        first, last = max(math.ceil(min(a, b)), 0), min(math.floor(max(a, b)), last)
+    elif start < 0.0 or start > end:
         last = -1
-    one = two = 0.0
+    one = two = np.float32(0.0)
     for r in range(first, last + 1):
-        place = start + r * step
-        c = min(max(int(place), 0), room - 2)
-        w = place - c
-        if by_rows:
-            one += images[r, c, 0] * (1.0 - w) + images[r, c + 1, 0] * w
-            two += images[r, c, 1] * (1.0 - w) + images[r, c + 1, 1] * w
-        else:
-            one += images[c, r, 0] * (1.0 - w) + images[c + 1, r, 0] * w
-            two += images[c, r, 1] * (1.0 - w) + images[c + 1, r, 1] * w
+        # Rounding may put the first and the last crossing a trace beside the row.
+        place = min(max(start + r * step, 0.0), end)
+        c = int(place)
+        w = np.float32(place - c)
+        u = np.float32(1.0) - w
+        one += images[r, c, 0] * u + images[r, c + 1, 0] * w
+        two += images[r, c, 1] * u + images[r, c + 1, 1] * w
     total[0], total[1] = one * length, two * length
 
 
 @kernel
 def project(
     images: Float32Array,
+    turned: Float32Array,
     corner_mm: FloatArray,
     pixel_mm: FloatArray,
     cosines: FloatArray,
@@ -99,8 +90,8 @@ def project(
 ) -> None:
     """Line integrals ``out`` (V, N, 2) of two images (J, I, 2), value times mm, where ``needed`` (V, N).
 
-    Linear between pixels, row by row or column by column, whichever the ray crosses more steeply (Joseph 1982, DOI
-    10.1109/TMI.1982.4307572); nothing lies beyond the image.
+    Linear between pixels, row by row or, in ``turned`` (I, J, 2), column by column, whichever the ray crosses more
+    steeply (Joseph 1982, DOI 10.1109/TMI.1982.4307572); nothing lies beyond the image.
     """
     total = np.zeros(2)
     for v in range(cosines.size):
@@ -112,19 +103,23 @@ def project(
             t = t_first_mm + n * t_step_mm
             if by_rows:
                 start = ((t - s * corner_mm[1]) / c - corner_mm[0]) / pixel_mm[0]
-                step = -s * pixel_mm[1] / (c * pixel_mm[0])
-                length = pixel_mm[1] / abs(c)
+                _ray(images, start, -s * pixel_mm[1] / (c * pixel_mm[0]), pixel_mm[1] / abs(c), total)
             else:
                 start = ((t - c * corner_mm[0]) / s - corner_mm[1]) / pixel_mm[1]
-                step = -c * pixel_mm[0] / (s * pixel_mm[1])
-                length = pixel_mm[0] / abs(s)
-            _ray(images, by_rows, start, step, length, total)
+                _ray(turned, start, -c * pixel_mm[0] / (s * pixel_mm[1]), pixel_mm[0] / abs(s), total)
             out[v, n, 0], out[v, n, 1] = total[0], total[1]
 
 
 @inner
 def _beside(
-    sums: FloatArray, trace: BoolArray, v: int, n: int, way: int, count: int, least_mm: float, found: FloatArray
+    sums: FloatArray,
+    trace: BoolArray,
+    v: int,
+    n: int,
+    way: int,
+    count: int,
+    least_mm: float,
+    found: FloatArray,
 ) -> None:
     """Mean ratio (and mean bin) of up to ``count`` rays free of metal from bin ``n`` on in direction ``way``.
 
@@ -143,7 +138,7 @@ def _beside(
 
 @kernel
 def replaced(sums: FloatArray, trace: BoolArray, beside: int, least_mm: float, change: FloatArray) -> None:
-    """By how much ``change`` (V, N) the rays of the trace change when the normalised sinogram is drawn straight across it.
+    """How much ``change`` (V, N) is added to the rays of the trace by a straight line across the normalised sinogram.
 
     Parameters
     ----------
@@ -180,17 +175,16 @@ def replaced(sums: FloatArray, trace: BoolArray, beside: int, least_mm: float, c
 
 @kernel
 def back_project(
-    filtered: FloatArray,
+    filtered: Float32Array,
     corner_mm: FloatArray,
     pixel_mm: FloatArray,
     cosines: FloatArray,
     sines: FloatArray,
     t_first_mm: float,
     t_step_mm: float,
-    out: FloatArray,
+    out: Float32Array,
 ) -> None:
-    """Sum the filtered views (V, N) into ``out`` (J, I), linear between bins; bins beyond the detector are zero."""
-    last = filtered.shape[1] - 1
+    """Sum the filtered views (V, N) into ``out`` (J, I), linear between bins; the detector holds all pixels."""
     for v in range(cosines.size):
         step = pixel_mm[0] * cosines[v] / t_step_mm
         for j in range(out.shape[0]):
@@ -198,7 +192,6 @@ def back_project(
             start = (corner_mm[0] * cosines[v] + y * sines[v] - t_first_mm) / t_step_mm
             for i in range(out.shape[1]):
                 place = start + i * step
-                if 0.0 <= place < last:
-                    n = int(place)
-                    w = place - n
-                    out[j, i] += filtered[v, n] * (1.0 - w) + filtered[v, n + 1] * w
+                n = int(place)
+                w = np.float32(place - n)
+                out[j, i] += filtered[v, n] + (filtered[v, n + 1] - filtered[v, n]) * w

@@ -1,7 +1,7 @@
 """The faces read a second time, on an image whose metal artefacts have been reduced, beside the reading of the scan.
 
-The second reading is for lucency only. No grade, no bone and no HU rests on it: what stands in the metal's shadow is the
-reduction's own guess (see :mod:`implantflow.followup.nmar`).
+The second reading is for lucency only. No grade, no bone and no HU rests on it: what stands in the metal's shadow is
+the reduction's own guess (see :mod:`implantflow.followup.nmar`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from implantflow.volumes import Volume
 
 LABEL = (
     "read on an image with simulated projections (NMAR, image-based): not the scanner's data; what lies in the metal's "
-    "shadow is a guess. No grade, no bone and no HU rests on it"
+    "shadow is a guess, and bone beside metal may show as a gap. No grade, no bone and no HU rests on it"
 )
 #: Voxels around metal that is not the implant, which its blurred edge brightens, in plane.
 _RIM_VOXELS = 1
@@ -64,10 +64,12 @@ def read_again(
         "status": "made",
         "reason": None,
         "label": LABEL,
-        "method": "normalised metal artefact reduction, DOI 10.1118/1.3484090, on projections simulated from the slices",
+        "method": "normalised metal artefact reduction (DOI 10.1118/1.3484090), projections simulated from the slices",
         "views": nmar.VIEWS,
         "faces": {
-            name: _beside(first, again, name, settings.grade) for name in first.figures if name in first.readings
+            name: _beside(first, again, name, settings.grade)
+            for name in first.figures
+            if name in first.readings
         },
     }
     return SecondReading(figures, image)
@@ -78,8 +80,8 @@ def _not_made(settings: FollowupJob) -> str:
     point = settings.timepoint
     if point.artefact_reduction != "none":
         return (
-            f"the scanner's own artefact reduction is {point.artefact_reduction}: what a second one would be made of is "
-            "not known"
+            f"the scanner's own artefact reduction is {point.artefact_reduction}: a second one would be made of what "
+            "is not known"
         )
     if point.months <= settings.faces.baseline_months_max:
         return "nothing has grown or resorbed yet: faces are not read for lucency"
@@ -132,7 +134,11 @@ def _bright(hu: NDArray[np.float32], metal_hu: float) -> NDArray[np.bool_]:
 
     bright = hu >= metal_hu
     square = np.ones((1, 3, 3), dtype=bool)
-    return np.asarray(ndimage.binary_dilation(bright, square, iterations=_RIM_VOXELS)) if bright.any() else bright
+    return (
+        np.asarray(ndimage.binary_dilation(bright, square, iterations=_RIM_VOXELS))
+        if bright.any()
+        else bright
+    )
 
 
 def _own_metal(inputs: Inputs, scan: Scan) -> NDArray[np.bool_]:
@@ -157,7 +163,12 @@ def _beside(first: FacesRead, again: FacesRead, name: str, rules: GradeRules) ->
     """Both readings of one face and whether they agree."""
     if name not in again.readings:
         unread = {"lucency": "not readable"}
-        return {"original": _lucency(first.figures[name], rules), "reduced": unread, "agree": None, "said": _SAID[None]}
+        return {
+            "original": _lucency(first.figures[name], rules),
+            "reduced": unread,
+            "agree": None,
+            "said": _SAID[None],
+        }
     original, reduced = (_lucency(read.figures[name], rules) for read in (first, again))
     both = [read.readings[name].readable(rules.limit_max_mm) for read in (first, again)]
     area = next(face.lines.patch_areas for face in first.faces if face.name == name)
@@ -171,7 +182,9 @@ def _beside(first: FacesRead, again: FacesRead, name: str, rules: GradeRules) ->
         "agree": agree,
         "said": _SAID[agree],
         "patches_read_in_both": int(shared.sum()),
-        "same_call_pct": 100.0 * float(area[shared & same].sum() / area[shared].sum()) if shared.any() else None,
+        "same_call_pct": 100.0 * float(area[shared & same].sum() / area[shared].sum())
+        if shared.any()
+        else None,
     }
 
 

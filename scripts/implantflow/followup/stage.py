@@ -57,9 +57,7 @@ def read_followup(job: Job) -> None:
     since = None if baseline is None else displacement(place, baseline.place)
     progress("faces")
     faces = read_faces(inputs, located.scan, baseline, settings, since)
-    again = read_again(
-        inputs, volume, located.scan, faces, baseline, before_ct, settings, since
-    )
+    again = read_again(inputs, volume, located.scan, faces, baseline, before_ct, settings, since)
     progress("lattice")
     lattice = read_lattice(inputs, located.scan, baseline, settings, place, faces.faces)
     progress("screws")

@@ -175,7 +175,9 @@ def scores(wanted: Sequence[State], state: Path) -> dict[str, dict[str, Any]]:
     paths = [(one, kept(state, one, protocol.name)) for one in wanted for protocol in PROTOCOLS]
     found = [(one, json.loads(path.read_text())) for one, path in paths if path.exists()]
     found = [(one, reading) for one, reading in found if reading["code"] == code()]
-    return {half: score([r for one, r in found if one.half == half]) for half in {one.half for one, _ in found}}
+    return {
+        half: score([r for one, r in found if one.half == half]) for half in {one.half for one, _ in found}
+    }
 
 
 def main() -> int:
