@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_world import CENTRE, GROWN_HU, SOFT_HU, World
+from small_world import settings as rules
 
 from implantflow.artifacts import read_json, write_json
+from implantflow.config.followup import FollowupJob
 from implantflow.dicom.export.registration import read_registration
 from implantflow.errors import ConfigError, GeometryError, ProvenanceError
+from implantflow.followup.second_reading import read_again
 from implantflow.followup.stage import read_followup
 from implantflow.geometry import invert_rigid, rotation_angle_deg, transform_points
 
@@ -145,6 +148,63 @@ def test_another_protocol_spares_only_what_survives_it(world: World, m12: dict) 
     assert "kVp 120.0 at the baseline and 100.0 now" in other["lattice"]["reason"]
     assert "kernel unknown" in other["lattice"]["reason"]
     assert other["faces"]["midline"]["read_against"] == "this scan alone"
+
+
+@pytest.fixture(scope="module")
+def twice(world: World, m12: dict) -> dict:
+    """The same scan with the second reading asked for."""
+    job = world.job("m12", "m0", "twice")
+    job.settings["followup"]["faces"]["second_reading"] = "nmar"
+    read_followup(job)
+    return read_json(job.outputs["followup"])
+
+
+def test_second_reading_stands_beside_the_first_and_changes_nothing(
+    world: World, m12: dict, twice: dict
+) -> None:
+    assert m12["second_reading"] is None
+    untouched = set(m12) - {"second_reading", "rules", "outcomes", "dicom"}
+    assert {key: twice[key] for key in untouched} == {key: m12[key] for key in untouched}
+    found = twice["second_reading"]
+    assert found["status"] == "made" and "not the scanner's data" in found["label"]
+    assert set(found["faces"]) == {"midline", "si_joint"}
+    for name, face in found["faces"].items():
+        for reading in (face["original"], face["reduced"]):
+            # Nothing about fusion: that is the first reading's, and the image cannot prove it.
+            assert not {"grade", "bridged_pct", "bone_seen_pct"} & set(reading)
+        assert face["original"]["lucency_mm"] == m12["faces"][name]["lucency_mm"]
+    # This scan has no streaks: the gap of 2.5 mm is there in both images.
+    midline = found["faces"]["midline"]
+    assert midline["original"]["lucency"] == midline["reduced"]["lucency"] == "gap"
+    assert midline["agree"] is True and midline["same_call_pct"] == 100.0
+    assert midline["reduced"]["lucency_mm"] == pytest.approx(2.5, abs=0.7)
+
+
+def test_second_reading_is_shown_below_the_original(world: World, m12: dict, twice: dict) -> None:
+    from PIL import Image
+
+    first, second = (np.asarray(Image.open(world.folder / f / "axial.png")) for f in ("m12", "twice"))
+    assert (second[: len(first)] == first).all()
+    # Original and reduced, side by side, differ beside the metal and hold the same metal.
+    below = second[len(first) + 34 : -34]
+    left, right = below[:, : below.shape[1] // 2 - 4], below[:, below.shape[1] // 2 + 4 :]
+    assert left.shape == right.shape and (left != right).any()
+    for name in ("faces.csv", "faces.png", "implant.tfm"):
+        assert (world.folder / "m12" / name).read_bytes() == (world.folder / "twice" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("months", "scanner", "why"), [(0.0, "none", "nothing has grown"), (12.0, "applied", "the scanner's own")]
+)
+def test_second_reading_says_why_it_is_not_made(months: float, scanner: str, why: str) -> None:
+    point = {"name": "m", "series": "ct", "months": months, "baseline": None, "artefact_reduction": scanner}
+    asked = rules() | {"timepoint": point}
+    nothing = (None,) * 6
+    assert read_again(*nothing, FollowupJob.model_validate(asked), None) is None
+    asked["faces"]["second_reading"] = "nmar"
+    found = read_again(*nothing, FollowupJob.model_validate(asked), None)
+    assert found is not None and found.figures["status"] == "not made" and why in found.figures["reason"]
+    assert found.image is None and "faces" not in found.figures
 
 
 def test_outcomes_and_files(world: World, m12: dict) -> None:

@@ -135,3 +135,25 @@ def test_labels_of_another_grid_are_looked_up() -> None:
     assert on_grid.sum() == 6**3
     assert on_grid[2, 2, 2] == 1
     assert on_grid[1, 2, 2] == 0
+
+
+def test_second_reading_stands_beside_the_first_in_the_listing() -> None:
+    """Both readings of a face in one line, under a title that says what the second was made of."""
+    listing = next(entry for entry in LISTINGS["followup"] if "second_reading" in entry.key)
+    assert "not the scanner's data" in listing.title
+    reading = {"lucency": "gap", "lucency_mm": 1.2, "detection_limit_mm": 1.5}
+    face = {
+        "original": reading,
+        "reduced": reading | {"lucency": "not readable"},
+        "agree": None,
+        "said": "not comparable",
+    }
+    asked = {"timepoints": [{"name": "m12", "second_reading": {"faces": {"midline": face}}}]}
+    heads, lines = listing_rows(listing, "followup", asked, {})
+    shown = dict(zip(heads, (cell.text for cell in lines[0]), strict=True))
+    assert shown["Face"] == "midline" and shown["Original"] == "gap"
+    assert shown["Reduced image"] == "not readable" and shown["Lucency, mm"] == "1.2"
+    assert (
+        listing_rows(listing, "followup", {"timepoints": [{"name": "m12", "second_reading": None}]}, {})[1]
+        == []
+    )

@@ -112,7 +112,7 @@ def _reduced_once(hu: Float32Array, metal: BoolArray, pixel_mm: FloatArray, box:
     n, (nj, ni) = _COARSER, (s // _COARSER for s in hu.shape)
     blocks = (slice(0, nj * n), slice(0, ni * n))
     mean = hu[blocks].reshape(nj, n, ni, n).mean(axis=(1, 3))
-    hidden = metal[blocks].reshape(nj, n, ni, n).any(axis=(1, 3))
+    hidden = np.asarray(metal[blocks].reshape(nj, n, ni, n).any(axis=(1, 3)))
     size = np.array([ni, nj, 1])
     coarse = Box(np.minimum(box.low // n, size - 1), np.minimum(-(-box.high // n), size))
     guess = prior(mean, hidden, pixel_mm[::-1] * n, _SURE_BONE_HU)

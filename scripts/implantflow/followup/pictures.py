@@ -52,8 +52,8 @@ _MEANING = {
 }
 
 _REDUCED = (
-    "Right: simulated projections, not the scanner's data; made around the implant only. What lies in the metal's "
-    "shadow is a guess; no grade rests on it."
+    "Right: simulated projections, not the scanner's data; around the implant only. Bone beside metal may show as a "
+    "gap there; no grade rests on it."
 )
 
 
