@@ -108,7 +108,6 @@ def _between() -> NDArray[np.bool_]:
     return np.asarray((np.abs(x) < 11.0) & (np.abs(y) < 3.0))
 
 
-@pytest.mark.requirement("lucency-found")
 def test_dark_band_between_rods_is_reduced() -> None:
     before, after = (hu[_between()] - SOFT_HU for hu in (scan(3.0), reduced(3.0)))
     assert before.mean() < -150.0  # the band is there
