@@ -33,7 +33,7 @@ from implantflow.followup.second_reading import reduced_baseline, without_artefa
 
 #: What makes the reduced image, and what reads faces; where the poses come from is the main readings' matter.
 MODULES = (
-    "nmar", "nmar_kernels", "second_reading", "tissue", "profile", "lucency", "bloom", "departure", "faces", "grade",
+    "nmar", "nmar_kernels", "second_reading", "tissue", "profile", "lucency", "bloom", "departure", "faces",
 )  # fmt: skip
 
 
