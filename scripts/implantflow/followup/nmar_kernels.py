@@ -65,13 +65,13 @@ def _ray(images: Float32Array, start: float, step: float, length: float, total: 
         last = -1
     one = two = np.float32(0.0)
     for r in range(first, last + 1):
-        # Rounding may put the first and the last crossing a trace beside the row.
-        place = min(max(start + r * step, 0.0), end)
-        c = int(place)
+        # Rounding may put the first and the last crossing a trace beside the row; int() cuts towards zero.
+        place = start + r * step
+        c = np.uint32(int(place))
         w = np.float32(place - c)
         u = np.float32(1.0) - w
-        one += images[r, c, 0] * u + images[r, c + 1, 0] * w
-        two += images[r, c, 1] * u + images[r, c + 1, 1] * w
+        one += images[r, c, 0] * u + images[r, c + np.uint32(1), 0] * w
+        two += images[r, c, 1] * u + images[r, c + np.uint32(1), 1] * w
     total[0], total[1] = one * length, two * length
 
 
