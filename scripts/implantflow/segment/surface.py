@@ -22,9 +22,10 @@ UNSEEN_MM = 3.0
 BALL_MM = 1.5
 #: Up to here (mm) outside a fitted bone the prior may say what is inside: the fit errs less.
 KNOWN_MM = 2.0
-#: Gaps closed (mm) where the prior does not know the bone (below an atlas sacrum, L5 without a template),
-#: and how much bone (mm3) must be seen there before that is worth doing.
-CLOSE_UNKNOWN_MM, MIN_UNKNOWN_MM3 = 2.5, 500.0
+#: Gaps closed (mm, half their width) beyond the end of the bone the prior knows (below an atlas sacrum: S4 and S5 are
+#: two thin plates whose marrow would else stay hollow or not with the grid; the canal there is wider) and in a bone it
+#: does not know (L5 without a template); and how much bone (mm3) must be seen there before that is worth doing.
+CLOSE_BEYOND_MM, CLOSE_UNKNOWN_MM, MIN_UNKNOWN_MM3 = 4.0, 2.5, 500.0
 #: The half-maximum surface is looked for from this much (mm) inside the threshold surface to this much outside.
 DEEPEST_MM, OUTERMOST_MM = 2.0, 1.2
 #: Width (mm) over which one condition on the surface gives way to the next.
@@ -131,10 +132,8 @@ def candidate(
         solid |= (distance < KNOWN_MM) & ~_exterior(hu, away, distance) & ~others
         unknown = seen & (distance > KNOWN_MM)
     if float(unknown.sum()) * hu.voxel_volume_mm3 > MIN_UNKNOWN_MM3:
-        closed = (
-            fill_cavities(close_gaps(solid, hu, max(CLOSE_UNKNOWN_MM, 1.3 * float(hu.spacing_mm.max()))))
-            & ~others
-        )
+        gap_mm = CLOSE_UNKNOWN_MM if distance is None else CLOSE_BEYOND_MM
+        closed = fill_cavities(close_gaps(solid, hu, max(gap_mm, 1.3 * float(hu.spacing_mm.max())))) & ~others
         solid |= closed if distance is None else closed & (distance > KNOWN_MM)
     solid = largest_component(fill_cavities(solid))
     profiles = cortex_profiles(hu.like(np.ascontiguousarray(hu.array)), solid)
