@@ -255,9 +255,8 @@ def _scene(view: Volume, prior: ShapePrior, fit: Fit, settings: SegmentConfig) -
     endplate = plane_through(vertices[endplate_vertices(prior)], np.array([0.0, 0.0, 1.0]))
     sacrum = vertices[prior.bone == prior.index("sacrum")]
     top = np.asarray(endplate.point) + ABOVE_MM * np.asarray(endplate.normal)
-    lowest = sacrum[sacrum[:, 2].argmin()]
-    below = [lowest - BELOW_MM * down for down in (np.array([0.0, 0.0, 1.0]), pelvic_axes(prior, vertices)[:, 2])]
-    box = box_around(view, np.vstack([vertices, top, *below]), MARGIN_MM)
+    bottom = sacrum - BELOW_MM * pelvic_axes(prior, vertices)[:, 2]
+    box = box_around(view, np.vstack([vertices, top, bottom]), MARGIN_MM)
     part = crop(view, box)
     hu = Volume(np.ascontiguousarray(part.array), part.affine_lps)
     voxel = float(hu.spacing_mm.max())
