@@ -14,7 +14,9 @@ from implantflow.volumes import Volume
 
 
 @pytest.mark.parametrize("voxel_mm", [1.0, 1.5, 2.0])
-def test_marrow_of_a_caudal_sacrum_is_filled_at_every_voxel_size_and_its_canal_stays_open(voxel_mm: float) -> None:
+def test_marrow_of_a_caudal_sacrum_is_filled_at_every_voxel_size_and_its_canal_stays_open(
+    voxel_mm: float,
+) -> None:
     """Two plates 6 mm apart, the front one with holes of 4 mm, a canal of 14 mm behind; the prior ends above."""
     size = (48.0, 60.0, 60.0)
     shape = tuple(int(s / voxel_mm) for s in size)
@@ -44,7 +46,9 @@ def test_what_is_caudal_of_the_sacrum_turns_with_the_patient(axis: int) -> None:
     bone = np.repeat([0, 1, 2], [100, 100, 400])
     mean[100:200, 0] *= -1
     names = ("hip_left", "hip_right", "sacrum")
-    prior = ShapePrior("atlas", names, mean, np.empty((0, *mean.shape)), (), bone, covers_apex=False, members=1)
+    prior = ShapePrior(
+        "atlas", names, mean, np.empty((0, *mean.shape)), (), bone, covers_apex=False, members=1
+    )
     a, b = [n for n in range(3) if n != axis]
     turn = np.eye(3)
     angle = np.radians(20.0)

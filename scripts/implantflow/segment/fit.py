@@ -15,7 +15,7 @@ from implantflow.segment.pose import FAR_MM, Pose
 from implantflow.segment.prior import ShapePrior, similarity
 from implantflow.volumes import Volume
 
-#: Rounds of the similarity on every start, and on the best two: a scan that cuts the iliac wings off lets the size creep.
+#: Rounds of the similarity on every start, and on the best two: where the scan cuts the wings off the size creeps.
 FIRST_ROUNDS, MORE_ROUNDS = 12, 28
 #: Cost (mm) of a vertex outside the scan when finished fits are compared.
 OUTSIDE_MM = 6.0

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.segment.filters import NARROW, TRUNCATE, gaussian
+from implantflow.segment.filters import NARROW, gaussian, gaussian_taps
 from implantflow.volumes import Volume
 
-#: Noise (HU, standard deviation) that is left alone, and to which more is brought down.
-BORNE_HU = 30.0
+#: Noise (HU, standard deviation) that is left alone, and to which more is brought down. Smoothing blurs thin cortex:
+#: of 18 to 65 HU this kept a sacrum under 80 HU of noise nearest to the one without.
+BORNE_HU = 45.0
 #: Means (HU) of seven neighbours that count as soft tissue, where only noise makes neighbours differ.
 SOFT_HU = (-150.0, 120.0)
 #: Every so many voxels along each axis one is looked at; fewer of soft tissue than this tell nothing.
@@ -59,9 +60,7 @@ def remaining_share(sigma_mm: float, volume: Volume) -> float:
     for spacing in volume.spacing_mm:
         sigma = sigma_mm / float(spacing)
         if sigma > NARROW:
-            reach = int(np.ceil(TRUNCATE * sigma))
-            taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-            left *= float(np.sqrt((taps**2).sum())) / float(taps.sum())
+            left *= float(np.linalg.norm(gaussian_taps(sigma)))
     return left
 
 
@@ -73,6 +72,8 @@ def calmed(volume: Volume) -> tuple[Volume, dict[str, float]]:
         low, high = 0.0, WIDEST_VOXELS * float(volume.spacing_mm.max())
         for _ in range(20):
             sigma_mm = 0.5 * (low + high)
-            low, high = (sigma_mm, high) if noise * remaining_share(sigma_mm, volume) > BORNE_HU else (low, sigma_mm)
+            low, high = (
+                (sigma_mm, high) if noise * remaining_share(sigma_mm, volume) > BORNE_HU else (low, sigma_mm)
+            )
         volume = volume.like(gaussian(volume, sigma_mm))
     return volume, {"noise_hu": noise, "smoothed_sigma_mm": sigma_mm}
