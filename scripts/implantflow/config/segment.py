@@ -131,7 +131,7 @@ class SegmentConfig(Section):
         le=1.0,
         description="Refuse when a smaller share of the bone edges at the height of the pelvis lies within 4 mm of "
         "the fitted prior. Measured: 0.71-1.00 where the fit was right (Visible Human, totalseg, phantom, 20 atlas "
-        "members), 0.67 after a roll of 15 degrees, 0.64 with slices of twice their distance, 0.19-0.51 with flipped "
+        "members), 0.66 after a roll of 15 degrees, 0.64 with slices of twice their distance, 0.19-0.51 with flipped "
         "or exchanged axes or landmarks 60 mm off.",
     )
     min_matched_fraction: float = Field(

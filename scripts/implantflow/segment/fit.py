@@ -15,8 +15,6 @@ from implantflow.segment.pose import FAR_MM, Pose
 from implantflow.segment.prior import ShapePrior, similarity
 from implantflow.volumes import Volume
 
-#: Rounds of the similarity on every start, and on the best two: where the scan cuts the wings off the size creeps.
-FIRST_ROUNDS, MORE_ROUNDS = 12, 28
 #: Cost (mm) of a vertex outside the scan when finished fits are compared.
 OUTSIDE_MM = 6.0
 #: Neighbours averaged over and reach (mm) of the profile search, from stiff to loose.
@@ -148,14 +146,13 @@ def fit_prior(prior: ShapePrior, edges: Edges, image: Volume, poses: list[Pose])
     search = _EdgeSearch(edges)
     trials: list[tuple[float, int, FloatArray, Pose]] = []
     for number, pose in enumerate(poses):
-        vertices, moved = _icp(prior, edges, search, pose, (0,) * FIRST_ROUNDS, None)
+        vertices, moved = _icp(prior, edges, search, pose, (0,) * 12, None)
         trials.append((_cost(vertices, edges), number, vertices, moved))
     trials.sort(key=lambda t: (t[0], t[1]))
     refined = []
     all_modes = len(prior.modes)
-    rounds = (0,) * MORE_ROUNDS + (5,) * 6 + (10,) * 6 + (all_modes,) * 8
     for _, number, vertices, pose in trials[:2]:
-        vertices, pose = _icp(prior, edges, search, pose, rounds, vertices)
+        vertices, pose = _icp(prior, edges, search, pose, (5,) * 6 + (10,) * 6 + (all_modes,) * 8, vertices)
         refined.append((_cost(vertices, edges), number, vertices, pose))
     refined.sort(key=lambda t: (t[0], t[1]))
     cost, number, vertices, pose = refined[0]
