@@ -19,9 +19,20 @@ def _mean(rows: list[Row], key: str) -> float:
     return sum(float(r[key]) for r in rows) / len(rows)
 
 
+EARLIER = """
+An asterisk: not run again since the segmentation last changed, figures of the version before; means are over both.
+"""
+
+
+def _told(name: str, row: Row) -> str:
+    """The row's name, with an asterisk when an earlier version made it."""
+    return f"{name} *" if row.get("earlier") else name
+
+
 def page(rows: dict[str, Row]) -> str:
     """Markdown of all that was measured."""
-    parts = [HEAD, _atlas(rows), _metal(rows), _vhf(rows), _wrong(rows), _phantom(rows)]
+    head = HEAD + EARLIER if any(row.get("earlier") for row in rows.values()) else HEAD
+    parts = [head, _atlas(rows), _metal(rows), _vhf(rows), _wrong(rows), _phantom(rows)]
     return "\n".join(p for p in parts if p)
 
 
@@ -47,7 +58,7 @@ def _atlas(rows: dict[str, Row]) -> str:
         d, s = r["dice"], r["surface_mm"]
         surfaces = " | ".join(f"{s[n][0]:.2f} / {s[n][1]:.2f}" for n in ("sacrum", "hip_left", "hip_right"))
         lines.append(
-            f"| {name[6:]} | {r['right_pct']:.2f} | {r['right_all_pct']:.2f} | {r['name_pct']:.2f} | "
+            f"| {_told(name[6:], r)} | {r['right_pct']:.2f} | {r['right_all_pct']:.2f} | {r['name_pct']:.2f} | "
             f"{d['sacrum']:.3f} / {d['hip_left']:.3f} / {d['hip_right']:.3f} | "
             f"{r['foreign_as_bone_pct']:.1f} | {surfaces} | "
             f"{r['explained_fraction']:.2f} | {r['cpu_s']:.0f} |"
@@ -61,7 +72,7 @@ def _metal(rows: dict[str, Row]) -> str:
         return ""
     d = r["dice"]
     return (
-        "## 3 mm CT with a femoral nail\n\n"
+        f"## {_told('3 mm CT with a femoral nail', r)}\n\n"
         "Against masks made by a model (silver standard, not by hand).\n\n"
         "| Dice sacrum | left hip | right hip | L5 | name, % | CPU-s |\n|---|---|---|---|---|---|\n"
         f"| {d['sacrum']:.3f} | {d['hip_left']:.3f} | {d['hip_right']:.3f} | {d['l5']:.3f} | {r['name_pct']:.2f} | "
@@ -85,7 +96,7 @@ def _vhf(rows: dict[str, Row]) -> str:
         cells = (
             " | ".join(f"{d[n]:.3f}" for n in ("sacrum", "hip_left", "hip_right", "l5")) if d else " |  |  | "
         )
-        lines.append(f"| {name} | {cells} | {r['explained_fraction']:.2f} | {r['cpu_s']:.0f} |")
+        lines.append(f"| {_told(name, r)} | {cells} | {r['explained_fraction']:.2f} | {r['cpu_s']:.0f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -105,7 +116,7 @@ def _wrong(rows: dict[str, Row]) -> str:
             if "explained_fraction" in r
             else ""
         )
-        lines.append(f"| {name} | {r['refused'] or 'NOT REFUSED'} | {figures} |")
+        lines.append(f"| {_told(name, r)} | {r['refused'] or 'NOT REFUSED'} | {figures} |")
     return "\n".join(lines) + "\n"
 
 
@@ -115,7 +126,7 @@ def _phantom(rows: dict[str, Row]) -> str:
         return ""
     s, m = r["surface_mm"], r["midplane"]
     lines = [
-        "## The demo patient\n",
+        f"## {_told('The demo patient', r)}\n",
         "SIMULATED, tumour present; template posed by the landmarks of the case config (1-3 mm off). By the classes of "
         "`confidence.nii.gz`, within 1.5 mm: the image shows the surface; it shows no gap to the next bone, so the cut "
         "is a proposal; the prior filled in what no image tells (the tumour's hole).\n",

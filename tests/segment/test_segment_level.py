@@ -9,7 +9,7 @@ from scipy import ndimage
 from implantflow.segment.filters import signed_depth
 from implantflow.segment.level import edge_fraction
 from implantflow.segment.mesh import is_closed, shell_count, volume_mm3
-from implantflow.segment.surface import candidate, close_gaps, solid_of_bone
+from implantflow.segment.surface import candidate, reached, solid_of_bone
 from implantflow.volumes import Volume
 
 RADIUS_MM = 15.0
@@ -69,14 +69,14 @@ def test_a_neighbour_bounds_the_bone_where_the_image_shows_no_gap() -> None:
     assert not (solid.inside & others).any()
 
 
-def test_depth_and_closing_follow_the_ball() -> None:
+def test_depth_and_what_a_ball_reaches() -> None:
     mask = np.zeros((30, 30, 40), bool)
     mask[10:20, 10:20, 5:18] = True
     mask[10:20, 10:20, 21:34] = True  # a gap of 3 voxels
     grid = Volume(mask, np.eye(4))
     depth = signed_depth(mask, grid)
     assert depth[15, 15, 5] == pytest.approx(0.5) and depth[15, 15, 4] == pytest.approx(-0.5)
-    assert not close_gaps(mask, grid, 1.0)[15, 15, 19]
-    closed = close_gaps(mask, grid, 2.0)
-    assert closed[15, 15, 18:21].all()
-    assert closed.sum() - mask.sum() <= 3 * 10 * 10
+    through, outside = (reached(grid, depth < -radius, radius) for radius in (1.0, 2.0))
+    assert through[15, 15, 19] and not outside[15, 15, 18:21].any()
+    assert not (through | outside)[mask].any()
+    assert (~outside).sum() - mask.sum() <= 3 * 10 * 10

@@ -2,11 +2,13 @@
 
 Run: python tests/segment/validate_bones.py [CASE ...]; cases: atlas:2 (a member, the prior made of the others), metal,
 vhf:NAME (a disturbance), wrong:NAME (scans that must be refused), phantom. Without arguments all of them. What is done
-is below results/validation/ and not done again while the code of the segmentation stays the same.
+is below results/validation/ and not done again while the code of the segmentation stays the same. ``--page-only`` does
+nothing new; ``--earlier FOLDER`` fills what is missing from the rows of an earlier version, marked as such.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import sys
@@ -264,21 +266,37 @@ def _folder() -> Path:
     return folder
 
 
+def _kept(folder: Path, case: str) -> Path:
+    return folder / f"{case.replace(':', '-').replace(' ', '_')}.json"
+
+
+def rows_of(folder: Path, earlier: Path | None) -> dict[str, Row]:
+    """Rows of this version, by case, and with ``earlier`` set those of another where this one has none."""
+    rows: dict[str, Row] = {}
+    for case in cases():
+        for source in (folder, earlier):
+            if source is not None and case not in rows and _kept(source, case).exists():
+                rows[case] = json.loads(_kept(source, case).read_text(encoding="utf-8"))
+                rows[case]["earlier"] = source is earlier
+    return rows
+
+
 def main() -> None:
     """Do what is not there yet, then write the page of all that is."""
-    rows: dict[str, Row] = {}
-    for case in sys.argv[1:] or cases():
-        path = _folder() / f"{case.replace(':', '-').replace(' ', '_')}.json"
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="*")
+    parser.add_argument("--page-only", action="store_true")
+    parser.add_argument("--earlier", type=Path)
+    given = parser.parse_args()
+    for case in [] if given.page_only else given.cases or cases():
+        path = _kept(_folder(), case)
         if not path.exists():
             kind, _, name = case.partition(":")
             row = RUNS[kind](name)
             path.write_text(json.dumps(row), encoding="utf-8")
             print(case, json.dumps(row), flush=True)
-    for case in cases():
-        path = _folder() / f"{case.replace(':', '-').replace(' ', '_')}.json"
-        if path.exists():
-            rows[case] = json.loads(path.read_text(encoding="utf-8"))
-    (ROOT / "docs" / "validation" / "bones.md").write_text(bones_page.page(rows), encoding="utf-8")
+    page = bones_page.page(rows_of(_folder(), given.earlier))
+    (ROOT / "docs" / "validation" / "bones.md").write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from implantflow.geometry import FloatArray, Plane, unit
 from implantflow.segment.kernels import sample_linear
 from implantflow.segment.mesh import vertex_normals
-from implantflow.segment.prior import ShapePrior
+from implantflow.segment.prior import ShapePrior, similarity
 from implantflow.volumes import Volume
 
 
@@ -35,6 +35,14 @@ def endplate_vertices(prior: ShapePrior) -> NDArray[np.int64]:
         normal = unit(np.round(normals[chosen].mean(axis=0), 9))
         chosen = near & (normals @ normal > 0.85) & (np.abs((points - centre) @ normal) < 3.0)
     return np.asarray(own[chosen])
+
+
+def pelvic_axes(prior: ShapePrior, vertices_lps_mm: FloatArray) -> FloatArray:
+    """Left, posterior and cranial of the fitted bones themselves: columns (3, 3) of unit vectors in patient LPS.
+
+    A patient who lies turned is turned in the scan's LPS; what is caudal of a sacrum is so along the sacrum.
+    """
+    return similarity(prior.mean, vertices_lps_mm)[1]
 
 
 def plane_through(points: FloatArray, toward: FloatArray) -> Plane:

@@ -12,7 +12,7 @@ from implantflow.config.segment import SegmentConfig
 from implantflow.errors import ConfigError, GeometryError
 from implantflow.geometry import FloatArray, Plane
 from implantflow.jobs import progress
-from implantflow.segment.anatomy import endplate_vertices, plane_through
+from implantflow.segment.anatomy import endplate_vertices, pelvic_axes, plane_through
 from implantflow.segment.assemble import (
     Placed,
     assemble_labels,
@@ -40,6 +40,7 @@ from implantflow.segment.labelmap import LabelMap, as_report
 from implantflow.segment.labels import LABELS
 from implantflow.segment.level import full_contrast
 from implantflow.segment.masks import BoolArray, bounding_box
+from implantflow.segment.noise import calmed
 from implantflow.segment.pose import landmark_pose, search_poses
 from implantflow.segment.prior import ShapePrior
 from implantflow.segment.regions import Regions, Scene, distances, split_bones
@@ -101,6 +102,7 @@ def segment_volume(
     """
     view, order, flips = canonical(volume)
     threshold_mm3 = float((view.array >= settings.threshold_hu).sum()) * view.voxel_volume_mm3
+    view, noise = calmed(view)
     if isinstance(prior, LabelMap):
         if settings.corrections or edited is not None:
             raise ConfigError(
@@ -124,6 +126,7 @@ def segment_volume(
     report = {
         "threshold_hu": settings.threshold_hu,
         "threshold_volume_mm3": threshold_mm3,
+        "noise": noise,
         "cortex_contrast_hu": full_hu,
         "disputed_pct": parts.disputed_pct,
         "labels": label_table(full, solids, view.voxel_volume_mm3),
@@ -252,7 +255,7 @@ def _scene(view: Volume, prior: ShapePrior, fit: Fit, settings: SegmentConfig) -
     endplate = plane_through(vertices[endplate_vertices(prior)], np.array([0.0, 0.0, 1.0]))
     sacrum = vertices[prior.bone == prior.index("sacrum")]
     top = np.asarray(endplate.point) + ABOVE_MM * np.asarray(endplate.normal)
-    bottom = sacrum[sacrum[:, 2].argmin()] - np.array([0.0, 0.0, BELOW_MM])
+    bottom = sacrum - BELOW_MM * pelvic_axes(prior, vertices)[:, 2]
     box = box_around(view, np.vstack([vertices, top, bottom]), MARGIN_MM)
     part = crop(view, box)
     hu = Volume(np.ascontiguousarray(part.array), part.affine_lps)

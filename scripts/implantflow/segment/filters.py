@@ -32,10 +32,15 @@ def gaussian(volume: Volume, sigma_mm: float) -> NDArray[np.float32]:
     for axis, spacing in enumerate(volume.spacing_mm[::-1]):
         sigma = sigma_mm / float(spacing)
         if sigma > NARROW:
-            reach = int(np.ceil(TRUNCATE * sigma))
-            taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-            out = _smooth_axis(out, (taps / taps.sum()).astype(np.float32), axis)
+            out = _smooth_axis(out, gaussian_taps(sigma), axis)
     return out
+
+
+def gaussian_taps(sigma_voxels: float) -> NDArray[np.float32]:
+    """Weights (2 R + 1,) of a Gaussian, their sum one."""
+    reach = int(np.ceil(TRUNCATE * sigma_voxels))
+    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_voxels) ** 2)
+    return np.asarray(taps / taps.sum(), dtype=np.float32)
 
 
 @inner

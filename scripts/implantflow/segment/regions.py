@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.geometry import FloatArray, Plane
-from implantflow.segment.anatomy import Disc, disc_above, endplate_vertices
+from implantflow.segment.anatomy import Disc, disc_above, endplate_vertices, pelvic_axes
 from implantflow.segment.cut import Prices, two_way_cut
 from implantflow.segment.filters import resampled
 from implantflow.segment.labels import (
@@ -110,11 +110,18 @@ def _sacrum_lean(scene: Scene, hips: NDArray[np.float32], above: NDArray[np.floa
     else:
         _lean_without_l5(scene, lean, above, hips)
     if not scene.prior.covers_apex:
-        own = scene.vertices_lps_mm[scene.prior.bone == scene.prior.index("sacrum")]
-        across = np.abs(scene.coordinate(0) - np.float32(np.median(own[:, 0])))
-        below = scene.coordinate(2) < np.percentile(own[:, 2], 3) + 4.0
+        below, across = _under_the_sacrum(scene)
         lean[below & (across < 50.0) & (hips > 5.0)] = 20.0
     return lean
+
+
+def _under_the_sacrum(scene: Scene) -> tuple[BoolArray, NDArray[np.float32]]:
+    """Voxels (K, J, I) caudal of the fitted sacrum, and how far (mm) each lies to the left or right of its middle."""
+    own = scene.vertices_lps_mm[scene.prior.bone == scene.prior.index("sacrum")]
+    left, _, up = pelvic_axes(scene.prior, scene.vertices_lps_mm).T
+    end = float(np.percentile(own @ up, 3)) + 4.0
+    middle = float(np.median(own @ left))
+    return scene.height(Plane.of(end * up, up)) < 0, np.abs(scene.height(Plane.of(middle * left, left)))
 
 
 def _lean_without_l5(

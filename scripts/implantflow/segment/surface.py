@@ -22,9 +22,10 @@ UNSEEN_MM = 3.0
 BALL_MM = 1.5
 #: Up to here (mm) outside a fitted bone the prior may say what is inside: the fit errs less.
 KNOWN_MM = 2.0
-#: Gaps closed (mm) where the prior does not know the bone (below an atlas sacrum, L5 without a template),
-#: and how much bone (mm3) must be seen there before that is worth doing.
-CLOSE_UNKNOWN_MM, MIN_UNKNOWN_MM3 = 2.5, 500.0
+#: Its radius beyond what the prior knows, and how much bone (mm3) must be seen there before filling is worth doing.
+#: Below an atlas sacrum, and in L5 without a template, the marrow lies behind plates with holes, and a smaller ball
+#: gets in or not with the grid; the canal there is wider.
+BALL_BEYOND_MM, MIN_UNKNOWN_MM3 = 2.25, 500.0
 #: The half-maximum surface is looked for from this much (mm) inside the threshold surface to this much outside.
 DEEPEST_MM, OUTERMOST_MM = 2.0, 1.2
 #: Width (mm) over which one condition on the surface gives way to the next.
@@ -83,14 +84,6 @@ class BoneSolid:
     mm_per_100_hu: float
 
 
-def close_gaps(mask: BoolArray, like: Volume, radius_mm: float) -> BoolArray:
-    """Morphological closing by a ball of ``radius_mm`` (mm); the border of the array neither adds nor eats."""
-    half = float(0.5 * like.spacing_mm.mean())
-    reach_mm = radius_mm + 2.0 * half
-    beyond = signed_depth(mask, like, reach_mm) < half - radius_mm
-    return np.asarray((signed_depth(beyond, like, reach_mm) < half - radius_mm) | mask)
-
-
 def fill_cut_faces(mask: BoolArray) -> BoolArray:
     """Fill the marrow that shows on the faces of the array, where the scan cuts a bone off."""
     out = mask.copy()
@@ -126,29 +119,25 @@ def candidate(
         raise GeometryError("a bone has no voxel above the threshold", where="segment")
     away = None if distance is None else -signed_depth(seen, hu, UNSEEN_MM + 1.0)
     solid = fill_cut_faces(seen)
-    unknown = seen
+    unknown = np.ones_like(seen)
     if distance is not None and away is not None:
-        solid |= (distance < KNOWN_MM) & ~_exterior(hu, away, distance) & ~others
-        unknown = seen & (distance > KNOWN_MM)
-    if float(unknown.sum()) * hu.voxel_volume_mm3 > MIN_UNKNOWN_MM3:
-        closed = (
-            fill_cavities(close_gaps(solid, hu, max(CLOSE_UNKNOWN_MM, 1.3 * float(hu.spacing_mm.max()))))
-            & ~others
-        )
-        solid |= closed if distance is None else closed & (distance > KNOWN_MM)
+        solid |= (distance < KNOWN_MM) & ~reached(hu, (away > BALL_MM) & (distance > 0), BALL_MM) & ~others
+        unknown = distance > KNOWN_MM
+    if float((seen & unknown).sum()) * hu.voxel_volume_mm3 > MIN_UNKNOWN_MM3:
+        free = signed_depth(solid, hu, BALL_BEYOND_MM + 1.0) < -BALL_BEYOND_MM
+        solid |= unknown & ~reached(hu, free, BALL_BEYOND_MM) & ~others
     solid = largest_component(fill_cavities(solid))
     profiles = cortex_profiles(hu.like(np.ascontiguousarray(hu.array)), solid)
     return Candidate(hu, others, seen, distance, solid, away, profiles)
 
 
-def _exterior(hu: Volume, away: NDArray[np.float32], distance: NDArray[np.float32]) -> BoolArray:
-    """Voxels that a ball reaches from outside without touching bone seen or entering the fitted bone.
+def reached(hu: Volume, centres: BoolArray, radius_mm: float) -> BoolArray:
+    """Voxels that a ball reaches from outside while its middle stays on ``centres``.
 
     Marrow behind a cortex that is thin, cut off by the scan or eaten by a tumour is then not outside, while
     a foramen wider than the ball stays open.
     """
-    way = largest_component((away > BALL_MM) & (distance > 0))
-    return np.asarray(signed_depth(way, hu, BALL_MM + 1.0) >= -BALL_MM)
+    return np.asarray(signed_depth(largest_component(centres), hu, radius_mm + 1.0) >= -radius_mm)
 
 
 def solid_of_bone(
