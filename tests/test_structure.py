@@ -51,6 +51,7 @@ HEIGHT = {
     "failures": 1,
     "jobrecord": 3,
     "needs": 0,
+    "progress": 0,
     "slurm": 1,
     "runs": 4,
     "jobs": 4,

@@ -22,6 +22,7 @@ from typing import Any
 
 from implantflow import artifacts, failures, jobrecord
 from implantflow.errors import ImplantflowError, InputError
+from implantflow.progress import progress as progress
 
 logger = logging.getLogger("implantflow")
 
@@ -131,15 +132,6 @@ class Job:
 
 
 StageFunction = Callable[[Job], None]
-
-
-def progress(message: str, *, done: float | None = None) -> None:
-    """Report progress of the running job to its log and, as one line, to the terminal.
-
-    ``done`` is the share finished, 0 to 1.
-    """
-    share = "" if done is None else f" {100 * done:3.0f} %"
-    logger.info("%s%s", message, share)
 
 
 def _start_logging(log: Path | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.build.place_kernels import bounds
 from implantflow.compiled import kernel
 
 FloatArray = NDArray[np.float64]
@@ -51,14 +52,14 @@ def pack_layer(
         points += loop_start[s + 1] - loop_start[s]
     blocks = -(-hatches.shape[0] // MOST_ITEMS) - (-net_count // MOST_ITEMS)
     size = 2 + 6 * (loops + whole.shape[0]) + 2 * points + 3 * blocks + 4 * (hatches.shape[0] + net_count)
-    # Up to the last outline everything is pairs of words.
-    pairs = np.empty(((size + 1) // 2, 2), np.uint16)
-    out = pairs.reshape(-1)
+    # Up to the last outline everything is pairs of words: one number, of which the first word is the lower half.
+    pairs = np.empty((size + 1) // 2, np.uint32)
+    out = pairs.view(np.uint16)
     # A negative number has all high bits set.
     outside = z_units >> 16
     for p in range(xs.shape[0]):
         outside |= (xs[p] >> 16) | (ys[p] >> 16)
-    pairs[0, 0], pairs[0, 1] = LAYER_SHORT, z_units
+    pairs[0] = LAYER_SHORT + (z_units << 16)
     n = 1
     for c in range(loops):
         a, b = starts[c], starts[c + 1]
@@ -69,29 +70,37 @@ def pack_layer(
         for q in range(a, b):
             twice += xs[p] * ys[q] - xs[q] * ys[p]
             p = q
-        pairs[n, 0], pairs[n, 1] = POLYLINE_SHORT, contour_id
-        pairs[n + 1, 0], pairs[n + 1, 1] = 1 if twice > 0 else 0, b - a + 1
+        pairs[n] = POLYLINE_SHORT + (contour_id << 16)
+        pairs[n + 1] = (1 if twice > 0 else 0) + ((b - a + 1) << 16)
         n += 2
         for p in range(a, b):
-            pairs[n, 0], pairs[n, 1] = xs[p], ys[p]
+            pairs[n] = xs[p] + (ys[p] << 16)
             n += 1
-        pairs[n, 0], pairs[n, 1] = xs[a], ys[a]
+        pairs[n] = xs[a] + (ys[a] << 16)
         n += 1
+    # Moving a point over whole tiles adds the same number to its pair, whatever the point.
+    curve = np.empty(0, np.uint32)
+    left, low, right, high = 0, 0, 0, 0
     for w in range(whole.shape[0]):
         s = whole[w, 0]
         a, b = loop_start[s], loop_start[s + 1]
-        dx, dy = whole[w, 1] * cell, whole[w, 2] * cell
         if b - a + 1 > MOST_ITEMS:
             return out[:0]
-        pairs[n, 0], pairs[n, 1] = POLYLINE_SHORT, contour_id
-        pairs[n + 1, 0], pairs[n + 1, 1] = 1, b - a + 1
+        if w == 0 or s != whole[w - 1, 0]:
+            curve = np.empty(b - a, np.uint32)
+            for k in range(b - a):
+                curve[k] = loop_x[a + k] + (loop_y[a + k] << 16)
+            left, low, right, high = bounds(loop_x, loop_y, a, b)
+        dx, dy = whole[w, 1] * cell, whole[w, 2] * cell
+        outside |= ((left + dx) >> 16) | ((right + dx) >> 16) | ((low + dy) >> 16) | ((high + dy) >> 16)
+        pairs[n] = POLYLINE_SHORT + (contour_id << 16)
+        pairs[n + 1] = 1 + ((b - a + 1) << 16)
         n += 2
-        for p in range(a, b):
-            x, y = loop_x[p] + dx, loop_y[p] + dy
-            outside |= (x >> 16) | (y >> 16)
-            pairs[n, 0], pairs[n, 1] = x, y
-            n += 1
-        pairs[n, 0], pairs[n, 1] = loop_x[a] + dx, loop_y[a] + dy
+        move = np.uint32(dx + (dy << 16))
+        for k in range(curve.shape[0]):
+            pairs[n + k] = curve[k] + move
+        n += curve.shape[0]
+        pairs[n] = curve[0] + move
         n += 1
     if outside != 0:
         return out[:0]

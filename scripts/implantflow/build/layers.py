@@ -39,12 +39,7 @@ def slice_layers(
         figures[index] = made[1]
 
     if crumb_max_mm3 <= 0 or not plan.porous:
-        made = ordered(
-            range(plan.layers),
-            lambda index: slicer.packed(index, slicer.outline(index, stamped=True)),
-            threads,
-        )
-        for index, layer in enumerate(made):
+        for index, layer in enumerate(ordered(range(plan.layers), slicer.layer, threads)):
             take(index, layer)
         return figures, Crumbs()
     width_mm = float(plan.solid.vertices_mm[:, 1].max())

@@ -32,7 +32,7 @@ from implantflow.build.stamps import make_stamps
 from implantflow.build.supports import DrawnSupports
 from implantflow.build.themes import Effort, effort
 from implantflow.config.build import Machine
-from implantflow.jobs import progress
+from implantflow.progress import progress
 
 
 def plan_of(part: Part, machine: Machine, loop_area_min_mm2: float) -> Plan:

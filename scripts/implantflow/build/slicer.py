@@ -222,6 +222,23 @@ class Slicer:
             round(HATCH_MIN_MM / unit),
         )
 
+    def layer(self, index: int) -> tuple[NDArray[np.uint16], FloatArray]:
+        """Words and figures of layer ``index``: in one call where only stamps fill it and nothing needs care."""
+        plan, stamped, unit = self.plan, self.lattice, self.plan.unit_mm
+        if isinstance(stamped, StampedLattice) and plan.dense is None and self._paths is None:
+            z, z_units = self.first_z + index * plan.layer_mm, self._top_units(index)
+            mesh = (*plan.solid.arrays, self.members, self.starts)
+            words, found = stamped.layer(index, z, z_units, mesh, self._scratch(), unit)
+            if len(words):
+                loops, points, area, length, own, more, count, solid_area = found.tolist()
+                figures = [loops, points, area * unit**2, length * unit, 0.0, own * unit + more * unit, count]
+                return words, np.array([*figures, solid_area * unit**2, length * unit, 0.0, 0.0])
+        return self.packed(index, self.outline(index, stamped=True))
+
+    def _top_units(self, index: int) -> int:
+        """Height of the upper surface of a layer, which the file names."""
+        return round((self.plan.first_layer + index + 1) * self.plan.layer_mm / self.plan.unit_mm)
+
     def packed(self, index: int, outline: Outline) -> tuple[NDArray[np.uint16], FloatArray]:
         """Words and figures of one layer; the height written is the layer's upper surface."""
         unit = self.plan.unit_mm
@@ -230,7 +247,7 @@ class Slicer:
         passes = None if self._paths is None else self._paths.of_layer(level, outline, net)
         if passes is not None:
             dense, dense_mm = passes.hatches, passes.hatch_units * unit
-        z_units = round((self.plan.first_layer + index + 1) * self.plan.layer_mm / unit)
+        z_units = self._top_units(index)
         stamped = self.lattice if isinstance(self.lattice, StampedLattice) else None
         axis, turns, line_starts, lines, stamp = _NO_STAMPS if stamped is None else stamped.islands(index)
         words = cli_kernels.pack_layer(

@@ -25,6 +25,11 @@ class Solid:
     faces: NDArray[np.int32]
     across: NDArray[np.int32]
 
+    @property
+    def arrays(self) -> tuple[FloatArray, NDArray[np.int32], NDArray[np.int32]]:
+        """Vertices, faces and neighbours."""
+        return self.vertices_mm, self.faces, self.across
+
     @classmethod
     def of(cls, vertices_mm: ArrayLike, faces: ArrayLike) -> Solid:
         """Check that the mesh bounds a solid and find its neighbours.

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from implantflow.build import assemble_kernels, place_kernels
+from implantflow.build import assemble_kernels, layer_kernels, place_kernels
+from implantflow.build.cli_writer import CONTOUR_ID, HATCH_ID, NET_ID
 from implantflow.build.fillings import islands_only, make_fillings
 from implantflow.build.plan import HATCH_MIN_MM, NO_ISLANDS, IntArray, Loops, Outline, Plan
 from implantflow.build.stamps import Stamps
+from implantflow.geometry import FloatArray
 
 #: Cell, starts, x and y of the curves.
 Stamp = tuple[int, IntArray, IntArray, IntArray]
@@ -29,6 +33,7 @@ class StampedLattice:
         self._stamps = stamps
         self._islands_only = islands_only(stamps)
         self.stamp: Stamp = (stamps.cell_units, stamps.loop_start, stamps.loop_x, stamps.loop_y)
+        self._pitches = round(plan.net_pitch_mm / plan.unit_mm), shortest
         self._first = plan.first_layer
         self._area2_min = plan.area2_min
 
@@ -61,6 +66,38 @@ class StampedLattice:
             s.line_y,
             s.inside[phase],
             self._area2_min,
+        )
+
+    def layer(
+        self,
+        index: int,
+        z_mm: float,
+        z_units: int,
+        mesh: tuple[Any, ...],
+        slot: NDArray[np.int32],
+        unit_mm: float,
+    ) -> tuple[NDArray[np.uint16], FloatArray]:
+        """A whole layer between the solid's contours and nothing else (:func:`layer_kernels.stamped_layer`)."""
+        s, f, phase = self._stamps, self.fillings, self._phase(index)
+        return layer_kernels.stamped_layer(
+            mesh,
+            slot,
+            index,
+            z_mm,
+            z_units,
+            unit_mm,
+            self._area2_min,
+            s.cell_units,
+            phase,
+            (s.loop_phase, s.loop_start, s.loop_x, s.loop_y),
+            (s.line_phase, s.line_start, s.line_shift, s.line_x, s.line_y),
+            s.inside[phase],
+            self.can_stay(index),
+            (self._first + index) % 2 == 1,
+            *self._pitches,
+            f.turns,
+            (f.starts, f.lines, f.length_units, f.curve_figures),
+            (CONTOUR_ID, HATCH_ID, NET_ID),
         )
 
     def drawn_out(self, outline: Outline) -> Outline:
