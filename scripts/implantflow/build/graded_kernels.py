@@ -100,16 +100,15 @@ def draw_curve(
         b = p
         ex, ey = x - wx, y - wy
         error += ex * tx + ey * ty
-        if abs(tx) > abs(ty):
-            way = -1 if ex > 0.0 else 1
-            if abs(error + way * tx) + _STRAY * (1.0 - 2.0 * abs(ex)) < abs(error):
-                x += way
-                error += way * tx
-        else:
-            way = -1 if ey > 0.0 else 1
-            if abs(error + way * ty) + _STRAY * (1.0 - 2.0 * abs(ey)) < abs(error):
-                y += way
-                error += way * ty
+        # Chosen without branches, half of which would be foretold wrongly: they would take longer than all the rest.
+        along_x = abs(tx) > abs(ty)
+        turn, off = (tx, ex) if along_x else (ty, ey)
+        way = -1.0 if off > 0.0 else 1.0
+        better = abs(error + way * turn) + _STRAY * (1.0 - 2.0 * abs(off)) < abs(error)
+        way = way if better else 0.0
+        error += way * turn
+        x += way if along_x else 0.0
+        y += 0.0 if along_x else way
         if n > begin and (x - xs[n - 1]) * (px - ux) + (y - ys[n - 1]) * (py - uy) <= 0.0:
             continue
         ux, uy = px, py

@@ -110,7 +110,8 @@ def find_crossings(
                 b = j * nx + i
                 for m in range(starts[b], starts[b + 1]):
                     rl, rb = boxes[m, 0], boxes[m, 1]
-                    if rl > right or boxes[m, 2] < left or rb > high or boxes[m, 3] < low:
+                    # One branch: most of them lie apart, but on which side is anybody's guess.
+                    if (rl > right) | (boxes[m, 2] < left) | (rb > high) | (boxes[m, 3] < low):
                         continue
                     r = members[m]
                     # Each pair once: D meets S only, L meets S and D, and sets of L meet those before them.
@@ -154,7 +155,7 @@ def has_self_crossing(xs: IntArray, ys: IntArray, loop_starts: IntArray, bits: i
             q = after[p]
             left, low, right, high = boxes[m]
             for n in range(m + 1, starts[b + 1]):
-                if boxes[n, 0] > right or boxes[n, 2] < left or boxes[n, 1] > high or boxes[n, 3] < low:
+                if (boxes[n, 0] > right) | (boxes[n, 2] < left) | (boxes[n, 1] > high) | (boxes[n, 3] < low):
                     continue
                 r = members[n]
                 s = after[r]
