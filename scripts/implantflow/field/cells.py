@@ -98,9 +98,12 @@ def strut_axes(cell: str) -> FloatArray:
 
 def _segment_distance(points: FloatArray, segments: FloatArray) -> FloatArray:
     """(P, S) distances of points to segments (S, 7: start, direction, 1/length^2)."""
-    rel = points[:, None, :] - segments[None, :, :3]
-    t = np.clip((rel * segments[None, :, 3:6]).sum(2) * segments[None, :, 6], 0.0, 1.0)
-    return np.asarray(np.linalg.norm(rel - t[:, :, None] * segments[None, :, 3:6], axis=2))
+    # Axis by axis: arrays (P, S, 3) would take three times as long.
+    rel = [points[:, axis, None] - segments[None, :, axis] for axis in range(3)]
+    t = (rel[0] * segments[:, 3] + rel[1] * segments[:, 4] + rel[2] * segments[:, 5]) * segments[:, 6]
+    t = np.clip(t, 0.0, 1.0)
+    off = [np.square(rel[axis] - t * segments[:, 3 + axis]) for axis in range(3)]
+    return np.asarray(np.sqrt(off[0] + off[1] + off[2]))
 
 
 @lru_cache(maxsize=8)
