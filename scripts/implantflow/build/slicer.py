@@ -225,7 +225,7 @@ class Slicer:
     def layer(self, index: int) -> tuple[NDArray[np.uint16], FloatArray]:
         """Words and figures of layer ``index``: in one call where only stamps fill it and nothing needs care."""
         plan, stamped, unit = self.plan, self.lattice, self.plan.unit_mm
-        if isinstance(stamped, StampedLattice) and plan.dense is None and self._paths is None:
+        if isinstance(stamped, StampedLattice) and plan.dense is None:  # so no paths in dense metal either
             z, z_units = self.first_z + index * plan.layer_mm, self._top_units(index)
             mesh = (*plan.solid.arrays, self.members, self.starts)
             words, found = stamped.layer(index, z, z_units, mesh, self._scratch(), unit)
