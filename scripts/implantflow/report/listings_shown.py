@@ -360,6 +360,7 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
                 Row("name", "Face"),
                 Row("bridged_pct", "Bridged or in contact", "%", 0),
                 Row("lucency_mm", "Lucency", "mm", 1),
+                Row("lucency_at_least_mm", "Lucency at least", "mm", 1),
                 Row("detection_limit_mm", "Least gap that would be seen", "mm", 1),
                 Row("grade", "Grade"),
                 Row("reading", "What it rests on"),
