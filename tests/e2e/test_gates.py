@@ -81,8 +81,8 @@ def test_waits_for_review_then_goes_on(tiny_run: Workspace, tmp_path: Path) -> N
 def test_print_outside_its_limits_is_never_released(tiny_run: Workspace, tmp_path: Path) -> None:
     work = tiny_run.copy(tmp_path / "w")
     config = work.read_case("tiny")
-    # Drawn at nominal size, the simulated machine's shrinkage of 0.9 % stays in the part.
-    config["build"]["revisions"] = [{"id": "r1"}]
+    # Drawn at nominal size along x, the simulated machine's shrinkage of 0.9 % stays in the part.
+    config["build"]["revisions"] = [{"id": "r1", "scale_xyz": [1.0, 1.0088, 1.0090]}]
     work.write_case("tiny", config)
     done = work.snakemake("release")
     assert done.returncode != 0
