@@ -115,6 +115,26 @@ def test_whole_islands_are_written_as_if_drawn_out(ball: Mesh) -> None:
         assert sorted(words.tolist()) == sorted(plain.tolist())
 
 
+@pytest.mark.parametrize(("cell", "strut"), [("diamond", 0.5), ("diamond", 0.67), ("gyroid_sheet", 0.3)])
+def test_a_layer_in_one_call_is_the_same_as_in_steps(
+    ball: Mesh, cell: str, strut: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slicer = Slicer(plan_for(ball, (cell, 2.5, strut)))
+    indices = range(3, slicer.plan.layers, 37)
+    steps = [slicer.packed(index, slicer.outline(index, stamped=True)) for index in indices]
+    # Only layers that need care may take the steps.
+    taken: list[int] = []
+    packed = Slicer.packed
+    monkeypatch.setattr(
+        Slicer, "packed", lambda self, index, outline: taken.append(index) or packed(self, index, outline)
+    )
+    for index, (words, figures) in zip(indices, steps, strict=True):
+        once, same = slicer.layer(index)
+        np.testing.assert_array_equal(once, words)
+        np.testing.assert_allclose(same, figures, rtol=1e-12, atol=1e-12)
+    assert len(taken) < 0.2 * len(steps)
+
+
 def test_crumbs_are_those_of_the_drawn_out_path(ball: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_for(ball, ("diamond", 2.5, 0.5))
     layers: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])

@@ -20,6 +20,8 @@ from implantflow.volumes import Volume
 #: Half-width and half-height of a slice, mm, and its pixels per mm.
 _HALF_MM = 70.0
 _PX_PER_MM = 4.0
+#: Height of title and foot, and room between two panels, px.
+_BAR_PX, _GAP_PX = 34, 8
 #: Level and width of the windows, HU (usual for bone; wide enough to look into titanium).
 _WINDOWS = (("bone window", 400.0, 1800.0), ("metal window", 1400.0, 3600.0))
 
@@ -103,20 +105,25 @@ def _slice_pair(
         _orient(picture, view)
         words(picture, (10, 8), f"{title}, {level:g}/{width:g} HU", size=15)
         panels.append(picture)
-    gap = blank(panels[0].shape[0], 8)
-    body = np.concatenate([panels[0], gap, panels[1]], axis=1)
-    head, foot = blank(34, body.shape[1]), blank(34, body.shape[1])
     axis = int(np.argmax(np.abs(np.cross(right, down))))
     place = f"{'xyz'[axis]} = {centre[axis]:.1f}"
-    words(
-        head,
-        (10, 8),
-        f"{name}: {view}, {place} mm of the planning CT, through the implant's centroid",
-        size=15,
-    )
+    heading = f"{name}: {view}, {place} mm of the planning CT, through the implant's centroid"
+    foot = blank(_BAR_PX, _pair_width(panels))
+    _legend(foot, faces)
+    return _framed(panels, heading, foot, simulated)
+
+
+def _pair_width(panels: list[Image]) -> int:
+    return int(sum(panel.shape[1] for panel in panels)) + _GAP_PX
+
+
+def _framed(panels: list[Image], title: str, foot: Image, simulated: bool) -> Image:
+    """Two panels beside each other between a title and a foot (_BAR_PX, :func:`_pair_width`)."""
+    body = np.concatenate([panels[0], blank(panels[0].shape[0], _GAP_PX), panels[1]], axis=1)
+    head = blank(_BAR_PX, body.shape[1])
+    words(head, (10, 8), title, size=15)
     if simulated:
         words(head, (body.shape[1] - 10, 8), "SIMULATED", size=16, colour=(255, 200, 60), anchor="ra")
-    _legend(foot, faces)
     return np.concatenate([head, body, foot], axis=0)
 
 
@@ -132,14 +139,9 @@ def reduced_pair(
         _orient(picture, view)
         words(picture, (10, 8), f"{title}, {level:g}/{width:g} HU", size=15)
         panels.append(picture)
-    gap = blank(panels[0].shape[0], 8)
-    body = np.concatenate([panels[0], gap, panels[1]], axis=1)
-    head, foot = blank(34, body.shape[1]), blank(34, body.shape[1])
-    words(head, (10, 8), "The same slice, for the second reading of lucency", size=15)
-    if simulated:
-        words(head, (body.shape[1] - 10, 8), "SIMULATED", size=16, colour=(255, 200, 60), anchor="ra")
+    foot = blank(_BAR_PX, _pair_width(panels))
     words(foot, (10, 8), _REDUCED, size=14)
-    return np.concatenate([head, body, foot], axis=0)
+    return _framed(panels, "The same slice, for the second reading of lucency", foot, simulated)
 
 
 def _slice(volume: Volume, scan: Scan, centre: FloatArray, right: FloatArray, down: FloatArray) -> FloatArray:
