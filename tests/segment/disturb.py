@@ -183,6 +183,10 @@ def _flip(axis: int) -> Maker:
     return lambda base: base.like(np.ascontiguousarray(np.flip(base.array, axis)))
 
 
+def _slices(times: float) -> Maker:
+    return lambda base: Volume(base.array, base.affine_lps @ np.diag([1.0, 1.0, times, 1.0]))
+
+
 WRONG: dict[str, Maker] = {
     "head and feet exchanged": _flip(0),
     "front and back exchanged": _flip(1),
@@ -196,7 +200,7 @@ WRONG: dict[str, Maker] = {
     ),
     "size times 0.6": lambda base: Volume(base.array, base.affine_lps @ np.diag([0.6, 0.6, 0.6, 1.0])),
     "size times 1.6": lambda base: Volume(base.array, base.affine_lps @ np.diag([1.6, 1.6, 1.6, 1.0])),
-    "slices of twice the true distance": lambda base: Volume(
-        base.array, base.affine_lps @ np.diag([1.0, 1.0, 2.0, 1.0])
-    ),
+    "slices of half the true distance": _slices(0.5),
+    "slices of 1.5 times the true distance": _slices(1.5),
+    "slices of twice the true distance": _slices(2.0),
 }

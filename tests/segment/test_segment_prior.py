@@ -14,7 +14,7 @@ from implantflow.config.segment import PriorConfig, SegmentConfig
 from implantflow.errors import ConfigError, GeometryError, InputError, QualityGateError
 from implantflow.segment.command import segment_file
 from implantflow.segment.fit import Fit
-from implantflow.segment.judge import check_fit
+from implantflow.segment.judge import MAX_TURNED_DEG, check_fit, turned_deg
 from implantflow.segment.landmarks import from_config, read_points
 from implantflow.segment.mesh import is_closed, volume_mm3
 from implantflow.segment.pose import check_landmark_sides, landmark_pose
@@ -134,6 +134,32 @@ def test_a_fit_of_another_size_is_refused_and_one_that_is_right_is_not(tmp_path:
     for scale in (0.6, 1.6):
         with pytest.raises(QualityGateError, match="times the size"):
             check_fit(prior, fit(scale), settings)
+
+
+def test_a_fit_folded_where_the_model_cannot_go_is_refused(tmp_path: Path) -> None:
+    prior = read_atlas(atlas(tmp_path))
+    settings = SegmentConfig(threshold_hu=226.0, prior=PriorConfig(kind="atlas", path="a"))
+    every = np.ones(len(prior.mean), bool)
+    turn = np.radians(20.0)
+    rotation = np.array(
+        [[np.cos(turn), -np.sin(turn), 0.0], [np.sin(turn), np.cos(turn), 0.0], [0.0, 0.0, 1.0]]
+    )
+
+    def fit(vertices: np.ndarray) -> Fit:
+        return Fit(vertices, every, every, np.zeros(len(every)), 0.9, 1.0, 0)
+
+    of_the_model = 1.1 * (prior.mean + 2.0 * prior.modes[0] - prior.modes[1]) @ rotation.T + [
+        5.0,
+        -6.0,
+        700.0,
+    ]
+    assert turned_deg(prior, fit(of_the_model)) < 0.5
+    folded = prior.mean.copy()
+    # Left and right ends of both hips drawn through each other.
+    folded[[0, 1, 6, 7]] = prior.mean[[1, 0, 7, 6]]
+    assert turned_deg(prior, fit(folded)) > MAX_TURNED_DEG
+    with pytest.raises(QualityGateError, match="turned by"):
+        check_fit(prior, fit(folded), settings)
 
 
 def test_slicer_markups_are_read_in_both_systems(tmp_path: Path) -> None:

@@ -151,9 +151,12 @@ def fit_prior(prior: ShapePrior, edges: Edges, image: Volume, poses: list[Pose])
     trials.sort(key=lambda t: (t[0], t[1]))
     refined = []
     all_modes = len(prior.modes)
+    bend = (5,) * 6 + (10,) * 6 + (all_modes,) * 8
     for _, number, vertices, pose in trials[:2]:
-        vertices, pose = _icp(prior, edges, search, pose, (5,) * 6 + (10,) * 6 + (all_modes,) * 8, vertices)
-        refined.append((_cost(vertices, edges), number, vertices, pose))
+        # A patient who lies turned needs more rounds before it may bend; one who does not can be led astray by them.
+        for more in ((), (0,) * 28):
+            final, moved = _icp(prior, edges, search, pose, more + bend, vertices)
+            refined.append((_cost(final, edges), number, final, moved))
     refined.sort(key=lambda t: (t[0], t[1]))
     cost, number, vertices, pose = refined[0]
     vertices = _profile_modes(prior, image, vertices, pose)

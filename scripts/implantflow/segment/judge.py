@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from implantflow.config.segment import SegmentConfig
 from implantflow.errors import QualityGateError
+from implantflow.geometry import FloatArray
 from implantflow.segment.fit import Fit
+from implantflow.segment.mesh import vertex_normals
 from implantflow.segment.prior import ShapePrior, similarity
 
+#: Largest 90 % quantile (degrees) of how far a fit's surface is turned from the nearest shape of the model.
+#: Right fits stay below 23; one drawn to the wrong edges at the sacrum lay at 28, bones on slices of 0.7, 1.5 and 2
+#: times their distance at 30, 26 and 37 (docs/validation/bones.md).
+MAX_TURNED_DEG = 24.5
 #: Size of a fitted pelvis against the prior's mean; adults differ by a tenth, a wrong voxel size by more.
 SIZES = (0.8, 1.25)
 
@@ -29,8 +36,10 @@ def check_fit(prior: ShapePrior, fit: Fit, settings: SegmentConfig) -> dict[str,
     residual = np.abs(fit.residual_mm[fit.matched])
     share = matched / max(inside, 1)
     size = similarity(prior.mean[fit.inside], fit.vertices_lps_mm[fit.inside])[0] if inside > 2 else 0.0
+    turned = turned_deg(prior, fit) if inside > 2 else 180.0
     figures = {
         "size_to_prior": size,
+        "turned_p90_deg": turned,
         "cost_mm": fit.cost_mm,
         "inside_fraction": inside / len(fit.inside),
         "matched_fraction": share,
@@ -53,6 +62,11 @@ def check_fit(prior: ShapePrior, fit: Fit, settings: SegmentConfig) -> dict[str,
         problems.append(f"only {100 * fit.explained:.0f} % of the bone at its height lies within 4 mm of it")
     if not SIZES[0] <= size <= SIZES[1]:
         problems.append(f"it is {size:.2f} times the size of an adult's: a child, or a wrong voxel size")
+    if turned > MAX_TURNED_DEG:
+        problems.append(
+            f"a tenth of its surface is turned by {turned:.0f} degrees or more from any pelvis the prior knows "
+            f"(limit {MAX_TURNED_DEG:.0f}): a wrong distance of slices, or other bones"
+        )
     if problems:
         raise QualityGateError(
             "the shape prior does not fit this scan: " + "; ".join(problems),
@@ -60,3 +74,30 @@ def check_fit(prior: ShapePrior, fit: Fit, settings: SegmentConfig) -> dict[str,
             fix="check orientation and coverage (L5 to acetabula), give landmarks, or import a label map",
         )
     return figures
+
+
+def turned_deg(prior: ShapePrior, fit: Fit) -> float:
+    """90 % quantile (degrees) over the vertices inside the scan of the angle between fit and model.
+
+    The model is the nearest shape that the prior's modes and a similarity make. The last, free step of the fit draws
+    vertices to edges wherever they are; on other bones than its own, or on bones out of proportion, it has to fold
+    the surface, and the normals tell.
+    """
+    inside = np.flatnonzero(fit.inside)
+    shape = prior.mean
+    for _ in range(3):
+        scale, rotation, shift = similarity(shape[inside], fit.vertices_lps_mm[inside])
+        found = (fit.vertices_lps_mm - shift) @ rotation / scale
+        shape = _nearest_shape(prior, found, inside)
+    faces = prior.all_faces
+    cosine = np.einsum("ni,ni->n", vertex_normals(shape, faces), vertex_normals(found, faces))[inside]
+    return float(np.round(np.quantile(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))), 0.9), 3))
+
+
+def _nearest_shape(prior: ShapePrior, found: FloatArray, inside: NDArray[np.int64]) -> FloatArray:
+    """The shape (N, 3) of the prior's modes nearest to ``found`` at ``inside``, a millimetre weighing as one sd."""
+    basis = prior.modes[:, inside].reshape(len(prior.modes), -1)
+    normal = np.einsum("an,bn->ab", basis, basis) + np.eye(len(basis))
+    right = np.einsum("an,n->a", basis, (found - prior.mean)[inside].ravel())
+    weights = np.round(np.linalg.solve(np.round(normal, 8), np.round(right, 8)), 8)
+    return np.asarray(prior.mean + np.einsum("q,qni->ni", weights, prior.modes))

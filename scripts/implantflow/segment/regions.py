@@ -44,6 +44,14 @@ DEEP_MM = 4.0
 SPINE_HALF_WIDTH_MM, SPINE_FRONT_MM = 65.0, 60.0
 
 
+#: L5 reaches no higher (mm) above the plane of the disc over it: the tips of its articular processes lie at 4 mm in the
+#: two CTs at hand (Visible Human; totalseg-example-ct-metal). Higher up its neighbour's arch begins for sure.
+L5_ABOVE_DISC_MM = 10.0
+#: The arches of L4 and L5 meet here above the plane of the disc between their bodies, and overlap by so much (mm).
+#: It has a small say, for slices too coarse to show the facets' gaps.
+ARCHES_MEET_MM, ARCHES_OVERLAP_MM = -6.0, 12.0
+
+
 @dataclass(frozen=True)
 class Scene:
     """Everything the cuts look at, on one crop of the CT.
@@ -81,6 +89,10 @@ class Scene:
         normal = np.zeros(3)
         normal[axis] = 1.0
         return self.height(Plane.of([0.0, 0.0, 0.0], normal))
+
+    def along(self, direction: FloatArray, point: FloatArray) -> NDArray[np.float32]:
+        """Distance (mm) of every voxel centre from a point along a unit vector; its shape as that of :meth:`height`."""
+        return self.height(Plane.of(point, direction))
 
 
 def distances(prior: ShapePrior, vertices: FloatArray, grid: Volume) -> dict[str, NDArray[np.float32]]:
@@ -132,8 +144,9 @@ def _lean_without_l5(
     np.minimum(lean, outside, out=lean, where=above > 0)
     np.minimum(lean, 3.0 + outside, out=lean, where=(above > -15.0) & (above <= 0))
     plate = scene.vertices_lps_mm[endplate_vertices(scene.prior)]
-    across = np.abs(scene.coordinate(0) - np.float32(plate[:, 0].mean()))
-    behind = scene.coordinate(1) > plate[:, 1].max() - 4.0
+    left, back, _ = pelvic_axes(scene.prior, scene.vertices_lps_mm).T
+    across = np.abs(scene.along(left, plate.mean(axis=0)))
+    behind = scene.along(back, plate[(plate @ back).argmax()]) > -4.0
     facets = behind & (across < 38.0) & (above > -28.0) & (hips > 8.0)
     np.minimum(lean, outside, out=lean, where=facets)
 
@@ -244,9 +257,10 @@ def _touching(mask: BoolArray, seeds: BoolArray) -> BoolArray:
 
 def _spinal_column(scene: Scene) -> BoolArray:
     """Where lumbar vertebrae may lie: beside and behind the S1 endplate, hands and forearms left out."""
-    x, y, _ = scene.endplate.point
-    across = np.abs(scene.coordinate(0) - np.float32(x)) < SPINE_HALF_WIDTH_MM
-    return np.asarray(across & (scene.coordinate(1) > np.float32(y - SPINE_FRONT_MM)))
+    left, back, _ = pelvic_axes(scene.prior, scene.vertices_lps_mm).T
+    point = np.asarray(scene.endplate.point)
+    across = np.abs(scene.along(left, point)) < SPINE_HALF_WIDTH_MM
+    return np.asarray(across & (scene.along(back, point) > -SPINE_FRONT_MM))
 
 
 def _cut_spine(
@@ -269,11 +283,14 @@ def _cut_spine(
         upper = scene.height(disc.plane)
         centre = (np.asarray(disc.plane.point) + np.asarray(scene.endplate.point)) / 2
         plate = scene.vertices_lps_mm[endplate_vertices(scene.prior)]
-        core = (np.abs(scene.coordinate(0) - np.float32(centre[0])) < 16.0) & (
-            scene.coordinate(1) < np.float32(plate[:, 1].max())
-        )
+        left, back, _ = pelvic_axes(scene.prior, scene.vertices_lps_mm).T
+        core = np.abs(scene.along(left, centre)) < 16.0
+        behind = scene.along(back, plate[(plate @ back).argmax()]) >= 0.0
+        core = core & ~behind
+        arch = np.clip((ARCHES_MEET_MM - upper) / ARCHES_OVERLAP_MM, -0.9, 0.9)
+        np.copyto(lean, arch, where=spine & behind)
         lean[spine & core & (upper < -4.0) & (above > 4.0)] = 2.0
-        lean[spine & ((core & (upper > 3.0)) | (upper > 22.0))] = -2.0
+        lean[spine & ((core & (upper > 3.0)) | (upper > L5_ABOVE_DISC_MM))] = -2.0
     lean = said.steer(lean, 1.0, (L5,), spine)
     low = two_way_cut(spine, lean, 1.0, scene.prices)
     low &= _touching(low, lean > 1.0)
