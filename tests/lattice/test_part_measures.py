@@ -10,6 +10,7 @@ import pytest
 from implantflow.field.field import DISTANCE_STEP_MM, Field
 from implantflow.field.make import make_field
 from implantflow.lattice.cell_measures import measure_cell
+from implantflow.lattice.fill import fill_pores
 from implantflow.lattice.part_measures import measure_part, measure_window, porous_windows
 
 CORNERS = np.array([[x, y, z] for z in (0, 1) for y in (0, 1) for x in (0, 1)], dtype=float)
@@ -57,6 +58,26 @@ def test_every_planted_closed_pore_is_found() -> None:
     for place in places:
         nearest = min(np.linalg.norm(np.array(spot.place_mm) - place) for spot in found)
         assert nearest < 1.2
+
+
+def test_closed_pores_are_melted_shut_where_they_are_and_nowhere_else() -> None:
+    field = _block(dense=True)
+    nodes, dense = _nodes(field), field.dense.copy()
+    places = _pore_middles(20)
+    for place in places:
+        distance = np.linalg.norm(nodes - place, axis=-1)
+        hollow = ((0.9 - distance) / DISTANCE_STEP_MM).clip(-20000, 20000).astype(np.int16)
+        dense = np.maximum(dense, hollow)
+    hollowed = replace(field, dense=dense)
+    pores = measure_part(hollowed, 0.22, 0.2, 0.5).closed_pores
+    shut, filled = fill_pores(hollowed, pores[:19])
+    assert len(filled) == 19 and all(0.5 < f.radius_mm < 3.0 for f in filled)
+    left = measure_part(shut, 0.22, 0.2, 0.5).closed_pores
+    assert [spot.place_mm for spot in left] == [pores[19].place_mm]
+    changed = shut.dense != hollowed.dense
+    away = np.min([np.linalg.norm(nodes[changed] - f.pore.place_mm, axis=1) for f in filled], axis=0)
+    assert (shut.dense <= hollowed.dense).all() and away.max() < 5.0
+    assert filled[0].as_json(shut)["ball_radius_mm"] == filled[0].radius_mm
 
 
 def test_every_planted_loose_piece_is_found() -> None:

@@ -55,6 +55,13 @@ class LatticeLimits(Section):
         ge=0.0,
         le=0.3,
     )
+    closed_pore_fill_max_mm3: float = Field(
+        default=0.0,
+        description="Closed pores up to this volume (mm3) are melted shut with a ball of dense metal, as recorded in "
+        "lattice.json (filled_pores); larger ones count. 0 fills none.",
+        ge=0.0,
+        le=5.0,
+    )
     powder_pockets_max: int | None = Field(
         default=None,
         description="How many places may hold a sphere of throat_min_um that cannot leave the part (count); they are "

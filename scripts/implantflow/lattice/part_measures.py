@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,11 @@ _SURFACE_BAND_MM = 0.03
 
 @dataclass(frozen=True)
 class Spot:
-    """Something found in the voxels: size in mm3, a point of it in build_xyz (mm)."""
+    """Something found in the voxels: size in mm3, a point of it in build_xyz (mm), and a closed pore's reach (mm)."""
 
     volume_mm3: float
     place_mm: tuple[float, float, float]
+    reach_mm: float = 0.0
 
     def as_json(self, field: Field) -> dict[str, Any]:
         """Volume and place in both frames."""
@@ -76,9 +77,9 @@ def measure_part(
         widths = list(
             pool.map(lambda s: _closed_width_mm(field, np.array(s.place_mm), s.volume_mm3), suspects)
         )
-    for spot, width in zip(suspects, widths, strict=True):
+    for spot, (width, reach_mm) in zip(suspects, widths, strict=True):
         if width >= notch_mm:
-            closed.append(spot)
+            closed.append(replace(spot, reach_mm=reach_mm))
         elif width > 0:
             notches.append(spot)
     metal = pieces_of(labels > VOID, corners=True)
@@ -96,13 +97,16 @@ def _spots(pieces: Pieces, main: int, origin: FloatArray, step: float) -> list[S
     return sorted(found, key=lambda spot: (-spot.volume_mm3, spot.place_mm))
 
 
-def _closed_width_mm(field: Field, place: FloatArray, volume_mm3: float) -> float:
-    """Diameter of the largest sphere in the closed void at ``place`` on a fine grid; 0 when it is open."""
+def _closed_width_mm(field: Field, place: FloatArray, volume_mm3: float) -> tuple[float, float]:
+    """Diameter of the largest sphere in the closed void at ``place`` on a fine grid, 0 when it is open; and its reach.
+
+    The reach is how far (mm) the void's farthest node lies from ``place``; infinite where it is too large for this.
+    """
     from scipy import ndimage
 
     half = int((_AROUND_MM + float(np.cbrt(volume_mm3))) / _FINE_MM)
     if half > _MOST_FINE:
-        return float(np.cbrt(volume_mm3))
+        return float(np.cbrt(volume_mm3)), np.inf
     line = np.arange(-half, half + 1) * _FINE_MM
     z, y, x = np.meshgrid(line, line, line, indexing="ij")
     points = place + np.column_stack([x.ravel(), y.ravel(), z.ravel()])
@@ -113,8 +117,10 @@ def _closed_width_mm(field: Field, place: FloatArray, volume_mm3: float) -> floa
     border[1:-1, 1:-1, 1:-1] = False
     enclosed = np.setdiff1d(middle[middle > 0], components[border])
     if len(enclosed) == 0:
-        return 0.0
-    return 2.0 * float(_depth_mm(np.isin(components, enclosed), _FINE_MM).max())
+        return 0.0, 0.0
+    void = np.isin(components, enclosed)
+    reach_mm = float(np.linalg.norm(points[void.ravel()] - place, axis=1).max())
+    return 2.0 * float(_depth_mm(void, _FINE_MM).max()), reach_mm
 
 
 def _depth_mm(void: NDArray[np.bool_], step_mm: float) -> FloatArray:

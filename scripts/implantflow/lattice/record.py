@@ -10,6 +10,7 @@ from implantflow.config.lattice import LatticeConfig
 from implantflow.errors import QualityGateError
 from implantflow.field.field import Field
 from implantflow.lattice.cell_measures import CellFigures, tradeoff
+from implantflow.lattice.fill import Filled
 from implantflow.lattice.part_measures import PartFigures, measure_window, porous_windows
 from implantflow.lattice.stress_grade import porous_shares, steps_of
 
@@ -30,6 +31,7 @@ def summary(
     field: Field,
     cells: dict[float, CellFigures],
     part: PartFigures,
+    filled: list[Filled],
 ) -> dict[str, Any]:
     cell = cells[field.strut_mm]
     volumes = part.volumes
@@ -47,6 +49,8 @@ def summary(
         "throat_um": 1000.0 * cell.throat_mm,
         "dense_fraction": volumes.dense_mm3 / volumes.solid_mm3,
         "closed_pores": len(part.closed_pores),
+        "closed_pores_filled": len(filled),
+        "filled_pores": [f.as_json(field) for f in filled],
         "closed_notches": len(part.closed_notches),
         "closed_notches_mm3": sum(s.volume_mm3 for s in part.closed_notches),
         "modulus_gpa": homogenised["effective_modulus_gpa"],
@@ -146,9 +150,15 @@ def check_limits(
             for spot in spots[:3]:
                 x, y, z = spot.as_json(field)["patient_lps_mm"]
                 places.append(f"{spot.volume_mm3:.2f} mm3 at patient LPS {x:.1f}, {y:.1f}, {z:.1f} mm")
+    pores = len(part.closed_pores) > limits.closed_pores_max
     if wrong:
         raise QualityGateError(
             "the lattice is outside the case's limits: " + "; ".join(wrong),
             where="; ".join(places) or f"every {config.cell} cell",
-            fix="change lattice.strut_mm, lattice.cell_mm or the design there; the trade-off is in lattice.json",
+            fix="change lattice.strut_mm, lattice.cell_mm or the design there"
+            + (
+                ", or let small closed pores be melted shut (lattice.limits.closed_pore_fill_max_mm3)"
+                if pores
+                else ""
+            ),
         )

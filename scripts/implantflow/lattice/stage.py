@@ -23,11 +23,15 @@ from implantflow.geometry import FloatArray
 from implantflow.jobs import Job, progress
 from implantflow.lattice.cell_measures import measure_cell
 from implantflow.lattice.export import write_beams, write_coupon, write_preview
-from implantflow.lattice.part_measures import measure_part
+from implantflow.lattice.fill import Filled, fill_pores
+from implantflow.lattice.part_measures import PartFigures, measure_part
 from implantflow.lattice.record import check_limits, struts_of, summary
 from implantflow.lattice.stress_grade import stress_grading
 from implantflow.solids.mesh import Solid
 from implantflow.solids.stock import with_stock
+
+#: A ball may close a throat beside it: filled again, but not for ever. More pores than this are the design's fault.
+_FILL_ROUNDS, _MOST_FILLED = 4, 20
 
 
 def make_lattice(job: Job) -> None:
@@ -52,36 +56,46 @@ def make_lattice(job: Job) -> None:
     # A porosity asks for a strut, which from here on is the one of the config.
     config = config.model_copy(update={"strut_mm": with_strut(config.model_dump())["strut_mm"]})
     field, facts = _field(job, config, build)
-    field.save(job.outputs["field"], job.outputs["field_data"], {**facts, "purpose": purpose})
     progress("measuring and exporting", done=0.3)
     # The implant's figures take as long as all the rest, so the rest shares the time with them.
     with ThreadPoolExecutor(job.threads) as pool:
-        measured = pool.submit(
-            measure_part,
-            field,
-            config.measure_grid_mm,
-            config.limits.closed_notch_mm,
-            config.limits.throat_min_um / 1000.0,
-            job.threads,
-        )
+        filling = pool.submit(_measured, field, config, job.threads)
         cells = {s: measure_cell(field.cell, field.cell_mm, s) for s in struts_of(field)}
-        cell = cells[field.strut_mm]
-        exported = _export(job, config, field, purpose, cell.pore_mm)
-        part = measured.result()
+        coupon = write_coupon(
+            job.outputs["coupon"],
+            field.cell,
+            field.cell_mm,
+            field.strut_mm,
+            config.coupon_cells,
+            cells[field.strut_mm].pore_mm,
+        )
+        field, part, filled = filling.result()
     check_limits(config, build, field, list(cells.values()), part)
-    write_json(
-        job.outputs["lattice"],
-        summary(_homogenised(job, config), config, build, field, cells, part) | exported,
-    )
-
-
-def _export(job: Job, config: LatticeConfig, field: Field, purpose: str, pore_mm: float) -> dict[str, Any]:
-    cell = field.cell, field.cell_mm, field.strut_mm
-    return {
-        "coupon": write_coupon(job.outputs["coupon"], *cell, config.coupon_cells, pore_mm),
+    field.save(job.outputs["field"], job.outputs["field_data"], {**facts, "purpose": purpose})
+    exported = {
+        "coupon": coupon,
         "preview": write_preview(job.outputs["preview"], field, config.preview_mm, config.preview_slab_mm),
         "beams": write_beams(job.outputs["beams"], field, purpose),
     }
+    write_json(
+        job.outputs["lattice"],
+        summary(_homogenised(job, config), config, build, field, cells, part, filled) | exported,
+    )
+
+
+def _measured(field: Field, config: LatticeConfig, threads: int) -> tuple[Field, PartFigures, list[Filled]]:
+    """The part's figures; where the case lets closed pores be filled, of the field with them filled."""
+    limits, filled = config.limits, list[Filled]()
+    for _ in range(_FILL_ROUNDS):
+        throat_mm = limits.throat_min_um / 1000.0
+        part = measure_part(field, config.measure_grid_mm, limits.closed_notch_mm, throat_mm, threads)
+        pores = [p for p in part.closed_pores if p.volume_mm3 <= limits.closed_pore_fill_max_mm3]
+        if not pores or len(filled) + len(pores) > _MOST_FILLED:
+            break
+        progress(f"melting {len(pores)} closed pores shut", done=0.5)
+        field, more = fill_pores(field, pores)
+        filled += more
+    return field, part, filled
 
 
 def _field(job: Job, config: LatticeConfig, build: BuildSettings) -> tuple[Field, dict[str, Any]]:

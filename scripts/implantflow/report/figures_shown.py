@@ -142,6 +142,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         Row(
             "closed_pores", "Closed pores", "", 0, 1.0, Limit("<=", config="lattice.limits.closed_pores_max")
         ),
+        Row("closed_pores_filled", "Closed pores melted shut", "", 0),
         Row("modulus_gpa", "Effective modulus of the cell", "GPa", 2),
     ),
     "strength": (
