@@ -15,6 +15,7 @@ from implantflow.config.selection import requested
 from implantflow.config.site import SiteConfig
 from implantflow.dicom.intake import take_in
 from implantflow.errors import ImplantflowError
+from implantflow.report.run_record import write_run_record
 from implantflow.review.subjects import (
     design_subjects,
     labels_subjects,
@@ -369,6 +370,7 @@ def print_next_steps(names=None):
     for name in CASES if names is None else names:
         page = Path(f"results/{name}/report/index.html")
         if page.exists():
+            write_run_record(page.parents[1])
             print(f"{name}: {page}")
 
 

@@ -20,7 +20,7 @@ def test_finished_case_is_verified_and_says_its_gates_are_unsigned(finished: Mad
     assert result["problems"] == []
     assert result["verified"] is True
     assert result["entries"] == 11 == len(ledger.read(finished.folder))
-    assert result["unsigned_gates"] == ["design", "rp1", "labels"]
+    assert result["unsigned_gates"] == ["labels", "rp1", "design"]
     assert result["files"]["outside_checked"] == ["data/simulated/demo/dicom/ct"]
     written = json.loads((finished.folder / "audit/verify.json").read_text())
     assert (written["entries"], written["verified"]) == (9, True)

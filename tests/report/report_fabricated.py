@@ -122,7 +122,13 @@ def stage_files() -> dict[str, dict[str, Any]]:
         "elements": 120000,
         "solver_agreement_pct": 0.4,
     }
-    prototype = {"plan": "p1", "parent": None, "hausdorff_to_parent_mm": None, "corrections": []}
+    prototype = {
+        "plan": "p1",
+        "parent": None,
+        "hausdorff_to_parent_mm": None,
+        "corrections": [],
+        "subject_sha256": DIGEST,
+    }
     corrected = {**prototype, "parent": "rp1", "hausdorff_to_parent_mm": 1.9}
     corrected["corrections"] = [{"kind": "offset_region"}]
     gate = {"gate": "review", "decision": "approved", "reviewers": ["surgeon A"], "subject_sha256": DIGEST}

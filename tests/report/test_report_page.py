@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import report_fabricated as made
 import yaml
 
 from implantflow.artifacts import read_json
+from implantflow.audit import ledger
 from implantflow.errors import InputError
 from implantflow.jobs import Job
-from implantflow.report.command import render, render_case, run_record
+from implantflow.report.command import render, render_case
+from implantflow.report.run_record import run_record, write_run_record
 from implantflow.report.stage import report_case
 
 FIGURES = [
@@ -182,3 +185,8 @@ def test_run_record_reads_benchmarks(case_copy: Path) -> None:
     record = run_record(case_copy)
     assert record["wall_sum_s"] == pytest.approx(12.5)
     assert record["jobs"][0]["job"] == "segment_bones"
+    assert record["hosts"] == {}
+    ledger.append(case_copy, {"event": "job", "rule": "segment_bones", "inputs": {}, "outputs": {}})
+    (case_copy / "report").mkdir(exist_ok=True)
+    write_run_record(case_copy)
+    assert read_json(case_copy / "report" / "run.json")["hosts"] == {socket.gethostname(): 1}

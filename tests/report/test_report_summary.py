@@ -147,6 +147,13 @@ def test_open_gate_waits_for_review(case_copy: Path) -> None:
     assert summary["tumour"]["status"] == "done"
 
 
+def test_an_iteration_replaced_before_its_review_is_superseded_and_keeps_its_digest(case_copy: Path) -> None:
+    (case_copy / "prototype/rp1/gate.json").unlink()
+    first = summary_of(case_copy)["prototype"]["iterations"][0]
+    digest = json.loads((case_copy / "prototype/rp1/prototype.json").read_text())["subject_sha256"]
+    assert first["decision"] == "superseded" and first["subject_sha256"] == digest
+
+
 def test_unapproved_early_iteration_does_not_stop_the_case(case_copy: Path) -> None:
     made.fail(case_copy, "gate_review", "rejected", status="awaiting_review", iteration="rp1")
     assert summary_of(case_copy)["prototype"]["status"] == "done"

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from implantflow import codedigest
 from implantflow.audit import ledger
@@ -26,6 +26,7 @@ from implantflow.audit.files import (
 from implantflow.audit.findings import Findings
 from implantflow.audit.gates import GateState, check_gates
 from implantflow.audit.history import History, Run, mapping, read_history
+from implantflow.config.review import GateName
 from implantflow.config.site import Reviewer
 from implantflow.errors import InputError
 
@@ -57,7 +58,10 @@ class Verification:
 
     @property
     def unsigned_gates(self) -> list[str]:
-        return [state.record.item for state in self.gates if state.record.unsigned]
+        """What passed a gate unsigned, in the order of the gates."""
+        order = {name: place for place, name in enumerate(get_args(GateName))}
+        gates = sorted(self.gates, key=lambda s: (order.get(s.record.gate, len(order)), s.path))
+        return [state.record.item for state in gates if state.record.unsigned]
 
     def as_json(self) -> dict[str, Any]:
         """``verify.json``: the contract's keys first."""

@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from implantflow import benchmarks
-from implantflow.artifacts import read_json, sha256_file, write_json
+from implantflow.artifacts import sha256_file
 from implantflow.audit import ledger
 from implantflow.codedigest import code_digest
 from implantflow.config.load import load, read_yaml
 from implantflow.config.models import CaseConfig
 from implantflow.config.sources import with_neutral_paths
-from implantflow.errors import ConfigError, ImplantflowError, InputError
+from implantflow.errors import ConfigError, InputError
+from implantflow.report.run_record import job_status, write_run_record
 from implantflow.report.stage import write_report
 
 #: Folder of all cases, below the project.
@@ -78,7 +78,7 @@ def render_case(case_dir: Path, out: Path) -> Path:
     index = out / "index.html"
     out.mkdir(parents=True, exist_ok=True)
     write_report(case_dir, resolved_config(case_dir), index, out / "case.json", os.cpu_count() or 1)
-    write_json(out / "run.json", run_record(case_dir))
+    write_run_record(case_dir)
     return index
 
 
@@ -97,41 +97,13 @@ def resolved_config(case_dir: Path) -> dict[str, Any]:
     return {"case": case_dir.name}
 
 
-def run_record(case_dir: Path) -> dict[str, Any]:
-    """Times and memory per job: what may differ between two runs of the same case.
-
-    Returns
-    -------
-    dict
-        ``jobs``: job, wall_s, cpu_s, peak_rss_mb; ``wall_sum_s`` and ``peak_rss_mb`` over all; ``failed``: jobs
-        whose status file says that they did not finish.
-    """
-    jobs = benchmarks.read(case_dir)
-    peaks = [j["peak_rss_mb"] for j in jobs if j["peak_rss_mb"] is not None]
-    return {
-        "jobs": jobs,
-        "wall_sum_s": sum(j["wall_s"] for j in jobs),
-        "peak_rss_mb": max(peaks, default=None),
-        "not_finished": [_status(path) for path in sorted((case_dir / "logs").glob("*.status.json"))],
-    }
-
-
 def open_points(case: str, results: Path = RESULTS) -> list[str]:
     """What keeps a case from being finished, a job each: its state, the reason, and the next step."""
     points = []
     for path in sorted((results / case / "logs").glob("*.status.json")):
-        told = _status(path)
+        told = job_status(path)
         state = str(told["status"]).replace("_", " ").upper()
         points.append(f"{state}: {case}, {told['job']}: {told['reason']}")
         if told["next"]:
             points.append(f"  next: {told['next']}")
     return points
-
-
-def _status(path: Path) -> dict[str, Any]:
-    try:
-        data = read_json(path)
-    except ImplantflowError as error:
-        data = {"status": "failed", "reason": error.what}
-    told = {k: data.get(k) for k in ("status", "reason", "next")}
-    return {"job": path.name.removesuffix(".status.json"), **told}

@@ -104,7 +104,8 @@ def _plan(files: CaseFiles) -> tuple[Found, bool]:
 
 def _prototype(files: CaseFiles) -> tuple[Found, bool]:
     iterations = []
-    for name in iteration_ids(files):
+    approved, names = approved_iteration(files), iteration_ids(files)
+    for name in names:
         data = files.json(f"prototype/{name}/prototype.json")
         gate = files.json(f"prototype/{name}/gate.json")
         if data is None and gate is None:
@@ -112,11 +113,13 @@ def _prototype(files: CaseFiles) -> tuple[Found, bool]:
         entry: dict[str, Any] = {"id": name, "parent": None, "plan": None, "hausdorff_to_parent_mm": None}
         entry.update({k: v for k, v in (data or {}).items() if k != "status"})
         entry |= _iteration_figures(data or {}, files.json(f"prototype/{name}/gcode.json"))
-        entry["decision"] = (gate or {}).get("decision", "awaiting review")
+        # An earlier iteration that a later one has replaced is no longer waited for.
+        replaced = approved in names and names.index(name) < names.index(approved)
+        waits = "superseded" if replaced else "awaiting review"
+        entry["decision"] = (gate or {}).get("decision", waits)
         entry["reviewers"] = (gate or {}).get("reviewers", [])
-        entry["subject_sha256"] = (gate or {}).get("subject_sha256")
+        entry["subject_sha256"] = (gate or entry).get("subject_sha256")
         iterations.append(entry)
-    approved = approved_iteration(files)
     return {"approved": approved, "iterations": iterations}, approved is not None
 
 
