@@ -183,7 +183,7 @@ def case_dir(wildcards):
 
 
 def code(module):
-    """Digest of ``module`` and all it imports: editing any of them re-runs the job (house-style.md)."""
+    """Digest of ``module`` and all it imports: editing any of them re-runs the job."""
     return code_digest(f"implantflow.{module}")
 
 

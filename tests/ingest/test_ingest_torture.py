@@ -1,4 +1,4 @@
-"""Rows of the table in docs/imaging.md, in four layouts of the values: exact in place, shape and HU, or refused."""
+"""Odd series from the field, in four layouts of the values: exact in place, shape and HU, or refused."""
 
 from __future__ import annotations
 

@@ -150,7 +150,10 @@ def _cold() -> bool:
 
 def _fit(result: Segmentation) -> Row:
     fit = result.report["fit"]
-    return {k: fit[k] for k in ("cost_mm", "explained_fraction", "matched_fraction", "inside_fraction")}
+    return {
+        k: fit[k]
+        for k in ("cost_mm", "explained_fraction", "matched_fraction", "inside_fraction", "turned_p90_deg")
+    }
 
 
 def run_metal(name: str) -> Row:

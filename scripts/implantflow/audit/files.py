@@ -11,7 +11,7 @@ from implantflow.audit import ledger
 from implantflow.audit.findings import Findings
 from implantflow.audit.history import History, Run
 
-#: What the ledger does not vouch for: itself, and what may differ from run to run (design.md, decision 7).
+#: What the ledger does not vouch for: itself, and what may differ from run to run (docs/decisions/0001-design.md, 6).
 _OWN_FILES = frozenset(f"audit/{name}" for name in (ledger.LEDGER, ledger.HEAD, ledger.LOCK))
 _FREE_FOLDERS = ("logs/", "benchmarks/")
 _FREE_FILES = frozenset({"report/run.json"})

@@ -19,7 +19,7 @@ from implantflow.review.subjects import inspections
 GATE_FUNCTION = "implantflow.review.gate:check_gate"
 RELEASE_FUNCTION = "implantflow.release.stage:release_case"
 
-#: Stages whose work may only be done behind a gate (design.md, Gates), whatever the pipeline's rules say.
+#: Stages whose work may only be done behind a gate (docs/architecture.md), whatever the pipeline's rules say.
 GATE_BEFORE: Mapping[str, str] = {
     "tumour": "labels",
     "plan": "labels",

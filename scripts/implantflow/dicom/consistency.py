@@ -17,7 +17,7 @@ from implantflow.dicom.sort import names, plane_vectors
 from implantflow.errors import GeometryError, InputError
 from implantflow.geometry import FloatArray
 
-#: An image of another series that continues a stack this well belongs to it (limit of imaging.md).
+#: An image of another series that continues a stack this well belongs to it.
 _SAME_STACK_MM = 0.02
 
 _STATED: dict[str, Callable[[Slice], Hashable]] = {

@@ -1,7 +1,7 @@
 """The geometry of a stack of planes, from positions alone.
 
 Tags such as SliceLocation, SpacingBetweenSlices, InstanceNumber or GantryDetectorTilt are not used: they are
-often wrong, positions are what the scanner measured (imaging.md).
+often wrong, positions are what the scanner measured.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from implantflow.dicom.sort import names, plane_vectors
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray
 
-#: Largest distance of a plane from the common affine (imaging.md).
+#: Largest distance of a plane from the common affine.
 MAX_RESIDUAL_MM = 0.02
 
 SamePixels = Callable[[Slice, Slice], bool]

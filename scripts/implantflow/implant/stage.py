@@ -21,7 +21,7 @@ from implantflow.solids.mesh import EDGE_MM, IntArray, Solid, read_solid, write_
 from implantflow.solids.shapes import cylinder, tube
 from implantflow.solids.stock import with_stock
 
-#: Arcam A1 envelope (docs/additive.md); the build stage checks it again in the chosen orientation.
+#: Arcam A1 envelope (config/machines/arcam-a1.yaml); the build stage checks it again in the chosen orientation.
 ENVELOPE_MM = (200.0, 200.0, 180.0)
 _CHIP_MM3 = 5.0
 

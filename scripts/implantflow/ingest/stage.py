@@ -19,7 +19,7 @@ from implantflow.ingest.read import take_series
 from implantflow.jobs import Job, progress
 from implantflow.volumes import write_volume
 
-#: Keys of ``ingest.series[]`` that checks read (design.md), in their order.
+#: Keys of ``ingest.series[]`` that checks read (docs/outputs.md), in their order.
 CONTRACT_KEYS = (
     "series_uid",
     "modality",

@@ -83,7 +83,7 @@ def _s2_alar_iliac(config: CorridorConfig, anatomy: Anatomy) -> Search:
     """From between the first two dorsal foramina to the anterior inferior iliac spine, above the notch.
 
     Textbook direction 31 degrees caudal in the sagittal and 42 degrees lateral in the transverse plane
-    (BMC Surgery 2023, values quoted in docs/imaging.md).
+    (BMC Surgery 2023, as quoted in reviews, not re-read).
     """
     lateral = anatomy.sign_of(config.side) * anatomy.axis.left_lps
     foramina = anatomy.foramina_of(config.side)

@@ -34,7 +34,7 @@ from implantflow.registration.images import (
 from implantflow.registration.parts import MAX_RESIDUAL_MM, part_residuals_mm, refuse_parts
 from implantflow.volumes import Volume
 
-#: Answers of different starts may lie this far apart at the bones (imaging.md).
+#: Answers of different starts may lie this far apart at the bones.
 MAX_DISAGREEMENT_MM = 0.5
 
 #: Starts, as shifts in mm and turns in degrees about the first guess; pushed apart in every axis.
@@ -124,7 +124,7 @@ def register_rigid(
     Notes
     -----
     SimpleITK on one thread with a fixed seed, and the result rounded to 1e-6: the same on every machine and
-    number of cores (design.md, decision 7).
+    number of cores (docs/decisions/0001-design.md, 6).
     """
     points = bone_points(bones)
     with one_thread():

@@ -21,7 +21,7 @@ from implantflow.volumes import Volume
 #: Vertical distance (mm) above the centre of the S1 endplate that a scan must reach to show a whole vertebra:
 #: disc and body take 36-42 mm a level in adults (phantom and Visible Human CT).
 TOP_OF_LEVEL_MM = {"l5": 42.0, "l4": 78.0, "l3": 114.0}
-#: Mean error (mm) of the half-maximum against the true surface of a blurred cortex (docs/imaging.md).
+#: Mean error (mm) of the half-maximum against the true surface of a blurred cortex, on simulated CT.
 HALF_MAXIMUM_ERROR_MM = 0.14
 #: Loose bone smaller than this (mm3) is calcification, contrast or noise and gets no label.
 MIN_LOOSE_MM3 = 100.0

@@ -1,7 +1,7 @@
 """The local half-maximum: the HU half-way between a bone's cortex and what lies outside it, place by place.
 
 A fixed threshold lies far down the flank of a blurred cortex and moves the surface outward (0.68 mm at
-226 HU, docs/imaging.md); half-way up is where the edge is, whatever the blur. A cortex thinner than the blur
+226 HU on simulated CT); half-way up is where the edge is, whatever the blur. A cortex thinner than the blur
 does not reach its full height, so half of what is seen lies outside the edge: a sheet of full contrast A and
 width w, blurred by a Gaussian, peaks at p A with p = erf(x) and has e A at its true edge with e = erf(2 x) / 2
 (x = w / (2 sqrt(2) sigma)). The level is therefore e(p) A, with A the contrast of this scan's thick cortex;
