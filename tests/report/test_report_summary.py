@@ -11,6 +11,7 @@ import pytest
 import report_fabricated as made
 
 from implantflow.artifacts import write_json
+from implantflow.report.command import render_case
 from implantflow.report.sources import CaseFiles, dig
 from implantflow.report.stages import STAGES
 from implantflow.report.summary import build_summary
@@ -126,6 +127,18 @@ def test_failed_stage_and_those_behind_it(case_copy: Path) -> None:
     assert "plan" in summary["prototype"]["reason"]
     assert implant["stale"] is True, "an implant made for an earlier plan must not look done"
     assert str(case_copy) not in json.dumps(summary)
+
+
+def test_a_refused_series_is_listed_with_the_reason_as_its_verdict(case_copy: Path) -> None:
+    read = summary_of(case_copy)["ingest"]["series"]
+    made.fail(case_copy, "ingest_series", "2 slices are missing", series="ct_late")
+    series = summary_of(case_copy)["ingest"]["series"]
+    assert series[: len(read)] == read and all(entry["verdict"] == "ok" for entry in read)
+    assert series[-1]["name"] == "ct_late" and series[-1]["verdict"] == "2 slices are missing"
+    assert set(read[0]) - {"name"} >= {key for key in series[-1] if key not in ("name",)}
+    assert series[-1]["series_uid"] is None
+    render_case(case_copy, case_copy / "report")
+    assert "2 slices are missing" in (case_copy / "report/index.html").read_text()
 
 
 def test_open_gate_waits_for_review(case_copy: Path) -> None:

@@ -45,13 +45,40 @@ def _merged(first: list[str], then: list[str]) -> list[str]:
 
 def _ingest(files: CaseFiles) -> tuple[Found, bool]:
     agreed = files.json("ingest/ingest.json")
-    if agreed is not None:
-        later = files.json("ingest/followup.json") or {}
-        known = {entry.get("name") for entry in agreed.get("series") or []}
-        series = [*agreed.get("series", []), *(s for s in later.get("series", []) if s["name"] not in known)]
-        return {**agreed, "series": series, "same_patient_followup": later.get("same_patient")}, True
-    manifests = [files.json(f"ingest/{name}/manifest.json") for name in files.folders("ingest")]
-    return {"series": [m for m in manifests if m]}, False
+    if agreed is None:
+        manifests = [files.json(f"ingest/{name}/manifest.json") for name in files.folders("ingest")]
+        return {"series": _with_refused(files, [m for m in manifests if m])}, False
+    later = files.json("ingest/followup.json") or {}
+    known = {entry.get("name") for entry in agreed.get("series") or []}
+    series = [*agreed.get("series", []), *(s for s in later.get("series", []) if s["name"] not in known)]
+    return {
+        **agreed,
+        "series": _with_refused(files, series),
+        "same_patient_followup": later.get("same_patient"),
+    }, True
+
+
+#: Keys of a series of which nothing is known because it was refused.
+_OF_A_SERIES = (
+    "series_uid",
+    "modality",
+    "n_slices",
+    "spacing_mm",
+    "tilt_deg",
+    "max_residual_mm",
+    "resampled",
+)
+
+
+def _with_refused(files: CaseFiles, series: list[Any]) -> list[Any]:
+    """The series that were read, and after them those that were refused, the reason as their verdict."""
+    refused = {
+        str(dig(failure, "wildcards.series")): str(failure.get("reason"))
+        for failure in files.failures()
+        if failure.get("rule") == "ingest_series"
+    }
+    unread = dict.fromkeys(_OF_A_SERIES)
+    return series + [{"name": name, **unread, "verdict": reason} for name, reason in refused.items()]
 
 
 def _segment(files: CaseFiles) -> tuple[Found, bool]:
