@@ -1,4 +1,4 @@
-"""``make bench``: every contestant in a process of its own, in one run; writes results/bench/bench.json."""
+"""``make bench``: every contestant in a process of its own, in one run; writes results/bench/bench.json and bench.txt."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from tests.bench import ingest_torture, inputs, porous, slicing, surface
 from tests.bench.measure import Cost, installed, ours, peer, run, warm
@@ -62,14 +63,10 @@ def beam_paths() -> list[Cost]:
     return found
 
 
-def main() -> None:
-    work = OUT / "work"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    costs = ingest(work) + beam_paths() + strength()
-    shutil.rmtree(work)
+def with_ratios(costs: list[Cost]) -> list[dict[str, Any]]:
+    """Rows of bench.json: every cost with its ratio to the first of its group, which is ours."""
     first = {cost.group: cost for cost in reversed(costs)}
-    rows = [
+    return [
         {
             **asdict(cost),
             "cpu_ms_per_unit": cost.cpu_ms_per_unit,
@@ -79,20 +76,38 @@ def main() -> None:
         }
         for cost in costs
     ]
-    (OUT / "bench.json").write_text(json.dumps(rows, indent=2) + "\n")
-    print(
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as text."""
+    lines = [
         f"{'group':<9}{'contestant':<52}{'CPU s':>8}{'wall s':>8}{'peak MB':>9}{'ms/unit':>9}{'x ours CPU':>12}"
         f"{'wall':>7}"
-    )
+    ]
     for row in rows:
-        print(
+        lines.append(
             f"{row['group']:<9}{row['name']:<52}{row['cpu_s']:>8.2f}{row['wall_s']:>8.2f}{row['peak_mb']:>9.0f}"
             f"{row['cpu_ms_per_unit']:>9.2f}{row['ratio_to_ours']:>12.1f}{row['wall_ratio_to_ours']:>7.1f}"
         )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    work = OUT / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    costs = ingest(work) + beam_paths() + strength()
+    costs += porous.porous(work)
+    shutil.rmtree(work)
     ingest_torture.main()
-    slicing.main()
-    surface.main()
-    porous.main()
+    costs += slicing.main()
+    # Rows of the surfaces carry more than a cost: how far off each contestant is (surface.json).
+    names = {field.name for field in fields(Cost)}
+    costs += [Cost(**{k: v for k, v in row.items() if k in names}) for row in surface.main()]
+    rows = with_ratios(costs)
+    (OUT / "bench.json").write_text(json.dumps(rows, indent=2) + "\n")
+    (OUT / "bench.txt").write_text(table(rows))
+    print(table(rows))
 
 
 if __name__ == "__main__":
