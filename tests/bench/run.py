@@ -1,4 +1,4 @@
-"""``make bench``: every contestant in a process of its own, in one run; writes results/bench/bench.json and bench.txt."""
+"""``make bench``: every contestant in a process of its own, in one run; writes bench.json and bench.txt."""
 
 from __future__ import annotations
 
