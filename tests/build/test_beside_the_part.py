@@ -90,6 +90,26 @@ def test_supports_reach_all_dense_surface_and_stay_out_of_the_part(table: Mesh, 
     verdicts.require(checks)
 
 
+def test_an_island_of_dense_metal_that_a_support_holds_needs_none(tmp_path: Path) -> None:
+    top = manifold3d.Manifold.cube((10, 8, 2)).translate((0, 0, 5))
+    leg, peg = (
+        manifold3d.Manifold.cube((2, 2, 5.5)),
+        manifold3d.Manifold.cube((2, 2, 2)).translate((6, 4, 3.5)),
+    )
+    mesh = mesh_of((top + leg + peg).translate((50, 50, 0)))
+    drawn = DrawnSupports.under([_under(mesh)], ASKED, LAYER, UNIT)
+    for walls, held in ((drawn, True), (None, False)):
+        sliced, found, read, part = _built(tmp_path / "p.cli", mesh, walls)
+        assert [island.layer for island in found.islands] == [70]
+        place = np.array([[*found.islands[0].xy_mm, 3.525]])
+        assert read.holds(place, 2.0) == [held] and read.holds(place - (0.0, 0.0, 3.0), 2.0) == [False]
+        limits = verdicts.IslandLimits(0.5, 1.0)
+        checks = judge(sliced, found, part, MACHINE, 0.5, limits, [True], None, read.holds(place, 2.0))
+        needs = next(check for check in checks if check.name == "dense_islands_need_support")
+        assert needs.figure == (0 if held else 1)
+    assert read.holds(np.empty((0, 3)), 2.0) == []
+
+
 def test_layers_begin_at_the_plate_under_a_raised_part(tmp_path: Path) -> None:
     block = mesh_of(manifold3d.Manifold.cube((6, 6, 2)).translate((50, 50, 1)))
     drawn = DrawnSupports.under([_under(block)], ASKED, LAYER, UNIT)

@@ -119,8 +119,9 @@ def judge(
     island_limits: verdicts.IslandLimits,
     dense_start: list[bool],
     coupon: Part | None = None,
+    held: list[bool] | None = None,
 ) -> list[verdicts.Check]:
-    """All checks of a build file that was read back."""
+    """All checks of a build file that was read back; ``held`` are the islands that supports hold."""
     plan = sliced.plan
     written, read = efforts(sliced, found, machine)
     first_top = (sliced.first_layer + 1) * plan.layer_mm
@@ -142,5 +143,5 @@ def judge(
         ),
         *verdicts.efforts(written, read),
         *(verdicts.paths(found) if machine.paths is not None else ()),
-        *verdicts.islands(found, plan.layer_mm, dense_start, island_limits),
+        *verdicts.islands(found, plan.layer_mm, dense_start, island_limits, held),
     ]

@@ -21,14 +21,18 @@ from implantflow.build.supports import DrawnSupports, SupportReader, supported
 from implantflow.build.themes import check_themes
 from implantflow.config.build import BuildSettings, Revision
 from implantflow.field.field import Field
+from implantflow.geometry import FloatArray
 from implantflow.jobs import Job, progress
 
 
-def _starts_dense(field: Field, scale: Scale, found: Findings, layer_mm: float) -> list[bool]:
-    if not found.islands:
-        return []
+def _starts(found: Findings, layer_mm: float) -> FloatArray:
+    """Where each island begins (N, 3), build_xyz."""
     places = [(*island.xy_mm, found.z_mm[island.layer] - layer_mm / 2) for island in found.islands]
-    values = field.dense_value(scale.designed(np.array(places)))
+    return np.array(places).reshape(-1, 3)
+
+
+def _starts_dense(field: Field, scale: Scale, places_mm: FloatArray) -> list[bool]:
+    values = field.dense_value(scale.designed(places_mm))
     return [bool(value < field.spacing_mm / 2) for value in values]
 
 
@@ -127,12 +131,14 @@ def build_part(job: Job) -> None:
         MeltRules.of(machine),
     )
     islands = verdicts.IslandLimits(limits.island_join_max_mm, limits.island_area_max_mm2)
-    dense_start = _starts_dense(field, scale, found, machine.layer_mm)
-    checks = judge(sliced, found, part, machine, limits.volume_error_pct, islands, dense_start, coupon)
-    reach_mm = 0.0
+    starts, held, reach_mm = _starts(found, machine.layer_mm), None, 0.0
     if follower is not None and config.supports is not None:
-        checks.append(verdicts.supports_clear(follower))
         reach_mm = max(config.supports.pitch_mm, config.supports.tooth_pitch_mm)
+        held = follower.holds(starts, reach_mm)
+    dense_start = _starts_dense(field, scale, starts)
+    checks = judge(sliced, found, part, machine, limits.volume_error_pct, islands, dense_start, coupon, held)
+    if follower is not None:
+        checks.append(verdicts.supports_clear(follower))
     if config.start_plate is not None:
         checks.append(verdicts.start_plate(found, config.start_plate, machine.envelope_mm))
     verdicts.require(checks)

@@ -198,6 +198,16 @@ class SupportReader:
         on &= (places[:, None, axis] >= low[None]) & (places[:, None, axis] <= high[None])
         self._reached[which] |= on.any(axis=1)
 
+    def holds(self, places_mm: FloatArray, reach_mm: float) -> list[bool]:
+        """Whether a support touches the surface within ``reach_mm`` (along x, y and z) of each place (N, 3)."""
+        from scipy.spatial import cKDTree
+
+        touched = np.flatnonzero(self._reached)
+        if not len(touched) or not len(places_mm):
+            return [False] * len(places_mm)
+        tree = cKDTree(np.column_stack([self._hangs.places_mm[touched], self._hangs.top_mm[touched]]))
+        return [bool(away <= reach_mm + 1e-9) for away in tree.query(places_mm, p=np.inf)[0]]
+
     def unsupported_mm2(self, reach_mm: float) -> float:
         """Dense surface further than ``reach_mm`` (along x or y) from where a support touches its patch."""
         from scipy.spatial import cKDTree

@@ -168,15 +168,21 @@ class IslandLimits:
     warn_only: bool = False
 
 
-def islands(found: Findings, layer_mm: float, dense: Sequence[bool], limits: IslandLimits) -> list[Check]:
+def islands(
+    found: Findings,
+    layer_mm: float,
+    dense: Sequence[bool],
+    limits: IslandLimits,
+    held: Sequence[bool] | None = None,
+) -> list[Check]:
     """Islands of lattice against their limits; islands of dense metal as places that need supports.
 
     Parameters
     ----------
-    dense : for each island, does it begin in the dense region?
+    dense : for each island, does it begin in the dense region? held : does a support of the file hold it?
     """
     joins, areas, late, large, loose, bumps = 0.0, 0.0, [], [], [], []
-    for island, is_dense in zip(found.islands, dense, strict=True):
+    for island, is_dense, is_held in zip(found.islands, dense, held or [False] * len(dense), strict=True):
         place = (
             f"layer {island.layer} at x {island.xy_mm[0]:.2f}, y {island.xy_mm[1]:.2f}, "
             f"z {found.z_mm[island.layer]:.2f} mm"
@@ -185,7 +191,8 @@ def islands(found: Findings, layer_mm: float, dense: Sequence[bool], limits: Isl
             loose.append(place)
             continue
         if is_dense:
-            bumps.append(place)
+            if not is_held:
+                bumps.append(place)
             continue
         height = (island.joins_layer - island.layer) * layer_mm
         joins, areas = max(joins, height), max(areas, island.area_mm2)
