@@ -185,7 +185,7 @@ def test_slice_refuses_and_leaves_nothing(box: Mesh, stl_of: Stl, tmp_path: Path
     whole = stl_of(box, "box.stl")
     with pytest.raises(GeometryError, match="no such lattice cell"):
         slice_solid(whole, out, lattice="foam", cell_mm=2.5, strut_mm=0.5)
-    with pytest.raises(GeometryError, match="needs its cell"):
+    with pytest.raises(InputError, match="needs its cell"):
         slice_solid(whole, out, lattice="diamond")
     with pytest.raises(GeometryError, match="no even number"):
         slice_solid(whole, out, lattice="diamond", cell_mm=2.512, strut_mm=0.5)
