@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from implantflow import __version__
-from implantflow.errors import ImplantflowError, InputError
+from implantflow import __version__, failures
+from implantflow.errors import ImplantflowError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,15 +17,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Exit code 0 only when the output is right; errors are one message without a traceback.
     """
-    options = _parser().parse_args(arguments)
     try:
+        options = _parse(list(sys.argv[1:] if arguments is None else arguments))
         result: int = options.run(options)
         return result
     except ImplantflowError as error:
-        print(f"implantflow: ERROR: {error}", file=sys.stderr)
-        return error.exit_code
+        return _told(error)
     except BrokenPipeError:
         return 0
+    except (OSError, MemoryError) as error:
+        return _told(failures.of_command(error))
+
+
+def _told(error: ImplantflowError) -> int:
+    print(f"implantflow: ERROR: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """All options of a command; of one that parses its own, `-h` included, the command and the rest as it is."""
+    own = arguments[:1] if arguments[:1] in (["review"], ["pacs"]) else arguments
+    options = _parser().parse_args(own)
+    options.rest = arguments[1:]
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,7 +95,6 @@ def _parser() -> argparse.ArgumentParser:
     slice_.set_defaults(run=_slice)
 
     review = commands.add_parser("review", help="sign a decision at a gate, or make a key (review keygen)")
-    review.add_argument("rest", nargs=argparse.REMAINDER)
     review.set_defaults(run=_review)
 
     verify = commands.add_parser("verify", help="re-hash a case and walk its ledger")
@@ -101,7 +114,6 @@ def _parser() -> argparse.ArgumentParser:
     unarchive.set_defaults(run=_unarchive)
 
     pacs = commands.add_parser("pacs", help="find, fetch and send studies of an image archive")
-    pacs.add_argument("rest", nargs=argparse.REMAINDER)
     pacs.set_defaults(run=_pacs)
 
     report = commands.add_parser("report", help="render whatever exists of a case, also after a failure")
@@ -142,20 +154,21 @@ def _new_case(options: argparse.Namespace) -> int:
 
 
 def _ingest(options: argparse.Namespace) -> int:
-    from implantflow.artifacts import write_json
+    from implantflow.artifacts import temporary, write_json
     from implantflow.ingest.read import take_series
     from implantflow.volumes import write_volume
 
     found = take_series(options.dicom, options.series, resample=options.resample)
-    write_volume(options.out / "volume.nii.gz", found.volume)
-    mask = options.out / "invented.nii.gz"
-    if found.invented is None:
-        mask.unlink(missing_ok=True)  # of an earlier run: it would speak of another volume
-    else:
-        write_volume(mask, found.invented)
-    write_json(options.out / "manifest.json", found.manifest)
+    volume, mask = options.out / "volume.nii.gz", options.out / "invented.nii.gz"
+    with temporary(volume) as draft, temporary(options.out / "manifest.json") as manifest:
+        write_volume(draft, found.volume)
+        write_json(manifest, found.manifest)
+        if found.invented is None:
+            mask.unlink(missing_ok=True)  # of an earlier run: it would speak of another volume
+        else:
+            write_volume(mask, found.invented)
     count, spacing = found.manifest["n_slices"], found.manifest["spacing_mm"]
-    print(f"{options.out / 'volume.nii.gz'}: {count} slices, spacing {spacing} mm")
+    print(f"{volume}: {count} slices, spacing {spacing} mm")
     if found.invented is not None:
         print(f"{mask}: {100 * found.manifest['invented']['share']:.2f} % of the voxels were not measured")
     return 0
@@ -179,8 +192,6 @@ def _segment(options: argparse.Namespace) -> int:
 def _slice(options: argparse.Namespace) -> int:
     from implantflow.build.command import slice_solid
 
-    if options.lattice and not (options.cell_mm and options.strut_mm):
-        raise InputError("--lattice needs --cell-mm and --strut-mm", fix="e.g. --cell-mm 2.5 --strut-mm 0.5")
     slice_solid(
         options.solid,
         options.out,

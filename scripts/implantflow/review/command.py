@@ -36,7 +36,9 @@ def main(arguments: Sequence[str]) -> int:
         return _keygen_main(arguments[1:])
     parser = argparse.ArgumentParser(
         prog="implantflow review",
-        description="Sign a decision about the files of ITEM as they are now. `review keygen` makes a key.",
+        description="Sign a decision about the files of ITEM as they are now.",
+        epilog="`implantflow review keygen KEYFILE --id ID --name NAME --role ROLE` makes a key pair; "
+        "`implantflow review keygen --help` lists its options.",
     )
     parser.add_argument("case")
     parser.add_argument("item", help="labels, design, release, or the id of a prototype iteration")
