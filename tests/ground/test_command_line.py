@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from implantflow.artifacts import write_stl
+from implantflow.artifacts import write_json, write_stl
 from implantflow.cli import main
 
 sys.path.append(str(Path(__file__).parents[1] / "ingest"))
@@ -99,3 +99,76 @@ def test_help_lists_what_there_is(
     told = capsys.readouterr().out
     assert ended.value.code == 0
     assert [word for word in listed if word.lower() not in told.lower()] == []
+
+
+def test_dicom_folders_that_are_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    nothing, file, empty = tmp_path / "a/nothing", tmp_path / "file.dcm", tmp_path / "empty"
+    file.write_bytes(b"x")
+    empty.mkdir()
+    out = tmp_path / "out"
+    for command in (["new-case", "--out", out, "case_1"], ["ingest"]):
+        end = [out] if command == ["ingest"] else []
+        told = refused(capsys, 3, *command, nothing, *end)
+        assert "no such folder" in told and str(nothing) in told and "ingest.series" not in told
+        told = refused(capsys, 3, *command, file, *end)
+        assert "a file, not a folder" in told and str(file) in told
+    assert str(empty) in refused(capsys, 3, "new-case", "case_1", empty, "--out", out)
+    assert not out.exists()
+
+
+def test_a_folder_of_damaged_files_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    folder = save(make_slices(count=4), tmp_path / "dicom")
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes()[:300])
+    told = refused(capsys, 3, "new-case", "case_1", folder, "--out", tmp_path / "case_1.yaml")
+    assert "4 damaged, the first, image" in told and str(folder) in told
+    assert not (tmp_path / "case_1.yaml").exists()
+
+
+def test_segment_asks_for_one_prior(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    volume, out = tmp_path / "volume.nii.gz", tmp_path / "out"
+    volume.write_bytes(b"not read")
+    common = ["segment", volume, out, "--threshold", 226]
+    assert "--atlas --landmarks --labels is required" in refused(capsys, 3, *common)
+    both = ["--atlas", tmp_path, "--labels", volume]
+    assert "not allowed with" in refused(capsys, 3, *common, *both)
+    told = refused(capsys, 3, *common, "--atlas", "/nope")
+    assert "where: /nope" in told and "--atlas" in told and "segment.prior" not in told
+    assert "holds no atlas" in refused(capsys, 3, *common, "--atlas", tmp_path)
+    assert str(tmp_path / "l.json") in refused(capsys, 3, *common, "--landmarks", tmp_path / "l.json")
+    assert not out.exists()
+    with pytest.raises(SystemExit):
+        main(["segment", "--help"])
+    usage = " ".join(capsys.readouterr().out.split())
+    assert "(--atlas ATLAS | --landmarks LANDMARKS | --labels LABELS)" in usage
+
+
+def test_segment_makes_the_template_where_there_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a fresh clone; nothing is left where the pipeline's recorded job would put it."""
+    monkeypatch.chdir(tmp_path)
+    Path("volume.nii.gz").write_bytes(b"not read")
+    write_json(Path("points.json"), {"promontory": [0, 0, 0]})
+    monkeypatch.setattr("implantflow.phantom.template.template_arrays", lambda _: {"made": np.arange(3)})
+    seen: list[Path] = []
+
+    def segment_file(*_: object, template: Path, **__: object) -> list[Path]:
+        assert np.load(template)["made"].tolist() == [0, 1, 2]
+        seen.append(template)
+        return []
+
+    monkeypatch.setattr("implantflow.segment.command.segment_file", segment_file)
+    command = ["segment", "volume.nii.gz", "out", "--threshold", "226", "--landmarks", "points.json"]
+    assert main(command) == 0
+    assert "making the project's template" in capsys.readouterr().err
+    assert not seen[0].exists() and not Path("data").exists()
+    command[4] = "50"
+    told = refused(capsys, 2, *command)
+    assert "threshold 50 HU" in told and "making" not in told and len(seen) == 1

@@ -144,8 +144,8 @@ def sign(
     Raises
     ------
     ReviewError
-        There is no such case or item, a file to review does not exist yet, the key is not registered or not valid, the reason is empty, or
-        a print that its inspection rejected would be approved.
+        There is no such case or item, a file to review does not exist yet, the key is not registered or not valid,
+        the reason is empty, or a print that its inspection rejected would be approved.
     ProvenanceError
         A file is not what the job that made it wrote: nobody should sign that.
     """
