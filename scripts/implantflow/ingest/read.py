@@ -87,14 +87,6 @@ def scan_folder(path: Path) -> list[Part]:
     return split(contents.slices)
 
 
-def ingest_folder(
-    path: Path, series_uid: str | None = None, modality: str | None = None
-) -> tuple[Volume, dict[str, Any]]:
-    """Volume and manifest of :func:`take_series`, nothing resampled."""
-    found = take_series(path, series_uid, modality)
-    return found.volume, found.manifest
-
-
 def take_series(
     path: Path, series_uid: str | None = None, modality: str | None = None, *, resample: bool = False
 ) -> Ingested:
