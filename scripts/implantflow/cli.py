@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from implantflow import __version__
+from implantflow import __version__, failures
 from implantflow.errors import ImplantflowError, InputError
 
 
@@ -17,19 +20,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Exit code 0 only when the output is right; errors are one message without a traceback.
     """
-    options = _parser().parse_args(arguments)
     try:
+        options = _parse(list(sys.argv[1:] if arguments is None else arguments))
         result: int = options.run(options)
         return result
     except ImplantflowError as error:
-        print(f"implantflow: ERROR: {error}", file=sys.stderr)
-        return error.exit_code
+        return _told(error)
     except BrokenPipeError:
         return 0
+    except (OSError, MemoryError) as error:
+        return _told(failures.of_command(error))
+
+
+def _told(error: ImplantflowError) -> int:
+    print(f"implantflow: ERROR: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """All options of a command; of one that parses its own, `-h` included, the command and the rest as it is."""
+    own = arguments[:1] if arguments[:1] in (["review"], ["pacs"]) else arguments
+    options = _parser().parse_args(own)
+    options.rest = arguments[1:]
+    return options
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that refuses none, or two, of several ways to do one thing as an input error like any other."""
+
+    def error(self, message: str) -> NoReturn:
+        if "one of the arguments" in message or "not allowed with" in message:
+            raise InputError(
+                message, where="command line", fix=f"give one; `{self.prog} --help` explains each"
+            )
+        super().error(message)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="implantflow", description=__doc__)
+    parser = _Parser(prog="implantflow", description=__doc__)
     parser.add_argument("--version", action="version", version=f"implantflow {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -63,11 +91,14 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("volume", type=Path)
     segment.add_argument("out", type=Path)
     segment.add_argument("--threshold", type=float, required=True, help="HU; voxels >= it count as bone")
-    segment.add_argument("--atlas", type=Path, default=None, help="folder of the pelvis atlas")
-    segment.add_argument(
-        "--landmarks", type=Path, default=None, help="JSON: name -> LPS mm, or 3D Slicer markups"
+    prior = segment.add_mutually_exclusive_group(required=True)
+    prior.add_argument("--atlas", type=Path, help="folder of the pelvis atlas; its pose is searched")
+    prior.add_argument(
+        "--landmarks",
+        type=Path,
+        help="JSON: name -> LPS mm, or 3D Slicer markups; they pose the project's template",
     )
-    segment.add_argument("--labels", type=Path, default=None, help="label map to surface instead of cutting")
+    prior.add_argument("--labels", type=Path, help="label map to surface instead of cutting")
     segment.set_defaults(run=_segment)
 
     slice_ = commands.add_parser("slice", help="watertight STL in mm -> build.cli and checks.json")
@@ -81,7 +112,6 @@ def _parser() -> argparse.ArgumentParser:
     slice_.set_defaults(run=_slice)
 
     review = commands.add_parser("review", help="sign a decision at a gate, or make a key (review keygen)")
-    review.add_argument("rest", nargs=argparse.REMAINDER)
     review.set_defaults(run=_review)
 
     verify = commands.add_parser("verify", help="re-hash a case and walk its ledger")
@@ -101,7 +131,6 @@ def _parser() -> argparse.ArgumentParser:
     unarchive.set_defaults(run=_unarchive)
 
     pacs = commands.add_parser("pacs", help="find, fetch and send studies of an image archive")
-    pacs.add_argument("rest", nargs=argparse.REMAINDER)
     pacs.set_defaults(run=_pacs)
 
     report = commands.add_parser("report", help="render whatever exists of a case, also after a failure")
@@ -142,45 +171,55 @@ def _new_case(options: argparse.Namespace) -> int:
 
 
 def _ingest(options: argparse.Namespace) -> int:
-    from implantflow.artifacts import write_json
-    from implantflow.ingest.read import take_series
+    from implantflow.artifacts import temporary, write_json
+    from implantflow.ingest.read import require_folder, take_series
     from implantflow.volumes import write_volume
 
+    require_folder(options.dicom)
     found = take_series(options.dicom, options.series, resample=options.resample)
-    write_volume(options.out / "volume.nii.gz", found.volume)
-    mask = options.out / "invented.nii.gz"
-    if found.invented is None:
-        mask.unlink(missing_ok=True)  # of an earlier run: it would speak of another volume
-    else:
-        write_volume(mask, found.invented)
-    write_json(options.out / "manifest.json", found.manifest)
+    volume, mask = options.out / "volume.nii.gz", options.out / "invented.nii.gz"
+    with temporary(volume) as draft, temporary(options.out / "manifest.json") as manifest:
+        write_volume(draft, found.volume)
+        write_json(manifest, found.manifest)
+        if found.invented is None:
+            mask.unlink(missing_ok=True)  # of an earlier run: it would speak of another volume
+        else:
+            write_volume(mask, found.invented)
     count, spacing = found.manifest["n_slices"], found.manifest["spacing_mm"]
-    print(f"{options.out / 'volume.nii.gz'}: {count} slices, spacing {spacing} mm")
+    print(f"{volume}: {count} slices, spacing {spacing} mm")
     if found.invented is not None:
         print(f"{mask}: {100 * found.manifest['invented']['share']:.2f} % of the voxels were not measured")
     return 0
 
 
 def _segment(options: argparse.Namespace) -> int:
-    from implantflow.segment.command import segment_file
+    from implantflow.segment.command import TEMPLATE, segment_file, settings_of
 
-    for path in segment_file(
-        options.volume,
-        options.out,
-        options.threshold,
-        atlas=options.atlas,
-        landmarks=options.landmarks,
-        labels=options.labels,
-    ):
-        print(path)
+    prior = {"atlas": options.atlas, "landmarks": options.landmarks, "labels": options.labels}
+    settings_of(options.volume, options.threshold, **prior)  # what is wrong is said before a template is made
+    with tempfile.TemporaryDirectory() as folder:
+        template = TEMPLATE
+        if options.landmarks is not None and not TEMPLATE.exists():
+            template = _made_template(Path(folder))
+        for path in segment_file(options.volume, options.out, options.threshold, **prior, template=template):
+            print(path)
     return 0
+
+
+def _made_template(folder: Path) -> Path:
+    """What the rule make_template makes, for this run only: under its own name, only a recorded job may leave it."""
+    from implantflow.artifacts import write_npz
+    from implantflow.phantom.template import template_arrays
+
+    print("making the project's template: about 20 s", file=sys.stderr)
+    path = folder / "template.npz"
+    write_npz(path, template_arrays(os.cpu_count() or 1))
+    return path
 
 
 def _slice(options: argparse.Namespace) -> int:
     from implantflow.build.command import slice_solid
 
-    if options.lattice and not (options.cell_mm and options.strut_mm):
-        raise InputError("--lattice needs --cell-mm and --strut-mm", fix="e.g. --cell-mm 2.5 --strut-mm 0.5")
     slice_solid(
         options.solid,
         options.out,

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from implantflow.errors import ImplantflowError, MachineError
+from implantflow.errors import ImplantflowError, InputError, MachineError
 
 #: Exit code of a defect (EX_SOFTWARE of sysexits.h).
 DEFECT = 70
@@ -37,6 +37,19 @@ def known(error: BaseException) -> BaseException:
             fix="give this account the right to the folder, or mount it for writing",
         )
     return error
+
+
+def of_command(error: OSError | MemoryError) -> ImplantflowError:
+    """What a command's user is told: the machine's fault as in a job, else a path given that cannot be used."""
+    told = known(error)
+    if isinstance(told, ImplantflowError):
+        return told
+    assert isinstance(error, OSError)
+    return InputError(
+        f"a file or folder cannot be used ({error.strerror or error})",
+        where=str(error.filename or "command line"),
+        fix="check the paths given: a file where a folder belongs, a folder where a file does, or no such place",
+    )
 
 
 def outcome(error: BaseException) -> dict[str, Any]:

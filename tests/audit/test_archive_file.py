@@ -11,6 +11,7 @@ from made_case import Made
 
 from implantflow.audit import archive
 from implantflow.audit.verify import verify_case
+from implantflow.cli import main
 from implantflow.errors import InputError, ProvenanceError
 
 
@@ -62,6 +63,19 @@ def test_a_damaged_or_changed_archive_leaves_nothing(finished: Made, tmp_path: P
     with pytest.raises(ProvenanceError, match=r"plan\.json"):
         archive.unpack(changed, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"no archive", b"", b"\x1f\x8b\x08\x00 not gzip after all", None])
+def test_what_is_no_archive_is_said_in_one_sentence(
+    content: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong, out = tmp_path / "wrong.tar.gz", tmp_path / "out"
+    if content is not None:
+        wrong.write_bytes(content)
+    assert main(["unarchive", str(wrong), str(out)]) == 3
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 3 and str(wrong) in told[1] and "fix:" in told[2]
+    assert not out.exists()
 
 
 def test_no_file_leaves_the_folder(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import manifold3d
 import numpy as np
 
+from implantflow.build.cli_reader import CliFile
 from implantflow.build.cli_writer import CliHeader, CliWriter
 from implantflow.build.layers import slice_layers
 from implantflow.build.plan import DenseGrid, Plan
@@ -40,3 +41,8 @@ def write_plan(path: Path, plan: Plan, threads: int = 1) -> np.ndarray:
     header = CliHeader(UNIT, plan.layers, np.array([vertices.min(0), vertices.max(0)]))
     with CliWriter(path, header) as writer:
         return slice_layers(Slicer(plan), writer.write, threads)[0]
+
+
+def user_data(cli: CliFile) -> list[str]:
+    """Texts of the ``$$USERDATA`` lines."""
+    return [value.split(",", 2)[-1] for key, value in cli.header if key == "USERDATA"]

@@ -9,7 +9,7 @@ from typing import Any
 import manifold3d
 import numpy as np
 import pytest
-from build_bench import Mesh, mesh_of
+from build_bench import Mesh, mesh_of, user_data
 
 from implantflow.artifacts import read_json, sha256_file
 from implantflow.build.cli_reader import CliFile
@@ -116,7 +116,7 @@ def test_stage_builds_checks_and_repeats_itself(tmp_path: Path) -> None:
     assert len(checks["islands"]) == build["unsupported_islands"] > 0
     cli = CliFile(job.outputs["cli"])
     assert dict(cli.header)["DATE"] == "020304"
-    assert {"NOT FOR CLINICAL USE", "case=demo", "side=left", "revision=r1"} <= set(cli.user_data)
+    assert {"NOT FOR CLINICAL USE", "case=demo", "side=left", "revision=r1"} <= set(user_data(cli))
     import pyarrow.parquet as pq
 
     table = pq.read_table(job.outputs["layers"])
@@ -185,7 +185,7 @@ def test_slice_refuses_and_leaves_nothing(box: Mesh, stl_of: Stl, tmp_path: Path
     whole = stl_of(box, "box.stl")
     with pytest.raises(GeometryError, match="no such lattice cell"):
         slice_solid(whole, out, lattice="foam", cell_mm=2.5, strut_mm=0.5)
-    with pytest.raises(GeometryError, match="needs its cell"):
+    with pytest.raises(InputError, match="needs its cell"):
         slice_solid(whole, out, lattice="diamond")
     with pytest.raises(GeometryError, match="no even number"):
         slice_solid(whole, out, lattice="diamond", cell_mm=2.512, strut_mm=0.5)

@@ -8,7 +8,7 @@ from typing import Any
 import manifold3d
 import numpy as np
 import pytest
-from build_bench import mesh_of
+from build_bench import mesh_of, user_data
 from pydantic import ValidationError
 
 from implantflow.artifacts import read_json, sha256_file
@@ -93,7 +93,7 @@ def test_nominal_size_changes_no_byte(field: tuple[Field, Path], tmp_path: Path)
     assert sha256_file(without.outputs["cli"]) == sha256_file(one.outputs["cli"])
     build = read_json(one.outputs["build"])
     assert build["scale_xyz"] == [1.0, 1.0, 1.0]
-    assert not any("scale xyz" in note for note in CliFile(one.outputs["cli"]).user_data)
+    assert not any("scale xyz" in note for note in user_data(CliFile(one.outputs["cli"])))
 
 
 def test_part_grows_about_its_foot_and_the_lattice_stays(field: tuple[Field, Path], tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_part_grows_about_its_foot_and_the_lattice_stays(field: tuple[Field, Pat
     assert abs(figures["volume_error_pct"]) < 0.3
     assert figures["loose_pieces"] == 0
     cli = CliFile(job.outputs["cli"])
-    assert "scale xyz=1.010000 1.020000 1.030000" in cli.user_data
+    assert "scale xyz=1.010000 1.020000 1.030000" in user_data(cli)
     # Every outline lies on a strut of the unscaled lattice, on the scaled bar or on the scaled outside.
     scale = Scale.about_foot(FACTORS, made.vertices_mm)
     off, struts = [], 0
@@ -158,7 +158,7 @@ def test_struts_are_drawn_thinner_by_what_they_grow(field: tuple[Field, Path], t
     build = read_json(job.outputs["build"])
     assert (build["strut_designed_mm"], build["strut_drawn_mm"]) == (0.67, 0.6)
     cli = CliFile(job.outputs["cli"])
-    assert "strut drawn=0.6 mm_ prints 0.07 mm thicker" in cli.user_data
+    assert "strut drawn=0.6 mm_ prints 0.07 mm thicker" in user_data(cli)
     # What was drawn is the field with thinner struts, and clearly less than the design.
     drawn = Part.of_field(made, Scale.none(), grown).material_mm3()
     assert build["solid_volume_mm3"] == pytest.approx(drawn, rel=0.005)

@@ -32,7 +32,7 @@ def test_waits_for_review_then_goes_on(tiny_run: Workspace, tmp_path: Path) -> N
     assert made.returncode == 0, made.stderr
     site_path = work.path / "config/site.yaml"
     site = yaml.safe_load(site_path.read_text())
-    site["reviewers"] = [*site.get("reviewers", []), *yaml.safe_load(made.stdout)]
+    site["reviewers"] = [*site.get("reviewers", []), *yaml.safe_load(made.stdout)["reviewers"]]
     site_path.write_text(yaml.safe_dump(site))
     config = work.read_case("tiny")
     config["review"] = {"policy": "auto", "gates": {"review": "signed"}}

@@ -158,7 +158,7 @@ def test_value_is_the_lattice_deep_inside_and_the_solid_outside() -> None:
 
 def test_volumes_of_a_box() -> None:
     field = _field({"shell": {"thickness_mm": 1.0}})
-    dense = field.dense_data
+    dense = (field.dense, field.origin_mm, np.full(3, field.spacing_mm))
     lattice = (field.cell, field.cell_mm, field.strut_mm)
     solid_mm3 = mesh_volume_mm3(field.vertices_mm, field.faces)
     assert solid_mm3 == pytest.approx(20 * 16 * 12)

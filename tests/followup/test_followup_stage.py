@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from objects_read import read_registration
 from small_world import CENTRE, GROWN_HU, SOFT_HU, World
 from small_world import settings as rules
 
 from implantflow.artifacts import read_json, write_json
 from implantflow.config.followup import FollowupJob
-from implantflow.dicom.export.registration import read_registration
 from implantflow.errors import ConfigError, GeometryError, ProvenanceError
 from implantflow.followup.second_reading import read_again
 from implantflow.followup.stage import read_followup

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from implantflow.errors import ImplantflowError
-from implantflow.ingest.read import ingest_folder
+from implantflow.ingest.read import take_series
 from implantflow.volumes import Volume
 
 #: An image may be accepted when no voxel lies further than this from where it was.
@@ -79,9 +79,9 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
     before_mb = _status_mb("VmRSS")
     started = time.process_time()
     try:
-        volume, manifest = ingest_folder(Path(request["folder"]), request["series_uid"])
-        told = any(note.startswith("DOUBT") for note in manifest["notes"])
-        answer = {"kind": "accepted", "told": told, **_compare(volume, _originals[request["base"]])}
+        found = take_series(Path(request["folder"]), request["series_uid"])
+        told = any(note.startswith("DOUBT") for note in found.manifest["notes"])
+        answer = {"kind": "accepted", "told": told, **_compare(found.volume, _originals[request["base"]])}
     except ImplantflowError as error:
         answer = {"kind": "refused", **_message(error)}
     except BaseException:
@@ -95,7 +95,7 @@ def main() -> None:
     """Answer until stdin ends."""
     limit_mb, originals = float(sys.argv[1]), Path(sys.argv[2])
     for folder in sorted(originals.iterdir()):
-        _originals[folder.name] = ingest_folder(folder)[0]
+        _originals[folder.name] = take_series(folder).volume
     limit = int((_status_mb("VmSize") + limit_mb) * 2**20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from one_series import ingest_folder
 from pydicom.encaps import encapsulate, get_frame
 from tests.fuzz.bases import KINDS, SERIES_UID, SLICES, UID, base
 from tests.fuzz.cases import build
@@ -19,7 +20,6 @@ from tests.fuzz.ingest import run
 from tests.fuzz.verdict import GOOD
 
 from implantflow.errors import ImplantflowError, InputError
-from implantflow.ingest.read import ingest_folder
 
 #: Limits of what any reader can see; docs/validation/fuzz.md says why.
 UNSEEN = {"STREAM", "ALONE"}

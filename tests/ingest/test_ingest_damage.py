@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from one_series import ingest_folder
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 from synthetic_series import COLUMNS, ROWS, make_slices, save
 from torture_rows import encapsulated, transfer
 
 from implantflow.errors import ImplantflowError, InputError
-from implantflow.ingest.read import ingest_folder
 
 
 def test_wrong_modality(tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torture_refused as spoil
+from one_series import ingest_folder
 from pydicom.dataset import Dataset
 from synthetic_series import UID, enhanced, make_slices, save, words_of
 from test_ingest_torture import assert_exact
 
 from implantflow.dicom.uids import remap_uid
 from implantflow.errors import GeometryError, ImplantflowError, InputError
-from implantflow.ingest.read import ingest_folder, scan_folder, take_series
+from implantflow.ingest.read import scan_folder, take_series
 
 
 def test_two_series_are_told_apart_by_the_uid_of_the_table(tmp_path: Path) -> None:

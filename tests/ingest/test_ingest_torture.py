@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from one_series import ingest_folder
 from sphere_errors import measure
 from synthetic_series import hu_at, make_slices, save, words_of
 from torture_rows import FORMATS, READ, REFUSED
 
 from implantflow.errors import ImplantflowError
-from implantflow.ingest.read import ingest_folder, take_series
+from implantflow.ingest.read import take_series
 from implantflow.volumes import Volume
 
 LIMIT_MM = 0.15

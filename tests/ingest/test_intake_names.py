@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from one_series import ingest_folder
 from synthetic_series import UID, make_slices, save
 
 from implantflow.config.load import load
@@ -24,7 +25,6 @@ from implantflow.dicom.sealed import read_sealed, sealed_folder, write_sealed
 from implantflow.dicom.uids import remap_uid
 from implantflow.dicom.withheld import withheld
 from implantflow.errors import ConfigError, InputError
-from implantflow.ingest.read import ingest_folder
 
 ROOT = Path(__file__).parents[2]
 SECRET = "DOE^JANE 19610203"

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from one_series import ingest_folder
 from orthanc_server import AE, PASSWORD, USER, Orthanc, orthanc_or_skip, running, wire
 from synthetic_series import UID, make_slices, save
 
@@ -21,7 +22,6 @@ from implantflow.dicom import pacs
 from implantflow.dicom.identity import read_series, reidentify
 from implantflow.dicom.uids import remap_uid
 from implantflow.errors import ConfigError, ImplantflowError, InputError, ProvenanceError
-from implantflow.ingest.read import ingest_folder
 
 pytestmark = pytest.mark.slow
 

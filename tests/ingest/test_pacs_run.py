@@ -15,6 +15,7 @@ import pytest
 import yaml
 from canary_set import UID_ROOT, Planted, plant
 from leak_search import leaks
+from one_series import ingest_folder
 from orthanc_server import AE, PASSWORD, USER, Orthanc, orthanc_or_skip, running, wire
 from synthetic_series import make_slices, save
 from tests.e2e.conftest import Workspace, new_workspace
@@ -22,7 +23,6 @@ from tests.e2e.conftest import Workspace, new_workspace
 from implantflow.artifacts import sha256_file, write_json
 from implantflow.dicom.identity import read_series, write_link
 from implantflow.dicom.uids import remap_uid
-from implantflow.ingest.read import ingest_folder
 
 pytestmark = pytest.mark.slow
 

@@ -93,10 +93,11 @@ def test_headers_say_simulated_and_belong_to_the_patient(month0: Scanned, month1
 
 
 def test_ingest_reads_it(month12: Scanned, case: Case, tmp_path: Path) -> None:
-    from implantflow.ingest.read import ingest_folder
+    from implantflow.ingest.read import take_series
 
     simulate_followup(job_of(case, tmp_path, "ct_m0", settings(), simulated=SETTINGS))
-    volume, manifest = ingest_folder(tmp_path / "ct_m0", None, "CT")
+    found = take_series(tmp_path / "ct_m0", None, "CT")
+    volume, manifest = found.volume, found.manifest
     assert manifest["verdict"] == "ok"
     assert volume.array.min() >= -1024 and volume.array.max() == 3071
 

@@ -11,11 +11,10 @@ import numpy as np
 import pydicom
 import pytest
 from imaging_files import BONES, CT_FROM_MR, SIZES, labels, tumour_masks
+from objects_read import read_registration, read_segmentation
 from release_room import Room
 
 from implantflow import artifacts
-from implantflow.dicom.export.registration import read_registration
-from implantflow.dicom.export.segmentation import read_segmentation
 from implantflow.dicom.export.stl import ENCAPSULATED_STL_STORAGE, read_stl_object
 from implantflow.errors import InputError, ProvenanceError
 from implantflow.volumes import Volume

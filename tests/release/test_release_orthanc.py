@@ -10,13 +10,12 @@ import numpy as np
 import pydicom
 import pytest
 from imaging_files import BONES, CT_FROM_MR, labels
+from objects_read import read_registration, read_segmentation
 from release_room import Room, make_room
 from tests.ingest.orthanc_server import AE, PASSWORD, USER, Orthanc, orthanc_or_skip, running
 
 from implantflow.artifacts import sha256_file
 from implantflow.config.pacs import DimseNode
-from implantflow.dicom.export.registration import read_registration
-from implantflow.dicom.export.segmentation import read_segmentation
 from implantflow.dicom.export.stl import read_stl_object
 from implantflow.dicom.pacs_dimse import DimseArchive
 

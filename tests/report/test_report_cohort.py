@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from implantflow.artifacts import read_json, write_json
+from implantflow.cli import main
 from implantflow.report.cohort import case_row, render_cohort
 from implantflow.report.strip import strip
 
@@ -62,6 +63,26 @@ def test_page_and_table(results: Path) -> None:
     table = pyarrow.parquet.read_table(results / "cohort/cohort.parquet")
     assert table["case"].to_pylist() == ["bad", "good", "unfinished"]
     assert table["status_plan"].to_pylist() == ["failed", "done", None]
+
+
+@pytest.mark.parametrize("name", ["nope", "../good", "Good", "", "good\n", "cohort"])
+def test_a_case_that_is_none_is_refused(
+    name: str, results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(results.parent)
+    assert main(["cohort", "good", name]) == 3
+    told = capsys.readouterr().err
+    assert "no case" in told and "fix:" in told
+    assert not (results / "cohort").exists()
+
+
+def test_a_case_with_a_config_only_has_a_row(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(results.parent)
+    Path("config/cases").mkdir(parents=True)
+    Path("config/cases/planned.yaml").write_text("case: planned\n")
+    assert main(["cohort", "good", "planned"]) == 0
+    table = pyarrow.parquet.read_table(results / "cohort/cohort.parquet")
+    assert table["state"].to_pylist() == ["complete", "missing"]
 
 
 def test_spread_tells_every_case(results: Path) -> None:

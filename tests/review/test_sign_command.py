@@ -12,11 +12,14 @@ from review_room import Room
 
 from implantflow.audit import ledger
 from implantflow.cli import main
+from implantflow.config.load import load
 from implantflow.config.site import SiteConfig
 from implantflow.errors import ProvenanceError, ReviewError
 from implantflow.review import command, keys
 from implantflow.review.record import read_record
 from implantflow.review.statement import PAYLOAD_TYPE, open_envelope
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_signing_leaves_a_record_and_a_ledger_entry(room: Room) -> None:
@@ -89,6 +92,22 @@ def test_nothing_to_review_yet(room: Room) -> None:
         room.sign("anna", item="release")
     with pytest.raises(ReviewError, match="which iteration"):
         room.sign("anna", item="design")
+
+
+def test_a_case_or_an_item_that_is_none_is_named(room: Room) -> None:
+    with pytest.raises(ReviewError, match="there is no case 'nope'") as told:
+        room.sign("anna", case="nope", item="labels")
+    assert told.value.fix == "cases with results: demo, other"
+    with pytest.raises(ReviewError, match="case 'demo' has no item 'labls'") as told:
+        room.sign("anna", item="labls")
+    assert told.value.fix == "its items: labels, design, release, rp1, rp2"
+    assert not Path("results/nope").exists() and room.records(item="labls") == []
+    Path("config/cases").mkdir(parents=True)
+    planned = {"prototype": {"iterations": [{"id": "rp1"}, {"id": "rp3"}]}}
+    Path("config/cases/planned.yaml").write_text(yaml.safe_dump(planned))
+    for item in ("labels", "rp3"):
+        with pytest.raises(ReviewError, match="not there yet"):
+            room.sign("anna", case="planned", item=item)
 
 
 def test_approved_iteration_is_read_from_the_ledger(room: Room) -> None:
@@ -171,13 +190,46 @@ def test_not_a_key(tmp_path: Path) -> None:
         keys.read_private_key(path, None)
 
 
+def test_the_printed_entry_goes_into_the_site_as_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Into the shipped file, which lists nobody, and then below the first reviewer."""
+    printed = []
+    for who in ("anna", "sven"):
+        made = [
+            "review",
+            "keygen",
+            str(tmp_path / who),
+            "--id",
+            who,
+            "--name",
+            who.title(),
+            "--role",
+            "surgeon",
+        ]
+        assert main([*made, "--no-passphrase"]) == 0
+        printed.append(capsys.readouterr().out)
+    assert "replace the line `reviewers: []`" in printed[0]
+    lines = [line for line in printed[0].splitlines() if not line.startswith("#")]
+    shipped = (ROOT / "config/site.yaml").read_text(encoding="utf-8").splitlines()
+    place = shipped.index("reviewers: []")
+    site = tmp_path / "site.yaml"
+    site.write_text("\n".join([*shipped[:place], *lines, *shipped[place + 1 :]]), encoding="utf-8")
+    assert [r.id for r in load(SiteConfig, site).reviewers] == ["anna"]
+    _, more = printed[1].split("\nreviewers:\n")
+    end = place + len(lines)
+    text = site.read_text(encoding="utf-8").splitlines()
+    site.write_text("\n".join([*text[:end], *more.splitlines(), *text[end:]]), encoding="utf-8")
+    assert [r.id for r in load(SiteConfig, site).reviewers] == ["anna", "sven"]
+
+
 def test_the_whole_way_on_the_command_line(
     room: Room, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key = tmp_path / "home" / "cleo.pem"
     made = ["review", "keygen", str(key), "--id", "cleo", "--name", "Cleo Ruiz", "--role", "surgeon"]
     assert main([*made, "--no-passphrase"]) == 0
-    entry = yaml.safe_load(capsys.readouterr().out)
+    entry = yaml.safe_load(capsys.readouterr().out)["reviewers"]
     site = room.site.model_dump(mode="json")
     site["reviewers"] += entry
     Path("config").mkdir(exist_ok=True)

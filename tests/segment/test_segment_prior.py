@@ -196,12 +196,21 @@ def test_threshold_and_prior_have_limits_with_a_reason() -> None:
 
 
 def test_command_says_what_is_missing(tmp_path: Path) -> None:
+    ct, points = tmp_path / "ct.nii.gz", tmp_path / "points.json"
     with pytest.raises(InputError, match="either --atlas or --landmarks"):
-        segment_file(tmp_path / "ct.nii.gz", tmp_path, 226.0)
-    with pytest.raises(ConfigError, match="-3000"):
-        segment_file(tmp_path / "ct.nii.gz", tmp_path, -3000.0, atlas=tmp_path)
+        segment_file(ct, tmp_path, 226.0)
+    with pytest.raises(InputError, match="no such volume"):
+        segment_file(ct, tmp_path, 226.0, atlas=tmp_path)
+    ct.write_bytes(b"not read")
+    with pytest.raises(InputError, match="no such file of landmarks"):
+        segment_file(ct, tmp_path, 226.0, landmarks=points)
+    points.write_text('{"a": [0, 0, 0]}')
     with pytest.raises(InputError, match="template has not been made"):
-        segment_file(tmp_path / "a", tmp_path, 226.0, landmarks=tmp_path / "l", template=tmp_path / "t.npz")
+        segment_file(ct, tmp_path, 226.0, landmarks=points, template=tmp_path / "t.npz")
+    with pytest.raises(InputError, match="no such label map"):
+        segment_file(ct, tmp_path, 226.0, labels=tmp_path / "none.nii.gz")
+    with pytest.raises(ConfigError, match="-3000"):
+        segment_file(ct, tmp_path, -3000.0, labels=ct)
 
 
 def test_mr_and_numbers_that_are_not_hu_are_refused() -> None:

@@ -12,7 +12,9 @@ from implantflow.artifacts import read_stl, sha256_file, write_json, write_stl
 from implantflow.config.strength import CellConfig
 from implantflow.field.make import make_field
 from implantflow.field.shaping import Filling, Grading
+from implantflow.geometry import FloatArray
 from implantflow.jobs import Job
+from implantflow.strength import element
 from implantflow.strength.stage import homogenise_cell
 
 BLOCK_MM = np.array([20.0, 20.0, 30.0])
@@ -154,3 +156,30 @@ class Room:
             code_digest="test",
             threads=threads,
         )
+
+
+def rotate_elasticity(c: FloatArray, rotation: FloatArray) -> FloatArray:
+    """Elasticity matrix (6, 6) in a turned frame.
+
+    Parameters
+    ----------
+    c : (6, 6) array
+        In the old frame.
+    rotation : (3, 3) array
+        Takes a vector's old components to its new ones.
+    """
+    t = strain_rotation(rotation)
+    inverse = np.linalg.inv(t)
+    return np.asarray(inverse.T @ c @ inverse)
+
+
+def strain_rotation(rotation: FloatArray) -> FloatArray:
+    """(6, 6) matrix that takes a strain six-vector from the old frame to the turned one."""
+    r = np.asarray(rotation, dtype=np.float64)
+    t = np.zeros((6, 6))
+    for column, (i, j) in enumerate(element.VOIGT):
+        tensor = np.zeros((3, 3))
+        tensor[i, j] = tensor[j, i] = 1.0 if i == j else 0.5
+        turned = r @ tensor @ r.T
+        t[:, column] = [turned[a, b] * (1.0 if a == b else 2.0) for a, b in element.VOIGT]
+    return t

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +75,11 @@ def unpack(archive: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
     ProvenanceError
         What was unpacked does not verify; nothing of it is left.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     draft = artifacts.temporary_name(folder / archive.name)
-    artifacts.remove(draft)
     try:
-        with tarfile.open(archive) as packed:
+        with _opened(archive) as packed:
+            folder.mkdir(parents=True, exist_ok=True)
+            artifacts.remove(draft)
             packed.extractall(draft, filter="data")
         tops = sorted(draft.iterdir())
         if len(tops) != 1 or not tops[0].is_dir():
@@ -91,10 +92,28 @@ def unpack(archive: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
         result = _verified(tops[0], "nothing of it was kept")
         artifacts.replace(tops[0], target)
         return target, result
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise InputError(f"cannot be unpacked: {error}", where=str(archive)) from error
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+        raise InputError(
+            f"cannot be unpacked: {error}",
+            where=str(archive),
+            fix="if the file is damaged, take another copy of it; nothing of it was kept",
+        ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _opened(archive: Path) -> tarfile.TarFile:
+    if not archive.is_file():
+        raise InputError("there is no such archive", where=str(archive), fix="give the CASE.tar.gz to unpack")
+    try:
+        return tarfile.open(archive)
+    except (tarfile.TarError, zlib.error, EOFError) as error:
+        # tarfile's own text is a line for each compression it tried.
+        raise InputError(
+            "is no archive of a case, or a damaged one",
+            where=str(archive),
+            fix="give a file that `python -m implantflow archive` wrote, or another copy of it",
+        ) from error
 
 
 def _verified(case_dir: Path, so: str) -> dict[str, Any]:

@@ -93,11 +93,6 @@ class CliFile:
         """The binary part as it stands in the file, 16 bits each; not in memory."""
         return self._words
 
-    @property
-    def user_data(self) -> list[str]:
-        """Texts of the ``$$USERDATA`` lines."""
-        return [value.split(",", 2)[-1] for key, value in self.header if key == "USERDATA"]
-
     def layers(self) -> Iterator[CliLayer]:
         """Read the layers in file order.
 

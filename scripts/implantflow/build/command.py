@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from implantflow.artifacts import read_corners, temporary, write_json
 from implantflow.build import verdicts
@@ -42,6 +44,14 @@ def machine_for(name: str, layer_mm: float | None) -> Machine:
         if layer_mm is None:
             return machine
         return Machine.model_validate({**machine.model_dump(), "layer_mm": layer_mm})
+    except ValidationError as error:
+        # pydantic's own text has several lines and an address.
+        why = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(
+            f"the machine cannot be used: {why}",
+            where=f"machine {name!r}" + ("" if layer_mm is None else f" with layers of {layer_mm:g} mm"),
+            fix="give another --layer-mm, or leave it out: the machine has its own",
+        ) from error
     except ValueError as error:
         raise ConfigError(f"the machine cannot be used: {error}", where=f"machine {name!r}") from error
 
@@ -131,12 +141,14 @@ def slice_solid(
     Raises
     ------
     InputError, GeometryError
-        The file is no STL, not watertight, too small, or does not fit the machine.
+        The file is no STL, not watertight, too small, or does not fit the machine; or the lattice and its sizes are
+        not given together, or a size is not positive.
     ConfigError
         No such machine, or a layer that the file's unit does not divide.
     QualityGateError
         The written file does not pass its checks; nothing is left behind then.
     """
+    _check_sizes(lattice, cell_mm, strut_mm, layer_mm)
     with temporary(out / "checks.json") as checks_tmp, temporary(out / "build.cli") as cli_tmp:
         sliced, part, chosen = write_solid(
             solid, cli_tmp, lattice, cell_mm, strut_mm, layer_mm, machine, threads
@@ -155,6 +167,28 @@ def slice_solid(
         write_json(checks_tmp, checks_json(checks, found, sliced))
 
 
+def _check_sizes(
+    lattice: str | None, cell_mm: float | None, strut_mm: float | None, layer_mm: float | None
+) -> None:
+    """Refuse sizes without a lattice, a lattice without them, and sizes that are none."""
+    if lattice is not None and (cell_mm is None or strut_mm is None):
+        raise InputError(
+            "--lattice needs its cell and its strut: --cell-mm and --strut-mm",
+            where="command line",
+            fix="e.g. --cell-mm 2.5 --strut-mm 0.5",
+        )
+    if lattice is None and not cell_mm is strut_mm is None:
+        # Full metal where a lattice was meant would be noticed on the printed part only.
+        raise InputError(
+            "--cell-mm and --strut-mm need --lattice: without it the part is full metal",
+            where="command line",
+            fix="add --lattice diamond, or leave the sizes out",
+        )
+    for name, size in (("--cell-mm", cell_mm), ("--strut-mm", strut_mm), ("--layer-mm", layer_mm)):
+        if size is not None and not (math.isfinite(size) and size > 0.0):
+            raise InputError(f"{size:g} mm is no size", where=name, fix="give a number above 0, in mm")
+
+
 def write_solid(
     solid: Path,
     cli: Path,
@@ -168,10 +202,6 @@ def write_solid(
     """First half of :func:`slice_solid`: the build file, not yet read back."""
     chosen = machine_for(machine, layer_mm)
     check_themes(chosen)
-    if lattice is not None and (cell_mm is None or strut_mm is None):
-        raise GeometryError(
-            "a lattice needs its cell and its strut", fix="give cell_mm and strut_mm, e.g. 2.5 and 0.5"
-        )
     filling = None if lattice is None else (lattice, float(cell_mm or 0), float(strut_mm or 0))
     vertices, faces = place_stl(solid, chosen)
     part = Part(vertices, faces, None, filling)

@@ -87,7 +87,10 @@ def choose_series(contents: FolderContents, series_uid: str | None) -> Choice:
             fix="fetch the series again; take files that are no DICOM images out of the folder",
         )
     if not contents.slices:
-        raise InputError("the folder holds no DICOM image", fix="check ingest.series.*.dicom")
+        raise InputError(
+            "the folder holds no DICOM image",
+            fix="give the folder that holds the DICOM files (in a case config ingest.series.*.dicom)",
+        )
     refuse_mixed_patients(contents.slices)
     parts = split(contents.slices)
     chosen, part_uid = _wanted(parts, series_uid)
@@ -117,7 +120,8 @@ def _wanted(parts: Sequence[Part], series_uid: str | None) -> tuple[list[Slice],
         raise InputError(
             f"{what}; it holds:\n{table_text(parts)}",
             where=parts[0].images[0].name,
-            fix="set ingest.series.NAME.series_uid to one of the series marked 'volume'",
+            fix="choose a series marked 'volume': ingest.series.NAME.series_uid in a case config, --series UID of "
+            "the command",
         )
     # All planes of the series, odd ones too: whether they belong together is for the checks that follow.
     images = [image for part in parts for image in part.images if image.series_uid == wanted[0]]

@@ -92,11 +92,6 @@ class Field:
         )
 
     @property
-    def dense_data(self) -> tuple[NDArray[np.int16], FloatArray, FloatArray]:
-        """The dense region as :mod:`implantflow.field.volume` takes it: grid, origin, spacing along x, y, z."""
-        return self.dense, self.origin_mm, np.full(3, self.spacing_mm)
-
-    @property
     def bounds_mm(self) -> FloatArray:
         """(2, 3) lowest and highest corner of the implant in build_xyz."""
         return np.array([self.vertices_mm.min(0), self.vertices_mm.max(0)])

@@ -88,11 +88,6 @@ def crop_around(volume: Volume, places_lps: FloatArray, margin_mm: float) -> Vol
     return Volume(np.ascontiguousarray(part), affine)
 
 
-def voxel_places(volume: Volume, mask: NDArray[np.bool_]) -> FloatArray:
-    """(N, 3) patient LPS mm of the voxels in ``mask`` (K, J, I), in array order."""
-    return volume.index_to_lps(np.argwhere(mask)[:, ::-1].astype(np.float64))
-
-
 def block_mean(array: NDArray[np.float32], size: NDArray[np.int64]) -> NDArray[np.float32]:
     """Means over whole blocks; what is left over at the far sides is dropped."""
     if (size == 1).all():

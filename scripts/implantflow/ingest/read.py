@@ -48,26 +48,43 @@ class Ingested:
         return self.volume.like(np.zeros(self.volume.array.shape, dtype=np.uint8))
 
 
+def require_folder(path: Path) -> None:
+    """Refuse a path of the command line that is no folder, as it was given; a config's is named by its key elsewhere.
+
+    Raises
+    ------
+    InputError
+        Nothing is there, or a file.
+    """
+    if not path.is_dir():
+        what = "this is a file, not a folder" if path.exists() else "there is no such folder"
+        raise InputError(what, where=str(path), fix="give the folder that holds the DICOM files")
+
+
 def scan_folder(path: Path) -> list[Part]:
     """What a folder holds, one part per possible volume, without reading pixels.
 
     Raises
     ------
     InputError
-        The folder does not exist or holds no DICOM image.
+        The folder does not exist, holds no DICOM image, or none that can be read.
     """
+    require_folder(path)
     contents = read_folder(path)
+    if not contents.slices and contents.damaged:
+        name, reason = contents.damaged[0]
+        raise InputError(
+            f"none of the DICOM files can be read: {len(contents.damaged)} damaged, the first, {name}: {reason}",
+            where=str(path),
+            fix="copy or fetch the series again",
+        )
     if not contents.slices:
-        raise InputError("the folder holds no DICOM image", fix="name the folder that holds the DICOM files")
+        raise InputError(
+            "the folder holds no DICOM image",
+            where=str(path),
+            fix="give the folder that holds the DICOM files",
+        )
     return split(contents.slices)
-
-
-def ingest_folder(
-    path: Path, series_uid: str | None = None, modality: str | None = None
-) -> tuple[Volume, dict[str, Any]]:
-    """Volume and manifest of :func:`take_series`, nothing resampled."""
-    found = take_series(path, series_uid, modality)
-    return found.volume, found.manifest
 
 
 def take_series(

@@ -12,7 +12,7 @@ import numpy as np
 from implantflow.config.fixation import ConnectorSet, ConstructConfig
 from implantflow.errors import QualityGateError
 from implantflow.geometry import FloatArray, unit
-from implantflow.plan.heads import Head, Screw
+from implantflow.plan.heads import Screw
 from implantflow.plan.rods import LOW_MM, Rod, Search
 from implantflow.plan.room import Room
 from implantflow.solids.mesh import Solid
@@ -158,8 +158,3 @@ def _places(
             if room.about_mm(connector.skin_mm()).min() >= sizes.rod.bone_clearance_mm + 0.3:
                 found.append(connector)
     return found
-
-
-def head_of(rods: Sequence[Rod], name: str) -> tuple[Head, Rod]:
-    """The head of a screw, and its rod."""
-    return next((head, rod) for rod in rods for head in rod.heads if head.screw.name == name)

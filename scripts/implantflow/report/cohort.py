@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from markupsafe import Markup
 
 import implantflow
 from implantflow.artifacts import read_json, temporary
-from implantflow.errors import ImplantflowError
+from implantflow.config.base import NAME_PATTERN
+from implantflow.errors import ImplantflowError, InputError
 from implantflow.jobs import Job
-from implantflow.report.command import RESULTS
+from implantflow.report.command import CASES, RESULTS
 from implantflow.report.methods import TITLES
 from implantflow.report.page import BADGES, banner_of
 from implantflow.report.rows import dig_named, shown
@@ -21,6 +23,8 @@ from implantflow.report.stages import STAGES
 from implantflow.report.strip import strip
 
 _HERE = Path(__file__).parent
+#: Folders beside those of the cases.
+_NO_CASES = {"cohort", "bench"}
 
 #: Figures of the table: column of the data file, heading with unit, dotted key, digits, factor from stored to shown.
 COLUMNS: tuple[tuple[str, str, str, int, float], ...] = (
@@ -55,15 +59,37 @@ def make_cohort(job: Job) -> None:
 
 
 def render_cohort(cases: Sequence[str], results: Path = RESULTS) -> Path:
-    """Render the table over ``cases`` (all with results when empty); return the page's path."""
-    names = list(cases) or sorted(
-        p.name for p in results.iterdir() if p.is_dir() and p.name not in {"cohort", "bench"}
-    )
+    """Render the table over ``cases`` (all with results when empty); return the page's path.
+
+    Raises
+    ------
+    InputError
+        A name that is no case name, or that has neither results nor a config.
+    """
+    for name in cases:
+        _require_case(name, results)
+    names = list(cases) or sorted(p.name for p in results.iterdir() if p.is_dir() and p.name not in _NO_CASES)
     folder = results / "cohort"
     folder.mkdir(parents=True, exist_ok=True)
     rows = [case_row(results, name) for name in names]
     _write(rows, folder / "index.html", folder / "cohort.parquet")
     return folder / "index.html"
+
+
+def _require_case(name: str, results: Path) -> None:
+    if re.fullmatch(NAME_PATTERN, name) is None or name in _NO_CASES:
+        raise InputError(
+            f"{name!r} is no case name",
+            where="command line",
+            fix="small letters, digits and _, e.g. case_017",
+        )
+    config = CASES / f"{name}.yaml"
+    if not (results / name).is_dir() and not config.is_file():
+        raise InputError(
+            f"there is no case '{name}': it has neither results nor a config",
+            where=f"{results / name}, {config}",
+            fix="check the spelling; without names the table is over every case with results",
+        )
 
 
 def case_row(results: Path, name: str) -> dict[str, Any]:

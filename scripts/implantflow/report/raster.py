@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from implantflow.compiled import kernel
 
 Float = NDArray[np.float64]
-Single = NDArray[np.float32]
 
 
 #: How ``colours`` of :func:`fill_nearest` is meant: one row for all, one per vertex, one per face.

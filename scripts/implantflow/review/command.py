@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
@@ -14,15 +15,15 @@ from pydantic import ValidationError
 from implantflow import artifacts
 from implantflow.audit import ledger
 from implantflow.audit.history import History, mapping, read_history
-from implantflow.config.load import load
+from implantflow.config.load import load, read_yaml
 from implantflow.config.site import Reviewer, Role, SiteConfig
-from implantflow.errors import ProvenanceError, ReviewError
+from implantflow.errors import ConfigError, ProvenanceError, ReviewError
 from implantflow.review import keys
 from implantflow.review.inspection import REJECTED_FIX, read_inspection
 from implantflow.review.record import write_record
 from implantflow.review.revise import NextIteration, next_iteration
 from implantflow.review.statement import MEANINGS, Decision, LedgerHead, Review, make_statement, seal
-from implantflow.review.subjects import check_name, gate_of, inspections, subjects_of
+from implantflow.review.subjects import WHOLE_CASE_ITEMS, check_name, gate_of, inspections, subjects_of
 
 AskPassphrase = Callable[[], bytes]
 
@@ -36,7 +37,9 @@ def main(arguments: Sequence[str]) -> int:
         return _keygen_main(arguments[1:])
     parser = argparse.ArgumentParser(
         prog="implantflow review",
-        description="Sign a decision about the files of ITEM as they are now. `review keygen` makes a key.",
+        description="Sign a decision about the files of ITEM as they are now.",
+        epilog="`implantflow review keygen KEYFILE --id ID --name NAME --role ROLE` makes a key pair; "
+        "`implantflow review keygen --help` lists its options.",
     )
     parser.add_argument("case")
     parser.add_argument("item", help="labels, design, release, or the id of a prototype iteration")
@@ -83,9 +86,11 @@ def _keygen_main(arguments: Sequence[str]) -> int:
     passphrase = None if options.no_passphrase else _new_passphrase()
     entry = keygen(options.keyfile, options.id, options.name, options.role, passphrase=passphrase)
     print(
-        f"# private key: {options.keyfile} (keep it to yourself)\n# add below 'reviewers:' in {SITE_CONFIG}:"
+        f"# private key: {options.keyfile} (keep it to yourself)\n"
+        f"# In {SITE_CONFIG} replace the line `reviewers: []` by all lines below. Where reviewers are listed already,\n"
+        "# put the lines below `reviewers:` after the last of them."
     )
-    print(entry, end="")
+    print(f"reviewers:\n{entry}", end="")
     return 0
 
 
@@ -139,13 +144,14 @@ def sign(
     Raises
     ------
     ReviewError
-        A file to review does not exist yet, the key is not registered or not valid, the reason is empty, or
-        a print that its inspection rejected would be approved.
+        There is no such case or item, a file to review does not exist yet, the key is not registered or not valid,
+        the reason is empty, or a print that its inspection rejected would be approved.
     ProvenanceError
         A file is not what the job that made it wrote: nobody should sign that.
     """
     case_dir = results / check_name(case, "case")
     gate = gate_of(item)
+    _require_known(case_dir, cases / f"{case}.yaml", item)
     if decision not in get_args(Decision):
         raise ReviewError(f"no decision: {decision!r}", fix="write approve, revise or reject")
     following = _following(case, gate, item, decision, corrections, cases)
@@ -189,6 +195,26 @@ def sign(
     if following is not None:
         following.write()
     return path
+
+
+def _require_known(case_dir: Path, config: Path, item: str) -> None:
+    """Refuse a case or an item that is none: otherwise a slip of the pen reads as a gate not yet reached."""
+    if not case_dir.is_dir() and not config.is_file():
+        there = sorted(p.name for p in case_dir.parent.glob("*/") if (p / "audit").is_dir())
+        raise ReviewError(
+            f"there is no case '{case_dir.name}'",
+            where=f"{case_dir}, {config}",
+            fix=f"cases with results: {', '.join(there) or 'none'}",
+        )
+    iterations = {p.name for p in (case_dir / "prototype").glob("*/")}
+    with contextlib.suppress(ConfigError, LookupError, TypeError):
+        iterations |= {str(entry["id"]) for entry in read_yaml(config)["prototype"]["iterations"]}
+    if item not in iterations and item not in WHOLE_CASE_ITEMS:
+        raise ReviewError(
+            f"case '{case_dir.name}' has no item '{item}'",
+            where=f"{case_dir}, {config}",
+            fix=f"its items: {', '.join([*WHOLE_CASE_ITEMS, *sorted(iterations)])}",
+        )
 
 
 def _following(

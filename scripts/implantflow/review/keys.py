@@ -46,10 +46,14 @@ def make_key_pair(path: Path, passphrase: bytes | None) -> str:
         raise ReviewError(
             "a key is never overwritten", where=str(path), fix="give another file name"
         ) from error
-    with os.fdopen(handle, "wb") as out:
-        out.write(pem)
-        out.flush()
-        os.fsync(out.fileno())
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(pem)
+            out.flush()
+            os.fsync(out.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)  # half a key
+        raise
     return public_hex(key)
 
 

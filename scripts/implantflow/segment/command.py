@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
+from implantflow.artifacts import temporary
 from implantflow.config.segment import PriorConfig, SegmentConfig
 from implantflow.errors import ConfigError, InputError
 from implantflow.segment.core import SURFACED, segment_volume
@@ -45,20 +47,12 @@ def segment_file(
     ConfigError, InputError
         A threshold outside 100 to 500 HU, neither or both priors, missing files, or any refusal of the stage.
     """
-    if [atlas, landmarks, labels].count(None) != 2:
-        raise InputError(
-            "give either --atlas or --landmarks or --labels: one prior, posed in one way",
-            where="command line",
-            fix="--atlas FOLDER searches the pose by itself; --landmarks FILE poses the project's template; "
-            "--labels FILE surfaces bones labelled elsewhere",
-        )
+    settings = settings_of(volume, threshold_hu, atlas=atlas, landmarks=landmarks, labels=labels)
     points = None
     if labels is not None:
-        prior_config = PriorConfig(kind="label_map", path=str(labels))
         files = [labels]
     elif atlas is not None:
-        prior_config = PriorConfig(kind="atlas", path=str(atlas))
-        files = sorted(atlas.rglob("*.vtk"))
+        files = _atlas_files(atlas)
     else:
         if not template.exists():
             raise InputError(
@@ -66,19 +60,73 @@ def segment_file(
                 where=str(template),
                 fix=f"run: snakemake --cores 1 {TEMPLATE}",
             )
-        prior_config = PriorConfig(kind="template", landmarks_file=str(landmarks))
         files = [template]
         points = read_points(Path(str(landmarks)))
-    settings = _settings(threshold_hu, prior_config)
     image = read_volume(volume)
     check_modality("CT", image, settings)
-    result = segment_volume(image, read_prior(prior_config.kind, files), settings, points)
-    out.mkdir(parents=True, exist_ok=True)
+    result = segment_volume(image, read_prior(settings.prior.kind, files), settings, points)
     outputs = {name: out / f"{name}.stl" for name in SURFACED}
     outputs |= {"labels": out / "labels.nii.gz", "confidence": out / "confidence.nii.gz"}
     outputs |= {"segment": out / "segment.json"}
-    write_results(result, outputs)
+    with contextlib.ExitStack() as drafts:  # all of them or none
+        write_results(result, {name: drafts.enter_context(temporary(path)) for name, path in outputs.items()})
     return list(outputs.values())
+
+
+def settings_of(
+    volume: Path,
+    threshold_hu: float,
+    *,
+    atlas: Path | None = None,
+    landmarks: Path | None = None,
+    labels: Path | None = None,
+) -> SegmentConfig:
+    """The stage's settings for what was given; what is wrong with it is refused before anything takes time.
+
+    Raises
+    ------
+    ConfigError, InputError
+        A threshold outside its limits, not one prior, or a file that is missing; landmarks that cannot be read.
+    """
+    if [atlas, landmarks, labels].count(None) != 2:
+        raise InputError(
+            "give either --atlas or --landmarks or --labels: one prior, posed in one way",
+            where="command line",
+            fix="--atlas FOLDER searches the pose by itself; --landmarks FILE poses the project's template; "
+            "--labels FILE surfaces bones labelled elsewhere",
+        )
+    if not volume.is_file():
+        raise InputError(
+            "there is no such volume", where=str(volume), fix="give the volume.nii.gz that `ingest` wrote"
+        )
+    if labels is not None and not labels.is_file():
+        raise InputError(
+            "there is no such label map", where=str(labels), fix="give the file that --labels means"
+        )
+    if landmarks is not None:
+        if not landmarks.is_file():
+            raise InputError(
+                "there is no such file of landmarks",
+                where=str(landmarks),
+                fix="give --landmarks a JSON file: 3D Slicer markups, or name -> [x, y, z] in patient LPS mm",
+            )
+        read_points(landmarks)
+        return _settings(threshold_hu, PriorConfig(kind="template", landmarks_file=str(landmarks)))
+    if atlas is not None:
+        _atlas_files(atlas)
+        return _settings(threshold_hu, PriorConfig(kind="atlas", path=str(atlas)))
+    return _settings(threshold_hu, PriorConfig(kind="label_map", path=str(labels)))
+
+
+def _atlas_files(atlas: Path) -> list[Path]:
+    files = sorted(atlas.rglob("*.vtk"))
+    if not files:
+        raise InputError(
+            "the folder holds no atlas (.vtk files)" if atlas.is_dir() else "there is no such atlas folder",
+            where=str(atlas),
+            fix="give --atlas the folder of the pelvis atlas, or pose the project's template with --landmarks FILE",
+        )
+    return files
 
 
 def _settings(threshold_hu: float, prior: PriorConfig) -> SegmentConfig:

@@ -32,33 +32,6 @@ def isotropic(modulus: float, poisson: float) -> FloatArray:
     return c
 
 
-def rotate_elasticity(c: FloatArray, rotation: FloatArray) -> FloatArray:
-    """Elasticity matrix (6, 6) in a turned frame.
-
-    Parameters
-    ----------
-    c : (6, 6) array
-        In the old frame.
-    rotation : (3, 3) array
-        Takes a vector's old components to its new ones.
-    """
-    t = strain_rotation(rotation)
-    inverse = np.linalg.inv(t)
-    return np.asarray(inverse.T @ c @ inverse)
-
-
-def strain_rotation(rotation: FloatArray) -> FloatArray:
-    """(6, 6) matrix that takes a strain six-vector from the old frame to the turned one."""
-    r = np.asarray(rotation, dtype=np.float64)
-    t = np.zeros((6, 6))
-    for column, (i, j) in enumerate(VOIGT):
-        tensor = np.zeros((3, 3))
-        tensor[i, j] = tensor[j, i] = 1.0 if i == j else 0.5
-        turned = r @ tensor @ r.T
-        t[:, column] = [turned[a, b] * (1.0 if a == b else 2.0) for a, b in VOIGT]
-    return t
-
-
 def _strain_matrix(gradients: FloatArray) -> FloatArray:
     """(6, 3 n) strain-displacement matrix of n functions with ``gradients`` (n, 3)."""
     b = np.zeros((6, 3 * len(gradients)))

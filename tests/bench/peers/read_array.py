@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def implantflow(folder):
-    from implantflow.ingest.read import ingest_folder
+    from implantflow.ingest.read import take_series
 
-    return ingest_folder(folder)[0].array
+    return take_series(folder).volume.array
 
 
 def simpleitk(folder):

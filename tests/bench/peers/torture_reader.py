@@ -30,10 +30,10 @@ class RefusedError(Exception):
 
 def implantflow(folder):
     from implantflow.errors import ImplantflowError
-    from implantflow.ingest.read import ingest_folder
+    from implantflow.ingest.read import take_series
 
     try:
-        volume, _ = ingest_folder(folder)
+        volume = take_series(folder).volume
     except ImplantflowError as error:
         raise RefusedError(error.what) from error
     return [(volume.array, volume.affine_lps)], False

@@ -62,7 +62,6 @@ DEGREE = Concept("deg", "UCUM", "deg")
 PERCENT = Concept("%", "UCUM", "%")
 RATIO = Concept("1", "UCUM", "no units")
 HOUNSFIELD = Concept("[hnsf'U]", "UCUM", "Hounsfield unit")
-MONTHS = Concept("mo", "UCUM", "month")
 
 VOLUME = Concept("118565006", "SCT", "Volume")
 VOLUME_BY_VOXELS = Concept("126030", "DCM", "Sum of segmented voxel method for volume")
@@ -73,7 +72,6 @@ DISPLACEMENT_XYZ = tuple(
     Concept(value, "DCM", f"Spatial Displacement {axis} Component")
     for value, axis in (("110822", "X"), ("110823", "Y"), ("110824", "Z"))
 )
-CURRENT_RESPONSE = Concept("112048", "DCM", "Current Response")
 RECIST_1_1 = Concept("126081", "DCM", "RECIST 1.1")
 WHO = Concept("112029", "DCM", "WHO")
 RESPONSES = {

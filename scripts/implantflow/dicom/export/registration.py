@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from implantflow.dicom.export.context import (
     save,
     version,
 )
-from implantflow.errors import GeometryError, InputError
+from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray
 
 SPATIAL_REGISTRATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.1"
@@ -97,29 +97,6 @@ def write_registration(
         "study_instance_uid": fixed.study_uid,
         "frame_of_reference_uid": fixed.frame_uid,
     }
-
-
-def read_registration(path: Path) -> Mapping[str, FloatArray]:
-    """Frame of reference UID ("" where a series has none) -> (4, 4) into the object's own frame of reference.
-
-    Raises
-    ------
-    InputError
-        The object is no registration of whole frames by one matrix each.
-    """
-    import pydicom
-
-    ds: Any = pydicom.dcmread(path)
-    if ds.SOPClassUID != SPATIAL_REGISTRATION_STORAGE:
-        raise InputError("not a Spatial Registration object", where=path.name)
-    found = {}
-    for item in ds.RegistrationSequence:
-        steps = item.MatrixRegistrationSequence[0].MatrixSequence
-        if len(item.MatrixRegistrationSequence) != 1 or len(steps) != 1:
-            raise InputError("a registration of more than one step is not read", where=path.name)
-        values = np.array([float(v) for v in steps[0].FrameOfReferenceTransformationMatrix])
-        found[str(item.get("FrameOfReferenceUID", ""))] = values.reshape(4, 4)
-    return found
 
 
 def _item(source: Source, matrix: FloatArray, method: Concept) -> Any:

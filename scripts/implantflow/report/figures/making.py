@@ -14,7 +14,6 @@ from implantflow.report.figures.base import Context, Figure, Float
 from implantflow.report.palette import Rgb
 
 _AIR: Rgb = (255, 255, 255)
-_SOLID_EMPTY: Rgb = (233, 238, 243)
 _NET: Rgb = (86, 150, 200)
 
 #: Colour of hatch lines by the label of their block in the build file: 2 dense metal, 3 lattice, 6 outer and 7 inner
