@@ -85,3 +85,20 @@ def test_cases_by_name_and_by_tag(tmp_path: Path) -> None:
     assert requested({"cases": ["b"], "tag": "atlas"}, tmp_path) == ["b", "a"]
     with pytest.raises(ConfigError, match="atlas, first"):
         requested({"tag": "none"}, tmp_path)
+
+
+@pytest.mark.parametrize("value", ["", None, " , ", []])
+def test_an_empty_list_of_cases_is_not_the_demo(tmp_path: Path, value: object) -> None:
+    with pytest.raises(ConfigError, match="no case is named") as error:
+        requested({"cases": value}, tmp_path)
+    assert "cases=NAME" in error.value.fix
+
+
+def test_unknown_keys_of_the_command_line_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown key for --config: case\n") as error:
+        requested({"case": "vhf"}, tmp_path)
+    assert "did you mean cases=" in error.value.fix
+    with pytest.raises(ConfigError, match="threshold") as error:
+        requested({"cases": "demo", "threshold": 3}, tmp_path)
+    assert "cases" in error.value.fix and "tag" in error.value.fix and "case_dir" in error.value.fix
+    assert requested({"case_dir": str(tmp_path)}, tmp_path) == ["demo"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,13 @@ import yaml
 
 from implantflow.errors import ConfigError
 
+#: What ``--config`` takes.
+OPTIONS = {
+    "cases": "names, with commas",
+    "tag": "a word of the cases' `tags`",
+    "case_dir": "folder of the case configs",
+}
+
 
 def requested(options: Mapping[str, Any], folder: Path) -> list[str]:
     """Names of the cases that ``cases`` and ``tag`` of ``--config`` ask for, each once, in order; "demo" without both.
@@ -18,16 +26,36 @@ def requested(options: Mapping[str, Any], folder: Path) -> list[str]:
     Raises
     ------
     ConfigError
-        No case below ``folder`` carries the tag, or the tags of a config there cannot be read.
+        An option is not known or ``cases`` names none, so that nobody takes the demo's results for a patient's. No
+        case below ``folder`` carries the tag, or the tags of a config there cannot be read.
     """
-    value, tag = options.get("cases"), options.get("tag")
-    if value is None and tag is None:
+    _known(options)
+    if "cases" not in options and "tag" not in options:
         return ["demo"]
-    listed = value if isinstance(value, list) else str(value or "").split(",")
+    value, tag = options.get("cases"), options.get("tag")
+    listed = value if isinstance(value, list) else str("" if value is None else value).split(",")
     names = [str(name).strip() for name in listed if str(name).strip()]
-    if tag is not None:
+    if "cases" in options and not names:
+        raise ConfigError(
+            "no case is named", where="--config cases", fix="write --config cases=NAME, or NAME,NAME"
+        )
+    if "tag" in options:
         names += _tagged(folder, str(tag))
     return list(dict.fromkeys(names))
+
+
+def _known(options: Mapping[str, Any]) -> None:
+    unknown = [key for key in options if key not in OPTIONS]
+    if not unknown:
+        return
+    close = difflib.get_close_matches(unknown[0], OPTIONS, n=1)
+    hint = f"did you mean {close[0]}=...? " if close else ""
+    raise ConfigError(
+        f"unknown key for --config: {', '.join(unknown)}",
+        where="--config",
+        fix=f"{hint}known are {', '.join(f'{key} ({what})' for key, what in OPTIONS.items())}; what concerns one case "
+        "stands in its own file below config/cases",
+    )
 
 
 #: The key ``tags`` of a config with what belongs to it: reading whole configs would take a second for a hundred.
