@@ -1,4 +1,4 @@
-"""Which cases a run is about: named one by one, or by a tag of their configs."""
+"""Which cases a run is about, named one by one or by a tag of their configs, and which of them end too early for it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from implantflow.config.models import DESIGN, LATER, CaseConfig
 from implantflow.errors import ConfigError
 
 #: What ``--config`` takes.
@@ -42,6 +43,29 @@ def requested(options: Mapping[str, Any], folder: Path) -> list[str]:
     if "tag" in options:
         names += _tagged(folder, str(tag))
     return list(dict.fromkeys(names))
+
+
+def ends_before(section: str, cases: Mapping[str, CaseConfig], folder: Path) -> list[str]:
+    """A line for each case whose config has no ``section``, when that is asked for by name.
+
+    Raises
+    ------
+    ConfigError
+        No case has it: there is nothing to do, which must not look like work that is done.
+    """
+    without = [name for name, case in cases.items() if getattr(case, section) is None]
+    lines = [f"{section} is not configured in {name}" for name in without]
+    if not without or len(without) < len(cases):
+        return lines
+    ahead = next((n for n, group in enumerate(LATER) if section in group), DESIGN)
+    wanted = [name for group in LATER[: ahead + 1] for name in group]
+    wanted += [section] if section not in wanted else []
+    empty = [name for name in wanted if any(getattr(cases[w], name) is None for w in without)]
+    raise ConfigError(
+        "; ".join(lines),
+        where=", ".join(str(folder / f"{name}.yaml") for name in without),
+        fix=f"fill in {', '.join(f'`{name}`' for name in empty)} there, or ask for an earlier stage",
+    )
 
 
 def _known(options: Mapping[str, Any]) -> None:
