@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from implantflow.config.base import Name, Section
+from implantflow.config.base import Name, Problems, Section
 from implantflow.config.build import BuildConfig
 from implantflow.config.followup import FollowupConfig
 from implantflow.config.implant import ImplantConfig
@@ -43,6 +43,10 @@ class CaseConfig(Section):
 
     A case grows with its config: it ends where its sections end, and none may be left out in between.
     """
+
+    when_missing: ClassVar[str] = (
+        "check the name in --config cases=NAME; `python -m implantflow new-case` writes a new one"
+    )
 
     case: Name = Field(
         description="Neutral name of the case (never the patient's); the folder below results/."
@@ -114,7 +118,7 @@ class CaseConfig(Section):
         for timepoint in () if self.tumour is None else self.tumour.timepoints:
             if timepoint.series is not None and timepoint.series not in series:
                 problems.append(
-                    f"tumour timepoint '{timepoint.name}' names series '{timepoint.series}', "
+                    f"tumour.timepoints: '{timepoint.name}' names series '{timepoint.series}', "
                     "which is not among ingest.series"
                 )
         problems += self._gaps()
@@ -126,7 +130,7 @@ class CaseConfig(Section):
         if self.purpose == "clinical":
             problems += self._clinical_problems()
         if problems:
-            raise ValueError("; ".join(problems))
+            raise Problems(problems)
         return self
 
     @property
@@ -160,7 +164,7 @@ class CaseConfig(Section):
             last, who = DESIGN, "followup"
         wanted = [name for group in LATER[: last + 1] for name in group]
         return [
-            f"section `{name}` is missing, and {who} builds on it"
+            f"{name}: section `{name}` is missing, and {who} builds on it"
             for name in wanted
             if getattr(self, name) is None
         ]
@@ -250,7 +254,7 @@ class CaseConfig(Section):
                 f"release.revision is '{self.release.revision}', whose print is not among inspect.revisions"
             )
         found += [
-            f"followup names series '{name}', which is not among ingest.series"
+            f"followup.timepoints names series '{name}', which is not among ingest.series"
             for name in self.followup_series
             if name not in self.ingest.series
         ]
@@ -264,9 +268,9 @@ class CaseConfig(Section):
     def _clinical_problems(self) -> list[str]:
         problems = self.review.clinical_problems()
         if self.patient_is_simulated or self.simulated_print or self.simulated_followup:
-            problems.append("a clinical case cannot be simulated, nor its print or its follow-up")
+            problems.append("purpose: a clinical case cannot be simulated, nor its print or its follow-up")
         if self.segment.prior.kind == "atlas":
             problems.append(
-                "a clinical case may not use the atlas (its own licence says not for clinical use)"
+                "segment.prior.kind: a clinical case may not use the atlas (its own licence says not for clinical use)"
             )
         return problems

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from implantflow.config.load import unreadable
 from implantflow.config.models import DESIGN, LATER, CaseConfig
 from implantflow.errors import ConfigError
 
@@ -100,11 +101,12 @@ def _tagged(folder: Path, tag: str) -> list[str]:
 
 
 def _tags_of(path: Path) -> set[str]:
-    part = _TAGS.search(path.read_text(encoding="utf-8", errors="replace"))
+    text = path.read_text(encoding="utf-8", errors="replace")
+    part = _TAGS.search(text)
     if part is None:
         return set()
     try:
         tags = yaml.safe_load(part[0])["tags"]
     except yaml.YAMLError as error:
-        raise ConfigError(f"`tags` is not readable as YAML: {error}", where=str(path)) from error
+        raise unreadable(error, path, before=text.count("\n", 0, part.start())) from error
     return {str(tag) for tag in tags} if isinstance(tags, list) else set()
