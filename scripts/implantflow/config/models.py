@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from implantflow.config.base import Name, Problems, Section
 from implantflow.config.build import BuildConfig
+from implantflow.config.clinical import unverified_figures, version_problems
 from implantflow.config.followup import FollowupConfig
 from implantflow.config.implant import ImplantConfig
 from implantflow.config.ingest import IngestConfig
@@ -53,7 +54,14 @@ class CaseConfig(Section):
     )
     purpose: Literal["demo", "research", "clinical"] = Field(
         description="demo and research carry NOT FOR CLINICAL USE on every page, label and build header; "
-        "clinical needs real signatures and refuses auto reviews and the atlas."
+        "clinical needs real signatures and software_version, and refuses auto reviews, the atlas, and whatever "
+        "says verified: false."
+    )
+    software_version: str | None = Field(
+        default=None,
+        pattern=r"^\d+\.\d+\.\d+$",
+        description="Released version of implantflow that was validated for this case, e.g. 0.1.0. A clinical case "
+        "must give it, and no other version goes on with the case.",
     )
     side: Literal["left", "right"] = Field(
         description="Operated side, the patient's. Config, tumour, specimen and embossed letter must agree."
@@ -273,4 +281,4 @@ class CaseConfig(Section):
             problems.append(
                 "segment.prior.kind: a clinical case may not use the atlas (its own licence says not for clinical use)"
             )
-        return problems
+        return problems + version_problems(self.software_version) + list(unverified_figures(self))
