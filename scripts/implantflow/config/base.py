@@ -27,6 +27,9 @@ class Section(BaseModel):
     #: What to do when the file of this model is not there.
     when_missing: ClassVar[str] = "check the path"
 
+    #: Keys with a default of which one must be given all the same, and when; ``new-case`` says so beside them.
+    required_when: ClassVar[dict[str, str]] = {}
+
     # A model's validator is built when it is first used: a job needs one or two of them.
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, defer_build=True
