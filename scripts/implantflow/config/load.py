@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from implantflow.config.base import Problems
+from implantflow.config.screen import screen
 from implantflow.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -90,7 +91,11 @@ _LONG = 12
 
 
 def parse(model: type[Model], data: Any, where: str) -> Model:
-    """Validate ``data`` as ``model``; one ConfigError lists all that is wrong in ``where``."""
+    """Validate ``data`` as ``model``; one ConfigError lists all that is wrong in ``where``.
+
+    Texts are screened first: what is wrong with a value is told with the value.
+    """
+    screen(data, where)
     try:
         return model.model_validate(data)
     except ValidationError as error:
