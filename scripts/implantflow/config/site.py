@@ -70,8 +70,8 @@ class SiteConfig(Section):
     """What all cases of one site share (config/site.yaml)."""
 
     when_missing: ClassVar[str] = (
-        "this is the site's own file: run in the project's folder, which holds config/site.yaml, or give the file "
-        "with --site where the command has that option"
+        "this is the site's own file (its people, rules and folders): run in the project's folder, which holds "
+        "config/site.yaml, or correct the path that was given with --site"
     )
 
     data_root: str = Field(
