@@ -55,54 +55,54 @@ rule segment:
 
 rule tumour:
     input:
-        per_case(tumour_files),
+        stage("tumour", tumour_files),
 
 
 rule plan:
     input:
-        per_case(plan_files),
+        stage("plan", plan_files),
 
 
 rule prototype:
     input:
-        per_case(prototype_files),
+        stage("prototype", prototype_files),
         per_case(lambda c: print_files(c, iterations(c), "print", "gcode")),
 
 
 rule implant:
     input:
-        per_case(lambda c: design_files(c, "implant/implant.json")),
+        stage("implant", lambda c: design_files(c, "implant/implant.json")),
 
 
 rule strength:
     input:
-        per_case(lambda c: design_files(c, "strength/final/strength.json")),
+        stage("strength", lambda c: design_files(c, "strength/final/strength.json")),
         per_case(calculix_files),
 
 
 rule lattice:
     input:
-        per_case(lambda c: design_files(c, "lattice/lattice.json")),
+        stage("lattice", lambda c: design_files(c, "lattice/lattice.json")),
 
 
 rule build:
     input:
-        per_case(build_files),
+        stage("build", build_files),
 
 
 rule inspect:
     input:
-        per_case(inspection_files),
+        stage("inspect", inspection_files),
 
 
 rule release:
     input:
-        per_case(release_files),
+        stage("release", release_files),
 
 
 rule followup:
     input:
-        per_case(followup_files),
+        stage("followup", followup_files),
 
 
 rule audit:

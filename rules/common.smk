@@ -11,7 +11,7 @@ from implantflow import needs, runs, slurm
 from implantflow.codedigest import code_digest
 from implantflow.config.load import load
 from implantflow.config.models import CaseConfig
-from implantflow.config.selection import requested
+from implantflow.config.selection import ends_before, requested
 from implantflow.config.site import SiteConfig
 from implantflow.dicom.intake import take_in
 from implantflow.errors import ImplantflowError
@@ -85,6 +85,25 @@ def per_case(paths):
         value = paths(name)
         found += [value] if isinstance(value, str) else list(value)
     return found
+
+
+def stage(section, paths):
+    """Input function of a target: as ``per_case``, where at least one case has the section; who has not is named.
+
+    A function, because only those of what is asked for are called. It leaves by the exit: around an error Snakemake
+    would put its own words and a traceback.
+    """
+
+    def files(wildcards):
+        try:
+            for line in ends_before(section, CASES, CASE_FOLDER):
+                print(f"implantflow: {line}", file=sys.stderr)
+        except ImplantflowError as error:
+            print(f"\nimplantflow: ERROR: {error}\n", file=sys.stderr)
+            sys.exit(error.exit_code)
+        return per_case(paths)
+
+    return files
 
 
 def iterations(name):

@@ -162,7 +162,8 @@ def _new_case(options: argparse.Namespace) -> int:
     wanted = sum(line.endswith("# REQUIRED") and not line.startswith("#") for line in lines)
     print(path)
     print(
-        f"next: fill in the {wanted} keys marked REQUIRED (config/cases/vhf.yaml is a filled-in example), then\n"
+        f"next: fill in the {wanted} keys marked REQUIRED and the one that segment.prior.kind then needs\n"
+        "(config/cases/vhf.yaml is a filled-in example), then\n"
         f"  snakemake report --cores 2 --config cases={options.case}\n"
         "A first look at the bones needs no config: docs/first-patient.md, step 2.",
         file=sys.stderr,

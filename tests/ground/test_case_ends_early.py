@@ -12,6 +12,7 @@ from tests.e2e.conftest import new_workspace
 
 from implantflow.config.load import parse, read_yaml
 from implantflow.config.models import LATER, CaseConfig
+from implantflow.config.selection import ends_before
 from implantflow.errors import ConfigError
 
 TINY = Path(__file__).parents[2] / "config/cases/tiny.yaml"
@@ -60,6 +61,37 @@ def test_followup_needs_the_lattice_it_reads(tiny: dict[str, Any]) -> None:
     early = without(tiny, *SECTIONS[1:]) | {"followup": tiny["followup"]}
     with pytest.raises(ConfigError, match="section `lattice` is missing, and followup builds on it"):
         parse(CaseConfig, early, "tiny")
+
+
+def test_a_stage_that_no_case_has_is_refused(tiny: dict[str, Any], tmp_path: Path) -> None:
+    whole = parse(CaseConfig, tiny, "tiny")
+    bones = parse(CaseConfig, without(tiny, *SECTIONS), "tiny")
+    planned = parse(CaseConfig, without(tiny, *SECTIONS[2:]), "tiny")
+    assert ends_before("build", {"a": whole}, tmp_path) == []
+    assert ends_before("build", {"a": whole, "b": bones}, tmp_path) == ["build is not configured in b"]
+    with pytest.raises(
+        ConfigError, match="build is not configured in b; build is not configured in c"
+    ) as error:
+        ends_before("build", {"b": planned, "c": planned}, tmp_path)
+    assert error.value.fix.startswith("fill in `prototype`, `implant`, `strength`, `lattice`, `build` there")
+    assert str(tmp_path / "b.yaml") in error.value.where
+    with pytest.raises(ConfigError, match="followup is not configured in b") as error:
+        ends_before("followup", {"b": bones}, tmp_path)
+    assert "`tumour`" in error.value.fix and "`followup`" in error.value.fix
+
+
+@pytest.mark.slow
+def test_targets_beyond_the_end_of_a_case(tiny: dict[str, Any], tmp_path: Path) -> None:
+    work = new_workspace(tmp_path / "w")
+    work.write_case("bones_only", without(tiny, *SECTIONS))
+    done = work.snakemake("build", "--dry-run", cases="bones_only")
+    assert done.returncode == 2 and "build is not configured in bones_only" in done.stderr
+    assert "Traceback" not in done.stderr and "fill in `tumour`" in done.stderr
+    done = work.snakemake("build", "--dry-run", cases="bones_only,tiny")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr.count("build is not configured in bones_only") == 1
+    assert "build_part" in done.stdout + done.stderr
+    assert work.snakemake("report", "--dry-run", cases="bones_only").returncode == 0
 
 
 @pytest.mark.slow

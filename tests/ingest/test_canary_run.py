@@ -163,6 +163,31 @@ def test_missing_folder_is_named_by_its_key_only(tmp_path: Path) -> None:
     assert "ingest.series.ct_planning.dicom" in done.stderr and name not in done.stdout + done.stderr
 
 
+def test_name_of_edited_labels_leaves_no_trace(tmp_path: Path) -> None:
+    """A file named after the patient is read, refused by its neutral name, and gone is noticed beside old results."""
+    planted = Planted()
+    for name in NAMES:
+        planted.places[name] = "identity of all series"
+    work = canary_workspace(tmp_path)
+    scanned_case(work, "canary_edited", spheres(planted, tmp_path / "scans"))
+    edited = tmp_path / f"{planted.text('name of the edited labels')}.nii.gz"
+    edited.write_bytes(b"no label map")
+    config = work.read_case("canary_edited")
+    config["segment"]["edited_labels"] = str(edited)
+    work.write_case("canary_edited", config)
+    targets = ("results/canary_edited/config.resolved.yaml", "segment")
+    done = work.snakemake(*targets, cases="canary_edited")
+    assert done.returncode != 0
+    resolved = work.path / "results/canary_edited/config.resolved.yaml"
+    assert "edited_labels: data/sealed/canary_edited/files/edited_labels.nii.gz" in resolved.read_text()
+    assert (work.path / "results/canary_edited/logs/segment_bones.status.json").exists()
+    assert found(work, planted, done.stdout, done.stderr) == []
+    edited.unlink()
+    done = work.snakemake(targets[0], cases="canary_edited")
+    assert done.returncode in (2, 3) and "segment.edited_labels" in done.stderr
+    assert "Nothing to be done" not in done.stdout + done.stderr
+
+
 def test_sealed_folder_open_to_others_is_refused(tmp_path: Path) -> None:
     work = canary_workspace(tmp_path)
     (work.path / "data/sealed").mkdir(parents=True)

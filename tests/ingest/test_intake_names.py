@@ -153,16 +153,72 @@ def test_every_other_file_of_a_person_is_linked_too(tmp_path: Path) -> None:
     assert outline.endswith("/files/outline_diagnosis.nrrd") and "outline" in Path(outline).read_text()
 
 
+def test_edited_labels_outcomes_and_traveller_are_linked_and_missed(tmp_path: Path) -> None:
+    """Real paths stay out of what the rules see, and a path that leads nowhere stops the case whatever is made."""
+    data = yaml.safe_load((ROOT / "config/cases/tiny.yaml").read_text())
+    named = {
+        "segment.edited_labels": ("edited_labels", ".nii.gz"),
+        "release.traveller": ("traveller", ".json"),
+        "followup.outcomes": ("outcomes", ".csv"),
+    }
+    for key, (_, suffix) in named.items():
+        section, last = key.split(".")
+        data[section][last] = str(tmp_path / f"{SECRET}{suffix}")
+    case = CaseConfig.model_validate(data)
+    site = load(SiteConfig, ROOT / "config/site.yaml").model_copy(
+        update={"sealed_root": str(tmp_path / "sealed")}
+    )
+    for key, (name, suffix) in named.items():
+        with pytest.raises(InputError, match="cannot be read") as error:
+            take_in(case, site)
+        assert error.value.where == key and "correct the path" in error.value.fix
+        assert SECRET not in str(error.value)
+        (tmp_path / f"{SECRET}{suffix}").mkdir()
+        with pytest.raises(InputError, match="IsADirectoryError"):
+            take_in(case, site)
+        (tmp_path / f"{SECRET}{suffix}").rmdir()
+        (tmp_path / f"{SECRET}{suffix}").write_text(name)
+    neutral = take_in(case, site)
+    assert SECRET not in neutral.model_dump_json()
+    for key, (name, suffix) in named.items():
+        section, last = key.split(".")
+        path = Path(getattr(getattr(neutral, section), last))
+        assert path == tmp_path / f"sealed/tiny/files/{name}{suffix}" and path.read_text() == name
+    # A job on a cluster only computes the names.
+    (tmp_path / f"{SECRET}.csv").unlink()
+    assert take_in(case, site, link=False) == neutral
+
+
+def test_a_missing_atlas_is_refused(tmp_path: Path) -> None:
+    save(make_slices(count=1), tmp_path / "scan")
+    prior = {"threshold_hu": 226, "prior": {"kind": "atlas", "path": "pelvis-atals"}}
+    case, site = scanned(tmp_path, "scan", segment=prior)
+    with pytest.raises(InputError, match="does not exist") as error:
+        take_in(case, site)
+    assert str(tmp_path / "pelvis-atals") in error.value.where and "segment.prior.path" in error.value.where
+    (tmp_path / "pelvis-atals/surface/a").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"holds no surface/\*/\*\.vtk"):
+        take_in(case, site)
+    (tmp_path / "pelvis-atals/surface/a/a.vtk").touch()
+    assert take_in(case, site).segment.prior.path == "pelvis-atals"
+
+
+#: Keys whose text is words, a preset or the name of a thing: no path, so not replaced by a neutral one.
+WORDS = {
+    "source", "reason", "name", "note", "questions", "kernel", "preset", "printer", "made_images",
+}  # fmt: skip
+
+
 def test_no_key_that_names_a_file_is_forgotten() -> None:
-    """Every key of the case schema that could name a person's file is replaced, or is known to name none."""
+    """Every key of the case schema that takes free text is replaced, or is known to name no file."""
     schema = CaseConfig.model_json_schema()
     named = {
         f"{model}.{key}"
-        for model, definition in schema["$defs"].items()
+        for model, definition in {**schema["$defs"], "CaseConfig": schema}.items()
         for key, field in definition.get("properties", {}).items()
-        if key in ("dicom", "file", "path", "folder") or key.endswith(("_file", "_path", "_folder"))
-        for kind in [field, *field.get("anyOf", [])]
-        if kind.get("type") == "string"
+        for kind in [field, *field.get("anyOf", []), field.get("items", {})]
+        if kind.get("type") == "string" and not {"enum", "const", "pattern", "format"} & set(kind)
+        if key not in WORDS
     }
     assert named == {
         "SeriesConfig.dicom",
@@ -174,6 +230,9 @@ def test_no_key_that_names_a_file_is_forgotten() -> None:
         "MaskTimepoint.file",
         "PriorConfig.path",
         "PriorConfig.landmarks_file",
+        "SegmentConfig.edited_labels",
+        "ReleaseConfig.traveller",
+        "FollowupConfig.outcomes",
     }
 
 
@@ -185,7 +244,7 @@ def test_print_scans_are_sources() -> None:
     assert neutral.inspect is not None
     assert neutral.inspect.revisions[0].file == "sealed/tiny/files/print_r1.stl"
     data["inspect"]["revisions"] = [{"id": "r1", "kind": "ct", "series": "print_r1", "dicom": SECRET}]
-    (source,) = sources(CaseConfig.model_validate(data))
+    (source,) = [s for s in sources(CaseConfig.model_validate(data)) if s.key.startswith("inspect")]
     assert source.name == "series/print_r1" and source.below_data_root
 
 
@@ -202,7 +261,7 @@ def test_the_scan_of_the_machined_part_is_a_source() -> None:
     assert neutral.inspect.revisions[0].machined.file == "sealed/tiny/files/machined_r1.stl"
     machined = {"kind": "ct", "series": "machined_r1", "dicom": SECRET, **limits}
     data["inspect"]["revisions"][0]["machined"] = machined
-    source = sources(CaseConfig.model_validate(data))[-1]
+    source = next(s for s in sources(CaseConfig.model_validate(data)) if s.key.endswith("machined.dicom"))
     assert source.name == "series/machined_r1" and source.folder
     assert source.key == "inspect.revisions.0.machined.dicom"
 

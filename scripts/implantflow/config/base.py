@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,8 +13,22 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Point = tuple[float, float, float]
 
 
+class Problems(ValueError):
+    """Several problems of one section, each to be told by itself; each begins with the key it is about."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
 class Section(BaseModel):
     """A frozen part of the configuration; refuses unknown keys and values that are not finite."""
+
+    #: What to do when the file of this model is not there.
+    when_missing: ClassVar[str] = "check the path"
+
+    #: Keys with a default of which one must be given all the same, and when; ``new-case`` says so beside them.
+    required_when: ClassVar[dict[str, str]] = {}
 
     # A model's validator is built when it is first used: a job needs one or two of them.
     model_config = ConfigDict(

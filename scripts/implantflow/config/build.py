@@ -309,7 +309,7 @@ class BuildSettings(Section):
     @classmethod
     def _load_machine(cls, data: Any) -> Any:
         if isinstance(data, dict) and isinstance(data.get("machine"), str):
-            return {**data, "machine": load_preset(MACHINE_FOLDER, data["machine"])}
+            return {**data, "machine": load_preset(MACHINE_FOLDER, data["machine"], "machine")}
         return data
 
 
@@ -334,4 +334,4 @@ class BuildConfig(BuildSettings):
 
 def load_machine(name: str) -> Machine:
     """The machine preset ``name`` of config/machines; ValueError when there is none or it is not sound."""
-    return Machine.model_validate(load_preset(MACHINE_FOLDER, name))
+    return Machine.model_validate(load_preset(MACHINE_FOLDER, name, "machine"))

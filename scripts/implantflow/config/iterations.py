@@ -26,17 +26,19 @@ def iteration_problems(prototype: PrototypeConfig, plan: PlanConfig, tumour: Tum
     found: list[str] = []
     known: dict[str, Iteration] = {}
     for iteration in prototype.iterations:
-        name = f"prototype iteration '{iteration.id}'"
+        name = f"prototype.iterations: '{iteration.id}'"
         if iteration.plan not in plans:
-            found.append(f"{name} names plan '{iteration.plan}'")
+            found.append(f"{name} names plan '{iteration.plan}', not among plan.revisions")
         if iteration.parent is not None and iteration.parent not in known:
-            found.append(f"{name} names parent '{iteration.parent}'")
+            found.append(f"{name} names parent '{iteration.parent}', which is no earlier iteration")
         elif iteration.parent is not None and {iteration.plan, known[iteration.parent].plan} <= set(plans):
             before, after = plans[known[iteration.parent].plan], plans[iteration.plan]
             found += [f"{name}: {p}" for p in _plan_problems(iteration, before, after, timepoints)]
         known[iteration.id] = iteration
     if prototype.approved not in known:
-        found.append(f"prototype.approved names '{prototype.approved}'")
+        found.append(
+            f"prototype.approved names '{prototype.approved}', not among prototype.iterations: {', '.join(known)}"
+        )
     return found
 
 

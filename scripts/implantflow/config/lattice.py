@@ -233,7 +233,7 @@ class LatticeConfig(Section):
     @classmethod
     def _fill_from_preset(cls, data: Any) -> Any:
         if isinstance(data, dict) and data.get("preset") is not None:
-            preset = dict(load_preset(PRESET_FOLDER, str(data["preset"]))["lattice"])
+            preset = dict(load_preset(PRESET_FOLDER, str(data["preset"]), "preset")["lattice"])
             if data.get("porosity") is not None and "strut_mm" not in data:
                 preset.pop("strut_mm", None)
             return {**preset, **data}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from implantflow.config.base import Problems
+from implantflow.config.screen import screen
 from implantflow.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -53,8 +56,9 @@ def _screen(text: str) -> None:
             raise yaml.composer.ComposerError(None, None, f"nested more than {MAX_DEPTH} deep", mark)
 
 
-def read_yaml(path: Path) -> Any:
-    """Parse a YAML file; ConfigError with file and line when it is missing, too large or malformed."""
+def read_yaml(path: Path, missing: str = "check the path") -> Any:
+    """Parse a YAML file; ConfigError with file and line when it is missing (``missing`` says what then to do), too
+    large or malformed."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"config file is larger than {MAX_BYTES} bytes", where=str(path))
@@ -62,13 +66,24 @@ def read_yaml(path: Path) -> Any:
         _screen(text)
         return yaml.load(text, Loader=_StrictLoader)
     except FileNotFoundError as error:
-        raise ConfigError(
-            "config file not found",
-            where=str(path),
-            fix="check the name in --config cases=NAME; `python -m implantflow new-case` writes a new one",
-        ) from error
+        raise ConfigError("config file not found", where=str(path), fix=missing) from error
+    except OSError as error:
+        raise ConfigError(f"cannot be read ({error.strerror})", where=str(path), fix=missing) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"not readable as YAML: {error}", where=str(path)) from error
+        raise unreadable(error, path) from error
+
+
+def unreadable(error: Exception, path: Path, before: int = 0) -> ConfigError:
+    """What is wrong with a YAML file and in which line; ``before`` lines were not given to the parser."""
+    mark: Any = getattr(error, "problem_mark", None)
+    place = "" if mark is None else f", line {before + mark.line + 1}, column {mark.column + 1}"
+    said = getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__
+    return ConfigError(
+        f"not readable as YAML: {said}",
+        where=f"{path}{place}",
+        fix="correct it there or in the line before: a colon and a space after each key, the same number of spaces "
+        "before keys of one section, brackets and quotes closed",
+    )
 
 
 #: More errors than this are first counted by section.
@@ -76,36 +91,51 @@ _LONG = 12
 
 
 def parse(model: type[Model], data: Any, where: str) -> Model:
-    """Validate ``data`` as ``model``; one ConfigError lists all that is wrong in ``where``."""
+    """Validate ``data`` as ``model``; one ConfigError lists all that is wrong in ``where``.
+
+    Texts are screened first: what is wrong with a value is told with the value.
+    """
+    screen(data, where)
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        problems = [_advice(model, dict(problem)) for problem in error.errors(include_url=False)]
-        lines = [f"{len(problems)} error(s) in the configuration{_by_section(error)}"]
+        problems = [
+            text for problem in error.errors(include_url=False) for text in _advice(model, dict(problem))
+        ]
+        lines = [f"{len(problems)} error(s) in the configuration{_by_section(problems)}"]
         lines += [f"  {number}. {text}" for number, text in enumerate(problems, 1)]
         raise ConfigError("\n".join(lines), where=where, fix="correct the keys named above") from error
 
 
 def load(model: type[Model], path: Path) -> Model:
     """Read and validate one config file."""
-    data = read_yaml(path)
+    data = read_yaml(path, getattr(model, "when_missing", "check the path"))
     if not isinstance(data, dict):
         raise ConfigError("the file holds no keys", where=str(path))
     return parse(model, data, str(path))
 
 
-def _by_section(error: ValidationError) -> str:
-    """How many in which section, where the list is too long to see it at once."""
-    found = Counter(
-        str((problem["loc"] or ("whole file",))[0]) for problem in error.errors(include_url=False)
-    )
+def _by_section(problems: list[str]) -> str:
+    """How many in which section, where the list is too long to see it at once; each text begins with its key."""
+    found = Counter(re.split(r"[^A-Za-z0-9_]", text, maxsplit=1)[0] for text in problems)
     told = ", ".join(f"{section} {count}" for section, count in found.items())
     return f": {told}" if found.total() > _LONG else ""
 
 
-def _advice(model: type[BaseModel], problem: dict[str, Any]) -> str:
+def _advice(model: type[BaseModel], problem: dict[str, Any]) -> list[str]:
+    """What to tell of one problem: a line, for a :class:`Problems` a line each."""
     location = [part for part in problem["loc"] if not str(part).startswith(("function-", "tagged-"))]
     key = ".".join(str(part) for part in location) or "(whole file)"
+    raised = problem.get("ctx", {}).get("error")
+    if isinstance(raised, Problems):
+        # A key that checks itself stands in its own text.
+        own = bool(location) and raised.problems[0].startswith(f"{location[-1]}:")
+        section = "".join(f"{part}." for part in (location[:-1] if own else location))
+        return [section + text for text in raised.problems]
+    return [_line(model, location, key, problem)]
+
+
+def _line(model: type[BaseModel], location: list[Any], key: str, problem: dict[str, Any]) -> str:
     kind = problem["type"]
     if kind == "extra_forbidden":
         known = _keys_beside(model, location)
@@ -116,12 +146,12 @@ def _advice(model: type[BaseModel], problem: dict[str, Any]) -> str:
     meaning = f"\n     meaning: {description}" if description else ""
     if kind == "missing":
         return f"{key}: missing, and it has no default{meaning}"
-    value = problem.get("input")
+    value, message = problem.get("input"), str(problem["msg"]).removeprefix("Value error, ")
     if value is None:
-        wanted = str(problem["msg"]).removeprefix("Input should be ")
+        wanted = message.removeprefix("Input should be ")
         return f"{key}: not filled in; wanted: {wanted}{meaning}"
     shown = "" if isinstance(value, dict | list) else f" = {value!r}"
-    return f"{key}{shown}: {problem['msg']}{meaning}"
+    return f"{key}{shown}: {message}{meaning}"
 
 
 def _walk(model: type[BaseModel], location: list[Any]) -> tuple[type[BaseModel] | None, Any]:

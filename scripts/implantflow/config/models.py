@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from implantflow.config.base import Name, Section
+from implantflow.config.base import Name, Problems, Section
 from implantflow.config.build import BuildConfig
+from implantflow.config.clinical import unverified_figures, version_problems
 from implantflow.config.followup import FollowupConfig
 from implantflow.config.implant import ImplantConfig
 from implantflow.config.ingest import IngestConfig
@@ -44,12 +45,23 @@ class CaseConfig(Section):
     A case grows with its config: it ends where its sections end, and none may be left out in between.
     """
 
+    when_missing: ClassVar[str] = (
+        "check the name in --config cases=NAME; `python -m implantflow new-case` writes a new one"
+    )
+
     case: Name = Field(
         description="Neutral name of the case (never the patient's); the folder below results/."
     )
     purpose: Literal["demo", "research", "clinical"] = Field(
         description="demo and research carry NOT FOR CLINICAL USE on every page, label and build header; "
-        "clinical needs real signatures and refuses auto reviews and the atlas."
+        "clinical needs real signatures and software_version, and refuses auto reviews, the atlas, and whatever "
+        "says verified: false."
+    )
+    software_version: str | None = Field(
+        default=None,
+        pattern=r"^\d+\.\d+\.\d+$",
+        description="Released version of implantflow that was validated for this case, e.g. 0.1.0. A clinical case "
+        "must give it, and no other version goes on with the case.",
     )
     side: Literal["left", "right"] = Field(
         description="Operated side, the patient's. Config, tumour, specimen and embossed letter must agree."
@@ -114,7 +126,7 @@ class CaseConfig(Section):
         for timepoint in () if self.tumour is None else self.tumour.timepoints:
             if timepoint.series is not None and timepoint.series not in series:
                 problems.append(
-                    f"tumour timepoint '{timepoint.name}' names series '{timepoint.series}', "
+                    f"tumour.timepoints: '{timepoint.name}' names series '{timepoint.series}', "
                     "which is not among ingest.series"
                 )
         problems += self._gaps()
@@ -126,7 +138,7 @@ class CaseConfig(Section):
         if self.purpose == "clinical":
             problems += self._clinical_problems()
         if problems:
-            raise ValueError("; ".join(problems))
+            raise Problems(problems)
         return self
 
     @property
@@ -160,7 +172,7 @@ class CaseConfig(Section):
             last, who = DESIGN, "followup"
         wanted = [name for group in LATER[: last + 1] for name in group]
         return [
-            f"section `{name}` is missing, and {who} builds on it"
+            f"{name}: section `{name}` is missing, and {who} builds on it"
             for name in wanted
             if getattr(self, name) is None
         ]
@@ -250,7 +262,7 @@ class CaseConfig(Section):
                 f"release.revision is '{self.release.revision}', whose print is not among inspect.revisions"
             )
         found += [
-            f"followup names series '{name}', which is not among ingest.series"
+            f"followup.timepoints names series '{name}', which is not among ingest.series"
             for name in self.followup_series
             if name not in self.ingest.series
         ]
@@ -264,9 +276,9 @@ class CaseConfig(Section):
     def _clinical_problems(self) -> list[str]:
         problems = self.review.clinical_problems()
         if self.patient_is_simulated or self.simulated_print or self.simulated_followup:
-            problems.append("a clinical case cannot be simulated, nor its print or its follow-up")
+            problems.append("purpose: a clinical case cannot be simulated, nor its print or its follow-up")
         if self.segment.prior.kind == "atlas":
             problems.append(
-                "a clinical case may not use the atlas (its own licence says not for clinical use)"
+                "segment.prior.kind: a clinical case may not use the atlas (its own licence says not for clinical use)"
             )
-        return problems
+        return problems + version_problems(self.software_version) + list(unverified_figures(self))

@@ -77,7 +77,7 @@ class Printer(Section):
 
 def load_printer(name: str) -> Printer:
     """Read a preset; ValueError when there is none of that name or it is not valid."""
-    return Printer.model_validate(load_preset(PRINTERS, name))
+    return Printer.model_validate(load_preset(PRINTERS, name, "printer"))
 
 
 def _known_printer(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,12 @@ PriorKind = Literal["atlas", "template", "label_map"]
 
 class PriorConfig(Section):
     """Where the expected shape of the bones comes from."""
+
+    required_when: ClassVar[dict[str, str]] = {
+        "path": "with kind 'atlas' or 'label_map'",
+        "landmarks": "with kind 'template', or landmarks_file",
+        "landmarks_file": "with kind 'template', or landmarks",
+    }
 
     kind: PriorKind = Field(
         description="'atlas': statistical model of the surfaces in the atlas folder, posed without clicks; "

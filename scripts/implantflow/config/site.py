@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import date
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from implantflow.config.base import Name, Section
+from implantflow.config.base import Name, Problems, Section
 from implantflow.config.pacs import PacsNode
 from implantflow.config.review import GateName
 
@@ -69,6 +69,11 @@ RequiredRoles = Annotated[list[Role], Field(min_length=1, max_length=4)]
 class SiteConfig(Section):
     """What all cases of one site share (config/site.yaml)."""
 
+    when_missing: ClassVar[str] = (
+        "this is the site's own file (its people, rules and folders): run in the project's folder, which holds "
+        "config/site.yaml, or correct the path that was given with --site"
+    )
+
     data_root: str = Field(
         min_length=1,
         description="Folder of the patients' and reference data, relative to the project or absolute; the "
@@ -118,7 +123,7 @@ class SiteConfig(Section):
             if count > 1
         ]
         if problems:
-            raise ValueError("; ".join(problems))
+            raise Problems(problems)
         return self
 
     @model_validator(mode="after")
@@ -137,5 +142,5 @@ class SiteConfig(Section):
                         f"signatures.clinical.{gate} needs at least {MIN_CLINICAL_SIGNATURES} different roles"
                     )
         if problems:
-            raise ValueError("; ".join(problems))
+            raise Problems(problems)
         return self

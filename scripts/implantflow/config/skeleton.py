@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from pydantic_core import PydanticUndefined, to_jsonable_python
 
 WIDTH = 100
 
@@ -29,7 +29,8 @@ def skeleton(
     lines: list[str] = []
     for name, field in model.model_fields.items():
         lines += _comment(field.description or "", indent)
-        entry = _entry(name, field, known.get(name), name in known, indent)
+        when = getattr(model, "required_when", {}).get(name, "")
+        entry = _entry(name, field, known.get(name), name in known, indent, when)
         lines += [f"# {line}" for line in entry] if name in later else entry
     return lines
 
@@ -38,7 +39,7 @@ def _comment(text: str, indent: str) -> list[str]:
     return [f"{indent}# {line}" for line in textwrap.wrap(text, WIDTH - len(indent) - 2)]
 
 
-def _entry(name: str, field: FieldInfo, value: Any, given: bool, indent: str) -> list[str]:
+def _entry(name: str, field: FieldInfo, value: Any, given: bool, indent: str, when: str) -> list[str]:
     below = _models(field.annotation)
     if given and not (isinstance(value, Mapping) and below):
         return [f"{indent}{name}: {json.dumps(value)}"]
@@ -52,8 +53,8 @@ def _entry(name: str, field: FieldInfo, value: Any, given: bool, indent: str) ->
         return [f"{indent}{name}: {json.dumps(only)}"]
     if not field.is_required() and not given:
         default = field.get_default(call_default_factory=True)
-        shown = "null" if default in (None, PydanticUndefined) else json.dumps(default, default=str)
-        return [f"{indent}# {name}: {shown}"]
+        shown = "null" if default is PydanticUndefined else json.dumps(to_jsonable_python(default))
+        return [f"{indent}# {name}: {shown}" + (f"    # REQUIRED {when}" if when else "")]
     if not below:
         return [f"{indent}{name}:    # REQUIRED"]
     nested = value if isinstance(value, Mapping) else {}

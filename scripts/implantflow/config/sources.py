@@ -15,7 +15,19 @@ from implantflow.config.models import CaseConfig
 from implantflow.config.tumour import MaskTimepoint
 
 #: Suffixes by which readers of volumes, meshes and points tell formats apart; a neutral name keeps these only.
-KEPT_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mrk.json", ".json", ".stl", ".ply", ".obj", ".dcm")
+KEPT_SUFFIXES = (
+    ".nii.gz",
+    ".nii",
+    ".nrrd",
+    ".mha",
+    ".mrk.json",
+    ".json",
+    ".stl",
+    ".ply",
+    ".obj",
+    ".dcm",
+    ".csv",
+)
 
 
 @dataclass(frozen=True)
@@ -46,10 +58,13 @@ def sources(case: CaseConfig) -> list[Source]:
         if entry.dicom is not None
     ]
     prior = case.segment.prior
-    if prior.kind == "label_map" and prior.path is not None:
+    # The atlas is no person's file: it keeps its name (intake sees that it is there).
+    if prior.kind != "atlas" and prior.path is not None:
         found.append(_file("segment.prior.path", "bones", prior.path, below_data_root=True))
     if prior.landmarks_file is not None:
         found.append(_file("segment.prior.landmarks_file", "landmarks", prior.landmarks_file))
+    if case.segment.edited_labels is not None:
+        found.append(_file("segment.edited_labels", "edited_labels", case.segment.edited_labels))
     for number, timepoint in enumerate(() if case.tumour is None else case.tumour.timepoints):
         if isinstance(timepoint, MaskTimepoint):
             found.append(
@@ -68,6 +83,10 @@ def sources(case: CaseConfig) -> list[Source]:
             if scan.file is not None:
                 name = f"{state}_{revision.id}"
                 found.append(_file(f"{key}.file", name, scan.file, below_data_root=True))
+    if case.release is not None and case.release.traveller is not None:
+        found.append(_file("release.traveller", "traveller", case.release.traveller))
+    if case.followup is not None and case.followup.outcomes is not None:
+        found.append(_file("followup.outcomes", "outcomes", case.followup.outcomes))
     return found
 
 

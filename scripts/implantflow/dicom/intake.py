@@ -32,14 +32,15 @@ def take_in(case: CaseConfig, site: SiteConfig, *, link: bool = True) -> CaseCon
     Raises
     ------
     InputError
-        A folder or file does not exist, or a link in it leads nowhere; named by its config key only. Or no study
-        of an archive was given the name that the case says.
+        A folder or file does not exist, or a link in it leads nowhere; named by its config key only. The atlas is not
+        where the case says. Or no study of an archive was given the name that the case says.
     ConfigError
         The sealed folder cannot be used.
     """
     root = Path(site.sealed_root)
     neutral = with_neutral_paths(case, root)
     if link:
+        _see_atlas(case, Path(site.data_root))
         sealed_folder(root, case.case, "link")
         for entry in case.ingest.series.values():
             if entry.study is not None:
@@ -57,8 +58,24 @@ def neutral_name(number: int, path: str) -> str:
     return f"{hidden}file_{number:06d}{suffix if suffix in OTHER_SUFFIXES else ''}"
 
 
+def _see_atlas(case: CaseConfig, data_root: Path) -> None:
+    """Refuse a missing atlas here: Snakemake does not miss an input whose outputs exist."""
+    prior = case.segment.prior
+    if prior.kind != "atlas" or prior.path is None:
+        return
+    folder = data_root / prior.path
+    if not any(folder.glob("surface/*/*.vtk")):
+        raise InputError(
+            "the atlas folder " + ("holds no surface/*/*.vtk" if folder.is_dir() else "does not exist"),
+            where=f"segment.prior.path: {folder}",
+            fix="correct the path in the case config (it starts at data_root of config/site.yaml)",
+        )
+
+
 def _link(source: Source, real: Path, root: Path, case: str) -> None:
     try:
+        if real.is_dir() and not source.folder:
+            raise IsADirectoryError
         entries = _listing(real) if source.folder else [_entry(real)]
     except OSError as error:
         kind = "folder" if source.folder else "file"
