@@ -8,7 +8,7 @@ from pydantic import Field
 
 from implantflow.config.base import Name, Section
 
-#: The points where a person decides (design.md, Gates).
+#: The points where a person decides (docs/architecture.md).
 GateName = Literal["labels", "review", "design", "release"]
 Policy = Literal["auto", "signed"]
 

@@ -109,7 +109,7 @@ class SegmentConfig(Section):
         ge=100.0,
         le=500.0,
         description="Lowest smoothed CT number (HU) of bone for the edges that the prior is fitted to; "
-        "stable from 120 to 280 HU on the Visible Human CT (docs/segmentation.md).",
+        "stable from 120 to 280 HU on the Visible Human CT (docs/validation/bones.md).",
     )
     fit_spacing_mm: float = Field(
         default=1.5,
@@ -137,8 +137,8 @@ class SegmentConfig(Section):
         le=1.0,
         description="Refuse when a smaller share of the bone edges at the height of the pelvis lies within 4 mm of "
         "the fitted prior. Measured: 0.71-1.00 where the fit was right (Visible Human, totalseg, phantom, 20 atlas "
-        "members), 0.66 after a roll of 15 degrees, 0.64 with slices of twice their distance, 0.19-0.51 with flipped "
-        "or exchanged axes or landmarks 60 mm off.",
+        "members), 0.67 after a roll of 15 degrees, 0.64 with slices of twice their distance, 0.15-0.58 with flipped "
+        "or exchanged axes, half a pelvis or landmarks 60 mm off.",
     )
     min_matched_fraction: float = Field(
         default=0.6,
