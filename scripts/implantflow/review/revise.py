@@ -79,7 +79,8 @@ def next_iteration(case_file: Path, item: str, corrections_file: Path) -> NextIt
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         raise ConfigError(
-            f"with these corrections the case config would not be valid: {problem['msg']}",
+            "with these corrections the case config would not be valid: "
+            + str(problem["msg"]).removeprefix("Value error, "),
             where=str(corrections_file),
             fix="correct the file; nothing was signed or written",
         ) from error
