@@ -26,7 +26,7 @@ class InspectLimits(Section):
     p95_max_mm: float = Field(
         gt=0.0,
         le=2.0,
-        description="95 of 100 parts of the scanned outer surface must deviate by no more than this (mm).",
+        description="95 % of the scanned outer surface must deviate by no more than this (mm).",
     )
     scale_error_max_pct: float = Field(
         gt=0.0,

@@ -82,7 +82,7 @@ def judged(
         )
     if outer["p95_mm"] > limits.p95_max_mm:
         wrong.append(
-            f"95 of 100 parts deviate by up to {outer['p95_mm']:.3f} mm, allowed {limits.p95_max_mm:g} mm"
+            f"95 % of the outer surface deviates by up to {outer['p95_mm']:.3f} mm, allowed {limits.p95_max_mm:g} mm"
         )
     if unseen:
         return UNJUDGED, [*unseen, *wrong]

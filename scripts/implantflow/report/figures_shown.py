@@ -6,8 +6,10 @@ from implantflow.report.figure_spec import Limit, Row
 
 ROWS: dict[str, tuple[Row, ...]] = {
     "ingest": (
-        Row("same_patient.verdict", "Patient compared over all series"),
+        Row("same_patient.verdict", "Patient compared over the series before the operation"),
         Row("same_patient.series_compared", "Series compared", digits=0),
+        Row("same_patient_followup.verdict", "Patient compared with the follow-up"),
+        Row("same_patient_followup.series_compared", "Series compared with it", digits=0),
     ),
     "segment": (
         Row("threshold_hu", "Threshold: bone is at or above", "HU", 0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from implantflow.report.figure_spec import Row
 
-#: Figures of the summary table: at most three per stage, those a reader asks for first.
+#: Figures of the summary table: few per stage, those a reader asks for first.
 HEADLINES: dict[str, tuple[Row, ...]] = {
     "ingest": (Row("same_patient.series_compared", "series", "", 0), Row("same_patient.verdict", "patient:")),
     "segment": (
@@ -57,6 +57,7 @@ HEADLINES: dict[str, tuple[Row, ...]] = {
         Row("timepoints.-1.migration_mm", "migration", "mm", 2),
         Row("timepoints.-1.rotation_deg", "rotation", "°", 2),
         Row("timepoints.-1.lattice.delta_bone_fraction", "bone in the pores", "", 2),
+        Row("timepoints.-1.lattice.interval", "interval", "", 2),
     ),
     "audit": (Row("verified", "verified:"), Row("entries", "entries", "", 0)),
 }

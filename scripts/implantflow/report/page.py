@@ -18,6 +18,7 @@ import implantflow
 from implantflow.parallel import side_by_side
 from implantflow.report.figures.base import Context, Figure
 from implantflow.report.figures.collect import Attempt, Pictures, attempt, by_stage, drawings
+from implantflow.report.flags import flags_of, sentences, why_done
 from implantflow.report.listings_shown import LISTINGS
 from implantflow.report.methods import SOURCES, TITLES, methods_text
 from implantflow.report.rows import Cell, figure_rows, flatten, headline, listing_rows
@@ -141,7 +142,14 @@ def _images(files: CaseFiles) -> str:
         return "unknown: no config found"
     if files.made_images is not None:
         return f"simulated ({files.made_images})"
-    return "simulated (phantom)" if files.simulated else "of a person, de-identified"
+    if files.simulated:
+        return "simulated (phantom)"
+    made = [
+        word
+        for word, key in (("print", "print"), ("follow-up", "followup"))
+        if files.config.get(f"simulated_{key}")
+    ]
+    return "of a person, de-identified" + (f"; scans of {' and '.join(made)} simulated" if made else "")
 
 
 def _environment() -> Environment:
@@ -191,12 +199,12 @@ def _section(
         next=str(data.get("next", "")),
         stale=bool(data.get("stale")),
         failures=list(data.get("failures") or [])[1:],
-        flags=_flags(stage, data),
-        notes=_sentences(data, ("notes", "limitations")),
+        flags=flags_of(stage, data),
+        notes=sentences(data, ("notes", "limitations")),
         rows=rows,
         listings=listings,
         headline=headline(stage, data),
-        limits=_limits(cells),
+        limits=_limits(cells, why_done(stage, data)),
         methods="" if not_configured else methods_text(stage, data),
         sources=SOURCES.get(stage, ""),
         versions=versions,
@@ -209,41 +217,12 @@ def _section(
     )
 
 
-def _limits(cells: list[Cell]) -> str:
+def _limits(cells: list[Cell], why: str) -> str:
     judged = [c.within for c in cells if c.within is not None]
     if not judged:
         return ""
     outside = judged.count(False)
-    return f"{outside} of {len(judged)} outside" if outside else f"all {len(judged)} kept"
-
-
-def _flags(stage: str, data: Mapping[str, Any]) -> list[str]:
-    """What a reader must not miss: unsigned gates, figures that do not reproduce, warnings of the stage."""
-    flags = []
-    gate = data.get("gate")
-    if isinstance(gate, Mapping) and gate.get("unsigned"):
-        flags.append(f"Gate passed without a signature: {gate.get('decision')}. Nobody has confirmed this.")
-    if stage == "prototype":
-        unsigned = [
-            str(i["id"]) for i in data.get("iterations") or [] if str(i.get("decision")).startswith("auto")
-        ]
-        if unsigned:
-            flags.append(f"Passed without a signature: {', '.join(unsigned)}. Nobody has confirmed this.")
-    if stage == "inspect":
-        for print_ in data.get("revisions") or []:
-            reasons = print_.get("reasons") or []
-            if reasons:
-                flags.append(
-                    f"{print_.get('id')} was {print_.get('decision')}: {'; '.join(map(str, reasons))}."
-                )
-    response = data.get("response")
-    if stage == "tumour" and isinstance(response, Mapping):
-        flags += [str(flag) for flag in response.get("flags") or []]
-    return flags + _sentences(data, ("warnings",))
-
-
-def _sentences(data: Mapping[str, Any], keys: tuple[str, ...]) -> list[str]:
-    return [v for key in keys if isinstance(data.get(key), list) for v in data[key] if isinstance(v, str)]
+    return f"{outside} of {len(judged)} outside{why}" if outside else f"all {len(judged)} kept"
 
 
 def _encoded(figure: Figure) -> dict[str, Any]:

@@ -43,6 +43,9 @@ def headline(stage: str, data: Mapping[str, Any]) -> str:
         value = dig_named(data, row.key)
         if value is not None:
             parts.append(f"{row.label} {shown(value, row.digits, row.factor)} {row.unit}".rstrip())
+    if stage == "prototype" and parts:
+        chosen = [i for i in data.get("iterations") or [] if i.get("id") == data.get("approved")]
+        parts += ["unsigned"] * any(str(i.get("decision")).startswith("auto") for i in chosen)
     return " · ".join(parts)
 
 
@@ -166,7 +169,9 @@ def _place(value: Any, digits: int) -> str:
 
 def _number(value: float, digits: int) -> str:
     if value != 0 and abs(value) < 0.5 * 10.0**-digits:
-        return f"{value:.2g}"
+        # More digits than a figure is good for would look like precision.
+        least = f"{10.0**-digits:.{digits}f}"
+        return f"< {least}" if value > 0 else f"> −{least}"
     text = f"{value:,.{digits}f}".replace(",", " ")  # narrow no-break space between thousands
     return text.replace("-", "−")
 
@@ -182,4 +187,4 @@ def flatten(data: Any, prefix: str = "") -> list[tuple[str, str]]:
         if len(data) > 40:
             return [(prefix, f"{len(data)} entries")]
         return [pair for n, v in enumerate(data) for pair in flatten(v, f"{prefix}.{n}")]
-    return [(prefix, shown(data, 4))]
+    return [(prefix, shown(data, 0 if isinstance(data, int) else 4))]
