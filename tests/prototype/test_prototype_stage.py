@@ -116,7 +116,8 @@ def test_sheet_is_offline_and_complete(rp2: Path) -> None:
     assert "http" not in text.replace("http-equiv", "")
     for wanted in (
         "NOT FOR CLINICAL USE",
-        "simulated",
+        "SIMULATED PATIENT",
+        "Fit: axial cut, seen from the feet",
         "gap too wide",
         "Is the gap right?",
         "at most 2.5 mm",

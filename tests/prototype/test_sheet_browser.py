@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,16 @@ def test_sheet_draws_and_asks_for_nothing(rp2: Path) -> None:
         assert page.evaluate("document.documentElement.dataset.scene") == "drawn"
         canvas = page.locator("#scene")
         pictures = [canvas.screenshot()]
+        assert _sides(page) == ["R", "L", "H", "F"]
+        page.click("text=from the feet")
+        assert _sides(page) == ["R", "L", "A", "P"]
+        # 20 mm of the frame, whose shorter side is the height.
+        reach = page.evaluate("JSON.parse(document.getElementById('scene-data').textContent).reach_mm")
+        tall = page.evaluate("document.getElementById('scene').clientHeight")
+        wide = float(page.evaluate("getComputedStyle(document.getElementById('bar')).width")[:-2])
+        assert wide == pytest.approx(20.0 * tall / (2.0 * reach), rel=0.01)
         page.click("text=from behind")
+        assert _sides(page) == ["L", "R", "H", "F"]
         pictures.append(canvas.screenshot())
         page.locator('[data-part="2"]').check()
         pictures.append(canvas.screenshot())
@@ -45,3 +55,8 @@ def test_sheet_draws_and_asks_for_nothing(rp2: Path) -> None:
         assert [a for a in asked if not a.startswith("data:")] == [address]
         assert errors == []
         browser.close()
+
+
+def _sides(page: Any) -> list[str]:
+    """Letters at the left, right, top and bottom of the 3-D view."""
+    return [page.inner_text(f"#side-{edge}") for edge in ("left", "right", "top", "bottom")]

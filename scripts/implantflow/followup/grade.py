@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from implantflow.config.followup import FaceRules, GradeRules
 from implantflow.followup.faces import Face
@@ -14,6 +16,29 @@ from implantflow.geometry import FloatArray
 NO_BONE = "no bone contact planned"
 NOT_READABLE = "not readable"
 AS_PLACED = "as placed"
+
+
+class Shown(IntEnum):
+    """What a patch shows under the rule of the case; figures and picture of a face both rest on it.
+
+    A gap of the rule's size is one of ``lucency_min_mm``. Where it would be missed, bone behind it proves no bridge.
+    """
+
+    NOT_READABLE = 0
+    GAP = 1
+    BONE = 2
+    NO_GAP = 3
+    NO_GAP_NONE_WOULD_SHOW = 4
+
+
+def shown(reading: Reading, rules: GradeRules) -> NDArray[np.int64]:
+    """(P,) :class:`Shown` of each patch."""
+    would_show = reading.limit_mm <= rules.lucency_min_mm
+    found = np.where(would_show, Shown.NO_GAP, Shown.NO_GAP_NONE_WOULD_SHOW)
+    found[would_show & (reading.bone_seen == 1.0)] = Shown.BONE
+    found[reading.lucent == 1.0] = Shown.GAP
+    found[~reading.readable(rules.limit_max_mm)] = Shown.NOT_READABLE
+    return found
 
 
 def unplanned(face: Face, why: str) -> dict[str, Any]:
@@ -44,10 +69,8 @@ def face_figures(
     """
     area = face.lines.patch_areas
     opposite = np.isfinite(host.gap_mm)
-    readable = reading.readable(grade.limit_max_mm)
-    lucent = readable & (reading.lucent == 1.0)
-    # Where a lucency of the rule's width would be missed, bone behind it proves no bridge.
-    seen = readable & (reading.bone_seen == 1.0) & (reading.limit_mm <= grade.lucency_min_mm)
+    found = shown(reading, grade)
+    readable, lucent, seen = found != Shown.NOT_READABLE, found == Shown.GAP, found == Shown.BONE
     facing, read = float(area[opposite].sum()), float(area[readable].sum())
     figures: dict[str, Any] = {
         "bridged_pct": None,

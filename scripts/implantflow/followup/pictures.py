@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from implantflow.config.followup import GradeRules
 from implantflow.followup.canvas import INK, Image, Rgb, blank, dots, windowed, words, write_png
 from implantflow.followup.compare import FacesRead
 from implantflow.followup.face_map import face_map
@@ -65,7 +66,7 @@ def write_pictures(
     volume: Volume,
     scan: Scan,
     faces: FacesRead,
-    limit_max_mm: float,
+    rules: GradeRules,
     simulated: bool,
     name: str,
     reduced: Volume | None,
@@ -81,7 +82,7 @@ def write_pictures(
             second = reduced_pair(view, volume, reduced, scan, centre, simulated)
             picture = np.concatenate([picture, second], axis=0)
         write_png(paths[view], picture)
-    write_png(paths["face_map"], face_map(faces, limit_max_mm, simulated, name))
+    write_png(paths["face_map"], face_map(faces, rules, simulated, name))
 
 
 def _slice_pair(

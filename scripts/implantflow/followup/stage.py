@@ -79,7 +79,7 @@ def read_followup(job: Job) -> None:
         volume,
         located.scan,
         faces,
-        settings.grade.limit_max_mm,
+        settings.grade,
         bool(job.settings["simulated"]),
         settings.timepoint.name,
         None if again is None else again.image,

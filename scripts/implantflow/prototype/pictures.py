@@ -1,11 +1,14 @@
-"""Pictures of solids as PNG bytes: orthographic, shaded, with a scale bar."""
+"""Pictures of solids as PNG bytes: orthographic, shaded, with the patient's sides and a scale bar."""
 
 from __future__ import annotations
 
+import functools
 import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +19,19 @@ from implantflow.solids.mesh import Solid
 BONE = (0.90, 0.86, 0.74)
 METAL = (0.62, 0.68, 0.76)
 _BACKGROUND = 1.0
+#: White at the sides and the top, where the letters stand; at the bottom also the scale bar.
+_EDGE_PX, _FOOT_PX = 34, 48
+_BAR_MM = 20.0
+_SIDES = (("R", "L"), ("A", "P"), ("F", "H"))
 
-#: Name -> (viewing direction into the picture, up), patient LPS.
+#: Name -> (viewing direction into the picture, up), patient LPS. Level cuts are seen from the feet, as radiologists and
+#: the report show them: seen from above they would be their mirror images.
 VIEWS = {
     "from the front": ((0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
     "from behind": ((0.0, -1.0, 0.0), (0.0, 0.0, 1.0)),
     "from the left": ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0)),
     "from the right": ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0)),
-    "from above": ((0.0, 0.0, -1.0), (0.0, -1.0, 0.0)),
+    "from the feet": ((0.0, 0.0, 1.0), (0.0, -1.0, 0.0)),
 }
 
 
@@ -35,8 +43,20 @@ class Item:
     colour: tuple[float, float, float] | FloatArray
 
 
+def edge_letters(view: str) -> tuple[str, str, str, str]:
+    """The patient's sides at the left, right, top and bottom edge of a view: of R, L, A, P, H, F."""
+    into, up = (np.asarray(v) for v in VIEWS[view])
+    right = np.cross(into, up)
+    return _side(-right), _side(right), _side(up), _side(-up)
+
+
+def _side(direction: FloatArray) -> str:
+    axis = int(np.argmax(np.abs(direction)))
+    return _SIDES[axis][int(direction[axis] > 0)]
+
+
 def render(items: Sequence[Item], view: str, width_px: int = 520) -> bytes:
-    """PNG of ``items`` seen in one of :data:`VIEWS`, scaled to fit, with a 20 mm scale bar."""
+    """PNG of ``items`` seen in one of :data:`VIEWS`, scaled to fit, with side letters and a 20 mm scale bar."""
     from implantflow.prototype.raster import draw
 
     into, up = (np.asarray(v) for v in VIEWS[view])
@@ -45,11 +65,11 @@ def render(items: Sequence[Item], view: str, width_px: int = 520) -> bytes:
     places = [item.solid.vertices @ frame for item in items]
     low = np.min([p.min(axis=0) for p in places], axis=0)
     high = np.max([p.max(axis=0) for p in places], axis=0)
-    scale = (width_px - 24) / max(high[0] - low[0], (high[1] - low[1]) / 1.2)
-    height_px = int((high[1] - low[1]) * scale) + 40
+    scale = (width_px - 2 * _EDGE_PX) / max(high[0] - low[0], (high[1] - low[1]) / 1.2)
+    height_px = int((high[1] - low[1]) * scale) + _EDGE_PX + _FOOT_PX
     image = np.full((height_px, width_px, 3), _BACKGROUND)
     depth = np.full((height_px, width_px), np.inf)
-    shift = np.array([(width_px - (high[0] - low[0]) * scale) / 2.0, 12.0])
+    shift = np.array([(width_px - (high[0] - low[0]) * scale) / 2.0, _EDGE_PX])
     light = unit(-into - 0.5 * right + 0.6 * up)
     for item, place in zip(items, places, strict=True):
         flat = place.copy()
@@ -61,9 +81,41 @@ def render(items: Sequence[Item], view: str, width_px: int = 520) -> bytes:
         visible = towards > 0
         corners = np.ascontiguousarray(flat[item.solid.faces[visible]])
         draw(corners, np.ascontiguousarray((colour * shade[:, None])[visible]), image, depth)
-    bar = round(20.0 * scale)
-    image[-10:-7, 12 : 12 + bar] = 0.0
-    return png_bytes((np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8))
+    image[-12:-8, 12 : 12 + round(_BAR_MM * scale)] = 0.0
+    return png_bytes(_marked((np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8), view))
+
+
+def _marked(image: NDArray[np.uint8], view: str) -> NDArray[np.uint8]:
+    """The picture with its side letters and the length of its bar, rimmed white: readable on any ground."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.fromarray(image)
+    pen = ImageDraw.Draw(picture)
+    width, height = picture.size
+    middle = (height - _FOOT_PX + _EDGE_PX) // 2
+    places = (
+        (6, middle, "lm"),
+        (width - 6, middle, "rm"),
+        (width // 2, 4, "ma"),
+        (width // 2, height - 4, "md"),
+    )
+    texts = [
+        (x, y, anchor, text, 24) for (x, y, anchor), text in zip(places, edge_letters(view), strict=True)
+    ]
+    for x, y, anchor, text, size in [*texts, (12, height - 16, "ld", f"{_BAR_MM:g} mm", 14)]:
+        font = _font(size)
+        pen.text((x, y), text, fill=0, font=font, anchor=anchor, stroke_width=2, stroke_fill=(255, 255, 255))
+    return np.asarray(picture)
+
+
+@functools.cache
+def _font(size: int) -> Any:
+    """DejaVu Sans as shipped with matplotlib, laid out without libraqm: no font of the machine is used."""
+    import matplotlib
+    from PIL import ImageFont
+
+    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
+    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def change_colours(change_mm: FloatArray, limit_mm: float) -> FloatArray:

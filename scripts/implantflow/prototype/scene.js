@@ -40,6 +40,16 @@
       return row;
     });
   };
+  // Sides of the patient at the edges, the nearest first; the second where the view is turned well towards it.
+  const sides = (row, sign) => [["R", "L"], ["A", "P"], ["F", "H"]]
+    .map((pair, n) => [Math.abs(row[n]), pair[sign * row[n] > 0 ? 1 : 0]])
+    .sort((a, b) => b[0] - a[0]).filter((one, n) => n === 0 || one[0] > 0.3).map((one) => one[1]).join("");
+  function mark(pixelsPerMm) {
+    [["left", 0, -1], ["right", 0, 1], ["top", 1, 1], ["bottom", 1, -1]].forEach(([edge, row, sign]) => {
+      document.getElementById("side-" + edge).textContent = sides(turn[row], sign);
+    });
+    document.getElementById("bar").style.width = 20 * pixelsPerMm + "px";
+  }
   function draw() {
     const wide = canvas.clientWidth, tall = canvas.clientHeight, dense = window.devicePixelRatio || 1;
     canvas.width = wide * dense; canvas.height = tall * dense;
@@ -51,6 +61,7 @@
       for (let n = 0; n < 3; n++) { view[4 * n + i] = scale[i] * turn[i][n]; }
       view[12 + i] = -scale[i] * dot(turn[i], data.centre_mm) + (i < 2 ? shift[i] : 0);
     }
+    mark(1 / half * Math.min(wide, tall) / 2);
     gl.uniformMatrix4fv(gl.getUniformLocation(program, "view"), false, view);
     parts.forEach((part) => {
       if (!part.shown) { return; }

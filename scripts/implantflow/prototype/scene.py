@@ -17,7 +17,7 @@ from implantflow.solids.mesh import Solid
 #: Bone is there to show where the implant sits; on a screen this deviation cannot be seen.
 _BONE_DETAIL_MM = 0.25
 _PARENT = (0.95, 0.78, 0.45)
-_VIEW_NAMES = ("from the front", "from behind", "from the left", "from the right", "from above")
+_VIEW_NAMES = ("from the front", "from behind", "from the left", "from the right", "from the feet")
 
 
 def scene(implant: Solid, bone: Solid, parent: Solid | None, limit_mm: float) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import numpy as np
 
 from implantflow.artifacts import temporary
 from implantflow.config.implant import ImplantLimits
-from implantflow.geometry import FloatArray, Plane
+from implantflow.geometry import Plane
 from implantflow.prototype.compare import signed_change_mm
-from implantflow.prototype.pictures import BONE, METAL, Item, change_colours, render
+from implantflow.prototype.pictures import BONE, METAL, VIEWS, Item, change_colours, render
 from implantflow.prototype.scene import scene
 from implantflow.solids.booleans import trim
 from implantflow.solids.mesh import Solid
@@ -57,13 +57,19 @@ def write_sheet(path: Path, content: SheetContent) -> None:
         script=(Path(__file__).parent / "scene.js").read_text(encoding="utf-8"),
         limit_mm=_CHANGE_LIMIT_MM,
         pictures=[{"caption": c, "data": base64.b64encode(png).decode()} for c, png in _pictures(content)],
-        banner=content.record["purpose"] != "clinical",
-        simulated=content.simulated,
+        banner=_banner(content),
         command=f"python -m implantflow review {content.case} {content.record['id']} --decision",
         signing='--reason "..." --key KEYFILE',
     )
     with temporary(path) as tmp:
         tmp.write_text(html, encoding="utf-8")
+
+
+def _banner(content: SheetContent) -> str:
+    """Words on top, as on the report; a time point of the plan without a series is a virtual tumour."""
+    virtual = any(image["series"] is None for image in content.record["planned"]["imaging"])
+    words = ["SIMULATED PATIENT"] * content.simulated + ["VIRTUAL TUMOUR"] * virtual
+    return " · ".join(words + ["NOT FOR CLINICAL USE"] * (content.record["purpose"] != "clinical"))
 
 
 def _figures(content: SheetContent) -> list[dict[str, str]]:
@@ -174,18 +180,15 @@ def _cuts(content: SheetContent) -> list[tuple[str, bytes]]:
     """The model cut open in three planes through the middle of the sacroiliac face, to show the fit."""
     place = np.asarray(content.record["fit"]["faces"]["si_joint"]["point_lps_mm"])
     centre = (place + content.implant.bounds_mm.mean(axis=0)) / 2.0
-    cuts: list[tuple[str, FloatArray, str]] = [
-        ("axial cut, seen from above", np.array([0.0, 0.0, -1.0]), "from above"),
-        ("coronal cut, seen from the front", np.array([0.0, 1.0, 0.0]), "from the front"),
-        ("sagittal cut, seen from the left", np.array([-1.0, 0.0, 0.0]), "from the left"),
-    ]
+    cuts = (("axial", "from the feet"), ("coronal", "from the front"), ("sagittal", "from the left"))
     out = []
-    for caption, keep, view in cuts:
-        plane = Plane.of(centre, keep)
+    for name, view in cuts:
+        # What lies behind the cut is kept.
+        plane = Plane.of(centre, np.asarray(VIEWS[view][0]))
         items = [
             Item(half, colour)
             for solid, colour in ((content.bone, BONE), (content.implant, METAL))
             if len((half := trim(solid, [plane])).faces)
         ]
-        out.append((f"Fit: {caption}", render(items, view)))
+        out.append((f"Fit: {name} cut, seen {view}", render(items, view)))
     return out
