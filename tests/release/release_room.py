@@ -30,7 +30,7 @@ SETTINGS: dict[str, Any] = {
     "case": "demo",
     "purpose": "demo",
     "side": "left",
-    "simulated": {"patient": True, "print": True},
+    "simulated": {"patient": True, "tumour": False, "print": True},
     "imaging_max_age": LIMITS,
     "release": {
         "revision": "r2",

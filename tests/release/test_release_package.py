@@ -6,11 +6,16 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from release_room import Room
 
 from implantflow import artifacts
+from implantflow.config.load import load
+from implantflow.config.models import CaseConfig
+from implantflow.config.site import SiteConfig
 from implantflow.release.package import NAMES
 from implantflow.review.statement import open_envelope
 
@@ -147,6 +152,34 @@ def test_pages_say_side_purpose_and_simulated(room: Room, name: str) -> None:
     assert "patient’s left side" in page
     assert re.search(r">\s*(LEFT|left)\b", page)
     assert re.search(r"""(src|href)=["']?(https?:)?//""", page) is None
+
+
+def test_virtual_tumour_in_a_real_person_is_said_everywhere(room: Room) -> None:
+    room.settings["simulated"] = {"patient": False, "tumour": True, "print": True}
+    said = "virtual tumour, simulated print"
+    assert room.release()["simulated"] == said
+    assert json.loads(read(room, "device_history.json"))["simulated"] == said
+    for name in ("traveller.html", "label.html", "label.svg", "device_history.html"):
+        assert f"NOT FOR CLINICAL USE · {said}" in read(room, name), name
+
+
+@pytest.mark.parametrize(
+    ("case", "simulated"),
+    [
+        ("demo", {"patient": True, "tumour": False, "print": True}),
+        ("vhf", {"patient": False, "tumour": True, "print": True}),
+    ],
+)
+def test_rule_tells_the_release_what_is_simulated(case: str, simulated: dict[str, bool]) -> None:
+    body = "def release_settings" + RULE.read_text().split("def release_settings")[1].split("\n\n\n")[0]
+    config = load(CaseConfig, RULE.parents[1] / f"config/cases/{case}.yaml")
+    names: dict[str, Any] = {
+        "CASES": {case: config},
+        "SITE": load(SiteConfig, RULE.parents[1] / "config/site.yaml"),
+        "section": lambda *_: lambda _: {},
+    }
+    exec(body, names)
+    assert names["release_settings"](SimpleNamespace(case=case))["simulated"] == simulated
 
 
 def test_clinical_pages_carry_no_mark(clinical: Room) -> None:

@@ -31,16 +31,19 @@ RECORDS = (
 
 
 class Simulated(Section):
-    """What of the case no person and no machine made."""
+    """What of the case no person has and no machine made; ``tumour`` is one put into the CT by the config."""
 
     patient: bool
+    tumour: bool
     print: bool
 
     @property
     def text(self) -> str:
-        """What pages and label say; empty for a real patient's real print."""
+        """What pages and label say; empty for a real patient's own tumour and real print."""
         names = [name for name, simulated in (("patient", self.patient), ("print", self.print)) if simulated]
-        return f"simulated {' and '.join(names)}" if names else ""
+        # First: an invented tumour in a real person's images is what misleads most.
+        said = ["virtual tumour"] if self.tumour else []
+        return ", ".join([*said, *([f"simulated {' and '.join(names)}"] if names else [])])
 
 
 class ReleaseSettings(Section):
