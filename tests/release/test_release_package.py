@@ -40,6 +40,21 @@ def test_package_is_complete_and_its_list_true(room: Room) -> None:
     assert {f["path"] for f in record["files"]} == {f["path"] for f in listed} - {"release.json"}
 
 
+def test_check_outside_its_limit_is_not_counted_as_passed(room: Room) -> None:
+    def told(*outside: str) -> str:
+        checks = [{"name": name, "pass": False, "severity": "warning"} for name in outside]
+        checks.append({"name": "open_loops", "pass": True, "severity": "error"})
+        room.change("build/r2/checks.json", checks=checks, warnings=list(outside))
+        room.release_gate("r2")
+        found = {c["check"]: c["result"] for c in room.release()["checks"]}
+        assert f"<td>{found['build checks']}</td>" in read(room, "device_history.html")
+        return found["build checks"]
+
+    assert told() == "1 passed"
+    assert told("dense_islands") == "1 passed, 1 outside as a warning: dense_islands"
+    assert told("dense_islands", "down_facing") == "1 passed, 2 outside as warnings: dense_islands, down_facing"
+
+
 def test_copies_are_byte_identical_and_of_the_released_revision(room: Room) -> None:
     room.release()
     for copy, original in {
