@@ -329,6 +329,7 @@ def make_room(case: Path, purpose: str = "demo", *, signed: bool = False) -> Roo
     write_images(room)
     room.write("plan/p1/plan.json", {
         "revision": "p1", "side": "left", "osteotomy_margin_min_mm": 13.3, "margin_mm": 10.0,
+        "osteotomy_margin_worst_case_mm": 11.2,
         "imaging": [{"name": t["name"]} for t in artifacts.read_json(room.path("tumour/tumour.json"))["timepoints"]],
     })  # fmt: skip
     room.write("prototype/rp2/prototype.json", {

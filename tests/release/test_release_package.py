@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from release_room import Room
+from release_room import Room, pass_gates
 
 from implantflow import artifacts
 from implantflow.config.load import load
@@ -52,7 +52,37 @@ def test_check_outside_its_limit_is_not_counted_as_passed(room: Room) -> None:
 
     assert told() == "1 passed"
     assert told("dense_islands") == "1 passed, 1 outside as a warning: dense_islands"
-    assert told("dense_islands", "down_facing") == "1 passed, 2 outside as warnings: dense_islands, down_facing"
+    assert (
+        told("dense_islands", "down_facing") == "1 passed, 2 outside as warnings: dense_islands, down_facing"
+    )
+
+
+def design_row(room: Room, step: str) -> str:
+    """What the history says of one step of the design; the page says the same."""
+    rows = {row["step"]: row["what"] for row in json.loads(read(room, "device_history.json"))["design"]}
+    assert f"<td>{rows[step]}</td>" in read(room, "device_history.html")
+    return str(rows[step])
+
+
+def notes(room: Room) -> str:
+    return " ".join(json.loads(read(room, "device_history.json"))["notes"])
+
+
+def test_margin_is_told_with_the_saw_at_its_worst(room: Room) -> None:
+    asked = "p1; bone margin 13.3 mm, at least 10 mm asked; "
+    room.release()
+    assert design_row(room, "plan") == f"{asked}11.2 mm with the saw at the worst of its tolerances"
+    assert "margin" not in notes(room)
+    room.change("plan/p1/plan.json", osteotomy_margin_worst_case_mm=9.7)
+    pass_gates(room)
+    room.release()
+    worst = "9.7 mm with the saw at the worst of its tolerances, below what was asked"
+    assert design_row(room, "plan") == asked + worst
+    assert "the bone margin is below what was asked" in notes(room)
+    room.change("plan/p1/plan.json", osteotomy_margin_worst_case_mm=None, osteotomy_margin_min_mm=None)
+    pass_gates(room)
+    room.release()
+    assert design_row(room, "plan") == "p1; nothing is sawn, so no bone margin"
 
 
 def test_copies_are_byte_identical_and_of_the_released_revision(room: Room) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from implantflow.release.sources import Sources
@@ -72,8 +73,7 @@ def _design(s: Sources) -> list[dict[str, str]]:
             s,
             "plan",
             "plan",
-            f"{plan['revision']}; bone margin {plan['osteotomy_margin_min_mm']:.1f} mm, at least "
-            f"{plan['margin_mm']:g} mm asked",
+            f"{plan['revision']}; {_margin(plan)}",
         ),
         _row(
             s,
@@ -104,6 +104,22 @@ def _design(s: Sources) -> list[dict[str, str]]:
         ),
         _row(s, "build", "cli", f"{s.revision}; {s.build['machine']}, {s.build['layers']} layers"),
     ]
+
+
+def _margin(plan: Mapping[str, Any]) -> str:
+    """The bone margin as planned and with the saw at the worst of its tolerances, beside what was asked."""
+    if plan["osteotomy_margin_min_mm"] is None:
+        return "nothing is sawn, so no bone margin"
+    below = ", below what was asked" if _worst_margin_is_below(plan) else ""
+    return (
+        f"bone margin {plan['osteotomy_margin_min_mm']:.1f} mm, at least {plan['margin_mm']:g} mm asked; "
+        f"{plan['osteotomy_margin_worst_case_mm']:.1f} mm with the saw at the worst of its tolerances{below}"
+    )
+
+
+def _worst_margin_is_below(plan: Mapping[str, Any]) -> bool:
+    worst = plan["osteotomy_margin_worst_case_mm"]
+    return worst is not None and bool(worst < plan["margin_mm"])
 
 
 def _row(s: Sources, step: str, key: str, what: str) -> dict[str, str]:
@@ -169,6 +185,8 @@ def _gate(path: str, s: Sources) -> dict[str, Any]:
 def _notes(s: Sources) -> list[str]:
     """What a reader must not overlook: presets nobody confirmed on the machine, warnings of the build."""
     notes = []
+    if _worst_margin_is_below(s.records["plan"]):
+        notes.append("With the saw at the worst of its tolerances the bone margin is below what was asked.")
     if not s.build["machine_verified"]:
         notes.append(f"The machine preset {s.build['machine']} was not verified on the machine.")
     if s.machined is not None and s.machined["bores_to_gauge"]:
