@@ -360,6 +360,7 @@ def _strength(implant: str) -> dict[str, Any]:
         "stage": "final", "safe": True, "safety_factor": 3.46, "safety_factor_min": 1.5, "max_von_mises_mpa": 57.8,
         "governing_load_case": "stairs", "stiffness_n_per_mm": 38433.0, "effective_modulus_gpa": 5.9,
         "load_cases": [], "metal": metal, "fatigue_dense": metal, "fatigue_strut": metal, "supports": [],
+        "safety_factor_with_error_bar": 3.21, "grid_sensitivity": {"error_bar_pct": {}, "not_converged": []},
         "limitations": [], "solver_agreement_pct": 0.0, "implant_stl_sha256": implant,
     }  # fmt: skip
 

@@ -85,6 +85,31 @@ def test_margin_is_told_with_the_saw_at_its_worst(room: Room) -> None:
     assert design_row(room, "plan") == "p1; nothing is sawn, so no bone margin"
 
 
+def test_strength_is_told_with_its_error_bars_and_what_is_assumed(room: Room) -> None:
+    def release(**change: Any) -> None:
+        room.change("strength/final/strength.json", **change)
+        pass_gates(room)
+        room.release()
+
+    sure, assumed = {"verified": True}, {"verified": False}
+    release(metal=sure, fatigue_dense=sure, fatigue_strut=sure, load_cases=[sure], supports=[sure])
+    said = "safety factor 3.46 (stairs), 3.21 with the error bars of its grid, at least 1.5 asked"
+    assert design_row(room, "strength") == said
+    assert "strength check" not in notes(room)
+    grid = {
+        "error_bar_pct": {"max_von_mises_dense_mpa": 21.7, "max_strut_stress_mpa": 3.4},
+        "not_converged": ["max_von_mises_dense_mpa"],
+    }
+    release(load_cases=[sure, assumed], supports=[assumed], grid_sensitivity=grid)
+    assert "Not verified in the strength check: load cases, bone supports." in notes(room)
+    told = "Not converged with the grid of the strength check: largest stress in dense metal ± 22 %."
+    assert told in notes(room) and told in read(room, "device_history.html")
+    extract = json.loads(read(room, "strength.json"))
+    assert (extract["safety_factor_with_error_bar"], extract["grid_sensitivity"]) == (3.21, grid)
+    release(metal=assumed)
+    assert "Not verified in the strength check: material figures, load cases, bone supports." in notes(room)
+
+
 def test_copies_are_byte_identical_and_of_the_released_revision(room: Room) -> None:
     room.release()
     for copy, original in {

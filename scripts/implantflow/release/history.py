@@ -14,6 +14,13 @@ _FIGURES = (
     ("within_tolerance_pct", "within tolerance", "%"),
     ("scale_error_pct", "scale error", "%"),
 )
+#: Figures of the strength check that may not be converged, in words.
+_STRESSES = {
+    "stiffness_n_per_mm": "stiffness",
+    "max_von_mises_dense_mpa": "largest stress in dense metal",
+    "p99_von_mises_dense_mpa": "99 % quantile of the stress in dense metal",
+    "max_strut_stress_mpa": "strut stress",
+}
 #: The gates in the order of a case.
 _ORDER = {"labels": 0, "review": 1, "design": 2, "release": 3}
 
@@ -99,7 +106,8 @@ def _design(s: Sources) -> list[dict[str, str]]:
             s,
             "strength",
             "strength",
-            f"safety factor {strength['safety_factor']:.2f} ({strength['governing_load_case']}), at least "
+            f"safety factor {strength['safety_factor']:.2f} ({strength['governing_load_case']}), "
+            f"{strength['safety_factor_with_error_bar']:.2f} with the error bars of its grid, at least "
             f"{strength['safety_factor_min']:g} asked",
         ),
         _row(s, "build", "cli", f"{s.revision}; {s.build['machine']}, {s.build['layers']} layers"),
@@ -194,6 +202,22 @@ def _notes(s: Sources) -> list[str]:
         notes.append(f"Too little was seen of these bores after machining; gauge them: {bores}.")
     if s.checks["warnings"]:
         notes.append(f"Warnings of the build checks: {', '.join(s.checks['warnings']).replace('_', ' ')}.")
-    if any(not s.records["strength"][key]["verified"] for key in ("metal", "fatigue_dense", "fatigue_strut")):
-        notes.append("Material figures of the strength check are not verified.")
+    return notes + _strength_notes(s.records["strength"])
+
+
+def _strength_notes(strength: Mapping[str, Any]) -> list[str]:
+    """Assumed figures the strength check rests on, and stresses that still change with its grid."""
+    figures = {
+        "material figures": [strength[key] for key in ("metal", "fatigue_dense", "fatigue_strut")],
+        "load cases": strength["load_cases"],
+        "bone supports": strength["supports"],
+    }
+    unverified = [what for what, found in figures.items() if not all(f["verified"] for f in found)]
+    notes = [f"Not verified in the strength check: {', '.join(unverified)}."] if unverified else []
+    grid = strength["grid_sensitivity"]
+    if grid["not_converged"]:
+        bars = [
+            f"{_STRESSES.get(key, key)} ± {grid['error_bar_pct'][key]:.0f} %" for key in grid["not_converged"]
+        ]
+        notes.append(f"Not converged with the grid of the strength check: {', '.join(bars)}.")
     return notes

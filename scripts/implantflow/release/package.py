@@ -43,6 +43,8 @@ _STRENGTH_KEYS = (
     "safe",
     "safety_factor",
     "safety_factor_min",
+    "safety_factor_with_error_bar",
+    "grid_sensitivity",
     "max_von_mises_mpa",
     "governing_load_case",
     "stiffness_n_per_mm",
