@@ -322,6 +322,8 @@ def make_room(case: Path, purpose: str = "demo", *, signed: bool = False) -> Roo
     })  # fmt: skip
     room.write("lattice/lattice.json", {
         "cell": "diamond", "cell_mm": 2.5, "strut_mm": 0.67, "relative_density": 0.3, "porosity": 0.7,
+        "strut_range_mm": [0.67, 0.67],
+        "by_strut": {"0.670": {"porosity": 0.7, "pore_um": 1371.2, "throat_um": 1053.8}},
         "pore_um": 1371, "throat_um": 1054, "dense_fraction": 0.17, "closed_pores": 0, "loose_islands": 0,
         "modulus_gpa": 5.9, "modulus_source": "cell", "solid_volume_mm3": 810, "material_volume_mm3": 300,
     })  # fmt: skip

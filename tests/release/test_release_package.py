@@ -110,6 +110,28 @@ def test_strength_is_told_with_its_error_bars_and_what_is_assumed(room: Room) ->
     assert "Not verified in the strength check: material figures, load cases, bone supports." in notes(room)
 
 
+def test_graded_lattice_is_told_with_its_range_and_its_worst_strut(room: Room) -> None:
+    room.release()
+    even = "diamond 2.5 mm, struts 0.67 mm, pore 1371 µm, throat 1054 µm; porosity 70.0 %, closed pores 0"
+    assert design_row(room, "lattice") == even
+    # The nominal strut is in the table, but the graded lattice does not have it.
+    cells = {
+        "0.670": {"porosity": 0.70, "pore_um": 1371.2, "throat_um": 1053.8},
+        "0.550": {"porosity": 0.79, "pore_um": 1491.2, "throat_um": 1173.8},
+        "0.650": {"porosity": 0.72, "pore_um": 1391.2, "throat_um": 1073.8},
+    }
+    room.change("lattice/lattice.json", strut_range_mm=[0.55, 0.65], by_strut=cells)
+    pass_gates(room)
+    room.release()
+    graded = (
+        "struts 0.55 to 0.65 mm (nominal 0.67), at worst (0.65 mm) pore 1391 µm, throat 1074 µm; porosity"
+    )
+    assert graded in design_row(room, "lattice")
+    extract = json.loads(read(room, "lattice.json"))
+    assert (extract["strut_range_mm"], extract["by_strut"]) == ([0.55, 0.65], cells)
+    assert extract["worst_strut"] == {"strut_mm": 0.65, **cells["0.650"]}
+
+
 def test_copies_are_byte_identical_and_of_the_released_revision(room: Room) -> None:
     room.release()
     for copy, original in {

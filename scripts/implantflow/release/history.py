@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from implantflow.release.package import worst_strut
 from implantflow.release.sources import Sources
 
 #: Figures of an inspection that the history shows, where they are: key, words, unit.
@@ -99,7 +100,7 @@ def _design(s: Sources) -> list[dict[str, str]]:
             s,
             "lattice",
             "field",
-            f"{lattice['cell']} {lattice['cell_mm']:g} mm, struts {lattice['strut_mm']:g} mm; porosity "
+            f"{lattice['cell']} {lattice['cell_mm']:g} mm, {_struts(lattice)}; porosity "
             f"{100 * lattice['porosity']:.1f} %, closed pores {lattice['closed_pores']}",
         ),
         _row(
@@ -112,6 +113,17 @@ def _design(s: Sources) -> list[dict[str, str]]:
         ),
         _row(s, "build", "cli", f"{s.revision}; {s.build['machine']}, {s.build['layers']} layers"),
     ]
+
+
+def _struts(lattice: Mapping[str, Any]) -> str:
+    """Struts of the lattice with the pore and the throat of the worst: a graded one has more than the nominal."""
+    low, high = lattice["strut_range_mm"]
+    worst = worst_strut(lattice)
+    pores = f"pore {worst['pore_um']:.0f} µm, throat {worst['throat_um']:.0f} µm"
+    if low == high:
+        return f"struts {lattice['strut_mm']:g} mm, {pores}"
+    nominal = f"nominal {lattice['strut_mm']:g}"
+    return f"struts {low:g} to {high:g} mm ({nominal}), at worst ({worst['strut_mm']:g} mm) {pores}"
 
 
 def _margin(plan: Mapping[str, Any]) -> str:

@@ -63,10 +63,12 @@ _LATTICE_KEYS = (
     "cell",
     "cell_mm",
     "strut_mm",
+    "strut_range_mm",
     "relative_density",
     "porosity",
     "pore_um",
     "throat_um",
+    "by_strut",
     "dense_fraction",
     "closed_pores",
     "loose_islands",
@@ -101,5 +103,19 @@ def strength_summary(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lattice_summary(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the lattice a reader of the package needs."""
-    return {key: record[key] for key in _LATTICE_KEYS}
+    """What of the lattice a reader of the package needs; ``pore_um`` and ``throat_um`` are the nominal strut's."""
+    return {**{key: record[key] for key in _LATTICE_KEYS}, "worst_strut": worst_strut(record)}
+
+
+def worst_strut(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the struts that a lattice has, the one with the narrowest throat, and its cell's figures.
+
+    Parameters
+    ----------
+    record : ``lattice.json``; its ``by_strut`` also lists the nominal strut, which a graded lattice may not have.
+    """
+    low, high = record["strut_range_mm"]
+    cells = [{"strut_mm": float(strut), **cell} for strut, cell in record["by_strut"].items()]
+    # Names of by_strut are rounded to 0.001 mm.
+    present = [cell for cell in cells if low - 0.001 < cell["strut_mm"] < high + 0.001]
+    return min(present, key=lambda cell: float(cell["throat_um"]))
