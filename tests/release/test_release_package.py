@@ -284,6 +284,15 @@ def test_clinical_pages_carry_no_mark(clinical: Room) -> None:
     assert "Manufacturing record complete" in read(clinical, "label.svg")
 
 
+def test_date_of_release_is_the_stated_one_and_says_so(room: Room) -> None:
+    said = "date stated by the case config"
+    assert room.release()["date_source"] == said
+    assert json.loads(read(room, "device_history.json"))["date_source"] == said
+    for name in ("label.svg", "label.html", "device_history.html"):
+        page = read(room, name)
+        assert page.index("2025-05-16") < page.index(said), name
+
+
 def test_label_of_an_open_record_must_not_be_used(room: Room) -> None:
     room.release()
     assert "Manufacturing record OPEN: not to be used." in read(room, "label.svg")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from implantflow.release.package import worst_strut
-from implantflow.release.sources import Sources
+from implantflow.release.sources import DATE_SOURCE, Sources
 
 #: Figures of an inspection that the history shows, where they are: key, words, unit.
 _FIGURES = (
@@ -37,6 +37,7 @@ def make_history(
         "revision": s.revision,
         "simulated": s.settings.simulated.text or None,
         "date": s.settings.release.date.isoformat(),
+        "date_source": DATE_SOURCE,
         "device": s.settings.release.device.model_dump(mode="json"),
         "images": _images(s, imaging),
         "design": _design(s),

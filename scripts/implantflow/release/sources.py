@@ -30,6 +30,10 @@ RECORDS = (
 )
 
 
+#: Nobody may take the date of release for the day on which the package was made: no job knows that day.
+DATE_SOURCE = "date stated by the case config"
+
+
 class Simulated(Section):
     """What of the case no person has and no machine made; ``tumour`` is one put into the CT by the config."""
 

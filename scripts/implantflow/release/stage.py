@@ -22,7 +22,7 @@ from implantflow.release.package import (
 )
 from implantflow.release.pages import embedded_png, render, source
 from implantflow.release.signatures import write_signatures
-from implantflow.release.sources import ReleaseSettings, Sources, read_sources
+from implantflow.release.sources import DATE_SOURCE, ReleaseSettings, Sources, read_sources
 from implantflow.release.traveller import Expected, check_filled, open_record, write_form
 from implantflow.review.imaging import ImagingRule, check_age, deciding_images
 
@@ -95,6 +95,7 @@ def page_facts(settings: ReleaseSettings) -> dict[str, Any]:
         "side": settings.side,
         "revision": settings.release.revision,
         "date": settings.release.date.isoformat(),
+        "date_source": DATE_SOURCE,
         "device": settings.release.device.model_dump(mode="json"),
         "simulated": simulated,
         "banner": " · ".join([*marks, *([simulated] if simulated else [])]),
@@ -165,6 +166,7 @@ def _record(
         "side": s.settings.side,
         "simulated": s.settings.simulated.text or None,
         "date": s.settings.release.date.isoformat(),
+        "date_source": DATE_SOURCE,
         "complete": traveller["status"] == "complete",
         "implant_stl_sha256": s.sha256("implant"),
         "build_cli_sha256": s.sha256("cli"),
