@@ -132,6 +132,22 @@ def test_graded_lattice_is_told_with_its_range_and_its_worst_strut(room: Room) -
     assert extract["worst_strut"] == {"strut_mm": 0.65, **cells["0.650"]}
 
 
+def test_extracts_name_the_record_they_were_taken_from(room: Room) -> None:
+    room.release()
+    history = json.loads(read(room, "device_history.json"))
+    named = {row["path"]: row["sha256"] for row in history["design"]}
+    for name, source in (
+        ("strength.json", "strength/final/strength.json"),
+        ("lattice.json", "lattice/lattice.json"),
+    ):
+        extract = json.loads(read(room, name))
+        assert (extract["source"], extract["source_sha256"]) == (source, room.sha256(source))
+        assert named[source] == extract["source_sha256"], "the history names another file"
+    assert named["lattice/field.json"] == room.sha256("lattice/field.json")
+    said = "are those of files in the case folder"
+    assert said in history["paths"] and said in read(room, "device_history.html")
+
+
 def test_copies_are_byte_identical_and_of_the_released_revision(room: Room) -> None:
     room.release()
     for copy, original in {

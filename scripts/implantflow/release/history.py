@@ -22,6 +22,11 @@ _STRESSES = {
     "p99_von_mises_dense_mpa": "99 % quantile of the stress in dense metal",
     "max_strut_stress_mpa": "strut stress",
 }
+#: Whose paths the history gives: a file of the package may have the same name and be an extract.
+PATHS = (
+    "Paths and digests are those of files in the case folder; the package's strength.json and lattice.json are "
+    "extracts, each with the path and the digest of its source."
+)
 #: The gates in the order of a case.
 _ORDER = {"labels": 0, "review": 1, "design": 2, "release": 3}
 
@@ -39,6 +44,7 @@ def make_history(
         "date": s.settings.release.date.isoformat(),
         "date_source": DATE_SOURCE,
         "device": s.settings.release.device.model_dump(mode="json"),
+        "paths": PATHS,
         "images": _images(s, imaging),
         "design": _design(s),
         "revisions": [_revision(s, revision) for revision in s.builds],
@@ -100,10 +106,11 @@ def _design(s: Sources) -> list[dict[str, str]]:
         _row(
             s,
             "lattice",
-            "field",
+            "lattice",
             f"{lattice['cell']} {lattice['cell_mm']:g} mm, {_struts(lattice)}; porosity "
             f"{100 * lattice['porosity']:.1f} %, closed pores {lattice['closed_pores']}",
         ),
+        _row(s, "lattice field", "field", "what the build was sliced from"),
         _row(
             s,
             "strength",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from implantflow.jobs import Job
+from implantflow.release.sources import Sources
 
 #: Output of the job -> name within ``release/``.
 NAMES: Mapping[str, str] = {
@@ -97,14 +98,20 @@ def of_revision(paths: list[Path], revision: str) -> Path:
     return next(path for path in paths if path.parent.name == revision)
 
 
-def strength_summary(record: Mapping[str, Any]) -> dict[str, Any]:
+def strength_summary(s: Sources) -> dict[str, Any]:
     """What of the strength check a reader of the package needs."""
-    return {key: record[key] for key in _STRENGTH_KEYS}
+    return _extract(s, "strength", _STRENGTH_KEYS)
 
 
-def lattice_summary(record: Mapping[str, Any]) -> dict[str, Any]:
+def lattice_summary(s: Sources) -> dict[str, Any]:
     """What of the lattice a reader of the package needs; ``pore_um`` and ``throat_um`` are the nominal strut's."""
-    return {**{key: record[key] for key in _LATTICE_KEYS}, "worst_strut": worst_strut(record)}
+    return {**_extract(s, "lattice", _LATTICE_KEYS), "worst_strut": worst_strut(s.records["lattice"])}
+
+
+def _extract(s: Sources, name: str, keys: Sequence[str]) -> dict[str, Any]:
+    """Some keys of a record, with its path in the case folder and its digest: the extract's own is another."""
+    kept = {key: s.records[name][key] for key in keys}
+    return {"source": s.name(name), "source_sha256": s.sha256(name), **kept}
 
 
 def worst_strut(record: Mapping[str, Any]) -> dict[str, Any]:

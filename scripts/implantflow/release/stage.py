@@ -62,8 +62,8 @@ def release_case(job: Job) -> None:
     imaging = check_age(images, rule, clinical=clinical)
     traveller = _traveller(s)
     copy_files(job, s.revision)
-    write_json(job.outputs["strength"], strength_summary(s.records["strength"]))
-    write_json(job.outputs["lattice"], lattice_summary(s.records["lattice"]))
+    write_json(job.outputs["strength"], strength_summary(s))
+    write_json(job.outputs["lattice"], lattice_summary(s))
     write_json(job.outputs["traveller"], traveller)
     banner = page_facts(s.settings)["banner"]
     dicom = {**write_implant(s, banner), "objects": write_objects(s, banner)}
