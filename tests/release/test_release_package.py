@@ -148,6 +148,19 @@ def test_extracts_name_the_record_they_were_taken_from(room: Room) -> None:
     assert said in history["paths"] and said in read(room, "device_history.html")
 
 
+def test_prototype_that_nobody_signed_for_is_called_so(room: Room) -> None:
+    room.release()
+    assert design_row(room, "approved prototype (unsigned)").startswith("rp2 from rp1")
+    checks = {c["check"]: c["result"] for c in json.loads(read(room, "release.json"))["checks"]}
+    assert "approved prototype (unsigned)" in checks["side"]
+
+
+def test_signed_prototype_is_called_approved(clinical: Room) -> None:
+    clinical.hand_in(clinical.filled())
+    clinical.release()
+    assert design_row(clinical, "approved prototype").startswith("rp2 from rp1")
+
+
 def test_copies_are_byte_identical_and_of_the_released_revision(room: Room) -> None:
     room.release()
     for copy, original in {

@@ -134,8 +134,8 @@ def _side(s: Sources) -> str:
     said = {
         "config": s.settings.side,
         "plan": s.records["plan"]["side"],
-        "approved prototype": s.records["prototype"]["side"],
-        "letter on the approved prototype": letter,
+        s.prototype_name: s.records["prototype"]["side"],
+        "letter on that prototype": letter,
         "implant": s.records["implant_json"]["side"],
         "build file": facts.get("side", "none"),
     }

@@ -92,7 +92,7 @@ def _design(s: Sources) -> list[dict[str, str]]:
         ),
         _row(
             s,
-            "approved prototype",
+            s.prototype_name,
             "approved",
             f"{lineage}; {len(prototype['corrections'])} correction(s), marked {prototype['embossed']['text']}",
         ),
@@ -100,7 +100,7 @@ def _design(s: Sources) -> list[dict[str, str]]:
             s,
             "implant",
             "implant",
-            f"{implant['volume_mm3'] / 1000:.1f} cm³; {implant['vs_approved_mm']:.4f} mm from the approved shape "
+            f"{implant['volume_mm3'] / 1000:.1f} cm³; {implant['vs_approved_mm']:.4f} mm from the prototype's shape "
             f"outside its listed regions; gap to bone {implant['gap_p50_mm']:.2f} mm (median)",
         ),
         _row(

@@ -113,6 +113,12 @@ class Sources:
         """The release gate of the released revision."""
         return self.gates[f"inspect/{self.revision}/gate.json"]
 
+    @property
+    def prototype_name(self) -> str:
+        """What the prototype is called that the implant was made from: approved, but perhaps by nobody."""
+        unsigned = any(gate.unsigned for gate in self.gates.values() if gate.gate == "review")
+        return "approved prototype (unsigned)" if unsigned else "approved prototype"
+
     @cached_property
     def digests(self) -> dict[str, str]:
         """Path within the case -> sha256, of every input that lies in the case."""
