@@ -7,6 +7,7 @@ def release_settings(wildcards):
     found = section("case", "purpose", "side", "release")(wildcards)
     found["simulated"] = {
         "patient": case.patient_is_simulated,
+        "tumour": case.tumour_is_virtual,
         "print": case.simulated_print is not None,
     }
     found["imaging_max_age"] = SITE.imaging_max_age.model_dump(mode="json")

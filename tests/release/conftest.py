@@ -18,5 +18,5 @@ def room(tmp_path: Path) -> Room:
 def clinical(tmp_path: Path) -> Room:
     """A clinical case of a real patient: every gate signed by a surgeon and by quality."""
     made = make_room(tmp_path / "demo", "clinical", signed=True)
-    made.settings["simulated"] = {"patient": False, "print": False}
+    made.settings["simulated"] = {"patient": False, "tumour": False, "print": False}
     return made

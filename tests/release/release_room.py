@@ -30,7 +30,7 @@ SETTINGS: dict[str, Any] = {
     "case": "demo",
     "purpose": "demo",
     "side": "left",
-    "simulated": {"patient": True, "print": True},
+    "simulated": {"patient": True, "tumour": False, "print": True},
     "imaging_max_age": LIMITS,
     "release": {
         "revision": "r2",
@@ -322,6 +322,8 @@ def make_room(case: Path, purpose: str = "demo", *, signed: bool = False) -> Roo
     })  # fmt: skip
     room.write("lattice/lattice.json", {
         "cell": "diamond", "cell_mm": 2.5, "strut_mm": 0.67, "relative_density": 0.3, "porosity": 0.7,
+        "strut_range_mm": [0.67, 0.67],
+        "by_strut": {"0.670": {"porosity": 0.7, "pore_um": 1371.2, "throat_um": 1053.8}},
         "pore_um": 1371, "throat_um": 1054, "dense_fraction": 0.17, "closed_pores": 0, "loose_islands": 0,
         "modulus_gpa": 5.9, "modulus_source": "cell", "solid_volume_mm3": 810, "material_volume_mm3": 300,
     })  # fmt: skip
@@ -329,6 +331,7 @@ def make_room(case: Path, purpose: str = "demo", *, signed: bool = False) -> Roo
     write_images(room)
     room.write("plan/p1/plan.json", {
         "revision": "p1", "side": "left", "osteotomy_margin_min_mm": 13.3, "margin_mm": 10.0,
+        "osteotomy_margin_worst_case_mm": 11.2,
         "imaging": [{"name": t["name"]} for t in artifacts.read_json(room.path("tumour/tumour.json"))["timepoints"]],
     })  # fmt: skip
     room.write("prototype/rp2/prototype.json", {
@@ -359,6 +362,7 @@ def _strength(implant: str) -> dict[str, Any]:
         "stage": "final", "safe": True, "safety_factor": 3.46, "safety_factor_min": 1.5, "max_von_mises_mpa": 57.8,
         "governing_load_case": "stairs", "stiffness_n_per_mm": 38433.0, "effective_modulus_gpa": 5.9,
         "load_cases": [], "metal": metal, "fatigue_dense": metal, "fatigue_strut": metal, "supports": [],
+        "safety_factor_with_error_bar": 3.21, "grid_sensitivity": {"error_bar_pct": {}, "not_converged": []},
         "limitations": [], "solver_agreement_pct": 0.0, "implant_stl_sha256": implant,
     }  # fmt: skip
 

@@ -118,6 +118,23 @@ def test_every_object_joins_the_study_and_says_what_it_is(room: Room) -> None:
     assert len(series) == len(instances) == len(OBJECTS) + 1
 
 
+def test_objects_of_a_virtual_tumour_say_so(room: Room) -> None:
+    room.settings["simulated"] = {"patient": False, "tumour": True, "print": True}
+    room.release()
+    for name, path in objects(room).items():
+        description = pydicom.dcmread(path).SeriesDescription
+        assert description.startswith("NOT FOR CLINICAL USE, VIRTUAL TUMOUR, "), name
+    tumour = pydicom.dcmread(room.case / "release/dicom/tumour.dcm")
+    assert tumour.DocumentTitle.startswith(
+        "virtual tumour of case demo. NOT FOR CLINICAL USE · virtual tumour"
+    )
+    assert tumour.ContentDescription == "Put in by the case config, in no image, patient LPS mm"
+    assert "virtual tumour" in pydicom.dcmread(room.case / "release/implant.dcm").DocumentTitle
+    sacrum = pydicom.dcmread(room.case / "release/dicom/sacrum.dcm")
+    assert sacrum.DocumentTitle.startswith("sacrum of case demo. ")
+    assert sacrum.ContentDescription == "Surface from the planning CT, patient LPS mm"
+
+
 def test_manifest_without_study_is_refused(room: Room) -> None:
     path = "ingest/ct_planning/manifest.json"
     old = artifacts.read_json(room.path(path))

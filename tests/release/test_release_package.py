@@ -6,11 +6,16 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from release_room import Room
+from release_room import Room, pass_gates
 
 from implantflow import artifacts
+from implantflow.config.load import load
+from implantflow.config.models import CaseConfig
+from implantflow.config.site import SiteConfig
 from implantflow.release.package import NAMES
 from implantflow.review.statement import open_envelope
 
@@ -33,6 +38,127 @@ def test_package_is_complete_and_its_list_true(room: Room) -> None:
     sums = [line.split("  ") for line in read(room, "SHA256SUMS").splitlines()]
     assert [(d, n) for d, n in sums] == [(f["sha256"], f["path"]) for f in listed]
     assert {f["path"] for f in record["files"]} == {f["path"] for f in listed} - {"release.json"}
+
+
+def test_check_outside_its_limit_is_not_counted_as_passed(room: Room) -> None:
+    def told(*outside: str) -> str:
+        checks = [{"name": name, "pass": False, "severity": "warning"} for name in outside]
+        checks.append({"name": "open_loops", "pass": True, "severity": "error"})
+        room.change("build/r2/checks.json", checks=checks, warnings=list(outside))
+        room.release_gate("r2")
+        found = {c["check"]: c["result"] for c in room.release()["checks"]}
+        assert f"<td>{found['build checks']}</td>" in read(room, "device_history.html")
+        return found["build checks"]
+
+    assert told() == "1 passed"
+    assert told("dense_islands") == "1 passed, 1 outside as a warning: dense_islands"
+    assert (
+        told("dense_islands", "down_facing") == "1 passed, 2 outside as warnings: dense_islands, down_facing"
+    )
+
+
+def design_row(room: Room, step: str) -> str:
+    """What the history says of one step of the design; the page says the same."""
+    rows = {row["step"]: row["what"] for row in json.loads(read(room, "device_history.json"))["design"]}
+    assert f"<td>{rows[step]}</td>" in read(room, "device_history.html")
+    return str(rows[step])
+
+
+def notes(room: Room) -> str:
+    return " ".join(json.loads(read(room, "device_history.json"))["notes"])
+
+
+def test_margin_is_told_with_the_saw_at_its_worst(room: Room) -> None:
+    asked = "p1; bone margin 13.3 mm, at least 10 mm asked; "
+    room.release()
+    assert design_row(room, "plan") == f"{asked}11.2 mm with the saw at the worst of its tolerances"
+    assert "margin" not in notes(room)
+    room.change("plan/p1/plan.json", osteotomy_margin_worst_case_mm=9.7)
+    pass_gates(room)
+    room.release()
+    worst = "9.7 mm with the saw at the worst of its tolerances, below what was asked"
+    assert design_row(room, "plan") == asked + worst
+    assert "the bone margin is below what was asked" in notes(room)
+    room.change("plan/p1/plan.json", osteotomy_margin_worst_case_mm=None, osteotomy_margin_min_mm=None)
+    pass_gates(room)
+    room.release()
+    assert design_row(room, "plan") == "p1; nothing is sawn, so no bone margin"
+
+
+def test_strength_is_told_with_its_error_bars_and_what_is_assumed(room: Room) -> None:
+    def release(**change: Any) -> None:
+        room.change("strength/final/strength.json", **change)
+        pass_gates(room)
+        room.release()
+
+    sure, assumed = {"verified": True}, {"verified": False}
+    release(metal=sure, fatigue_dense=sure, fatigue_strut=sure, load_cases=[sure], supports=[sure])
+    said = "safety factor 3.46 (stairs), 3.21 with the error bars of its grid, at least 1.5 asked"
+    assert design_row(room, "strength") == said
+    assert "strength check" not in notes(room)
+    grid = {
+        "error_bar_pct": {"max_von_mises_dense_mpa": 21.7, "max_strut_stress_mpa": 3.4},
+        "not_converged": ["max_von_mises_dense_mpa"],
+    }
+    release(load_cases=[sure, assumed], supports=[assumed], grid_sensitivity=grid)
+    assert "Not verified in the strength check: load cases, bone supports." in notes(room)
+    told = "Not converged with the grid of the strength check: largest stress in dense metal ± 22 %."
+    assert told in notes(room) and told in read(room, "device_history.html")
+    extract = json.loads(read(room, "strength.json"))
+    assert (extract["safety_factor_with_error_bar"], extract["grid_sensitivity"]) == (3.21, grid)
+    release(metal=assumed)
+    assert "Not verified in the strength check: material figures, load cases, bone supports." in notes(room)
+
+
+def test_graded_lattice_is_told_with_its_range_and_its_worst_strut(room: Room) -> None:
+    room.release()
+    even = "diamond 2.5 mm, struts 0.67 mm, pore 1371 µm, throat 1054 µm; porosity 70.0 %, closed pores 0"
+    assert design_row(room, "lattice") == even
+    # The nominal strut is in the table, but the graded lattice does not have it.
+    cells = {
+        "0.670": {"porosity": 0.70, "pore_um": 1371.2, "throat_um": 1053.8},
+        "0.550": {"porosity": 0.79, "pore_um": 1491.2, "throat_um": 1173.8},
+        "0.650": {"porosity": 0.72, "pore_um": 1391.2, "throat_um": 1073.8},
+    }
+    room.change("lattice/lattice.json", strut_range_mm=[0.55, 0.65], by_strut=cells)
+    pass_gates(room)
+    room.release()
+    graded = (
+        "struts 0.55 to 0.65 mm (nominal 0.67), at worst (0.65 mm) pore 1391 µm, throat 1074 µm; porosity"
+    )
+    assert graded in design_row(room, "lattice")
+    extract = json.loads(read(room, "lattice.json"))
+    assert (extract["strut_range_mm"], extract["by_strut"]) == ([0.55, 0.65], cells)
+    assert extract["worst_strut"] == {"strut_mm": 0.65, **cells["0.650"]}
+
+
+def test_extracts_name_the_record_they_were_taken_from(room: Room) -> None:
+    room.release()
+    history = json.loads(read(room, "device_history.json"))
+    named = {row["path"]: row["sha256"] for row in history["design"]}
+    for name, source in (
+        ("strength.json", "strength/final/strength.json"),
+        ("lattice.json", "lattice/lattice.json"),
+    ):
+        extract = json.loads(read(room, name))
+        assert (extract["source"], extract["source_sha256"]) == (source, room.sha256(source))
+        assert named[source] == extract["source_sha256"], "the history names another file"
+    assert named["lattice/field.json"] == room.sha256("lattice/field.json")
+    said = "are those of files in the case folder"
+    assert said in history["paths"] and said in read(room, "device_history.html")
+
+
+def test_prototype_that_nobody_signed_for_is_called_so(room: Room) -> None:
+    room.release()
+    assert design_row(room, "approved prototype (unsigned)").startswith("rp2 from rp1")
+    checks = {c["check"]: c["result"] for c in json.loads(read(room, "release.json"))["checks"]}
+    assert "approved prototype (unsigned)" in checks["side"]
+
+
+def test_signed_prototype_is_called_approved(clinical: Room) -> None:
+    clinical.hand_in(clinical.filled())
+    clinical.release()
+    assert design_row(clinical, "approved prototype").startswith("rp2 from rp1")
 
 
 def test_copies_are_byte_identical_and_of_the_released_revision(room: Room) -> None:
@@ -149,6 +275,34 @@ def test_pages_say_side_purpose_and_simulated(room: Room, name: str) -> None:
     assert re.search(r"""(src|href)=["']?(https?:)?//""", page) is None
 
 
+def test_virtual_tumour_in_a_real_person_is_said_everywhere(room: Room) -> None:
+    room.settings["simulated"] = {"patient": False, "tumour": True, "print": True}
+    said = "virtual tumour, simulated print"
+    assert room.release()["simulated"] == said
+    assert json.loads(read(room, "device_history.json"))["simulated"] == said
+    for name in ("traveller.html", "label.html", "label.svg", "device_history.html"):
+        assert f"NOT FOR CLINICAL USE · {said}" in read(room, name), name
+
+
+@pytest.mark.parametrize(
+    ("case", "simulated"),
+    [
+        ("demo", {"patient": True, "tumour": False, "print": True}),
+        ("vhf", {"patient": False, "tumour": True, "print": True}),
+    ],
+)
+def test_rule_tells_the_release_what_is_simulated(case: str, simulated: dict[str, bool]) -> None:
+    body = "def release_settings" + RULE.read_text().split("def release_settings")[1].split("\n\n\n")[0]
+    config = load(CaseConfig, RULE.parents[1] / f"config/cases/{case}.yaml")
+    names: dict[str, Any] = {
+        "CASES": {case: config},
+        "SITE": load(SiteConfig, RULE.parents[1] / "config/site.yaml"),
+        "section": lambda *_: lambda _: {},
+    }
+    exec(body, names)
+    assert names["release_settings"](SimpleNamespace(case=case))["simulated"] == simulated
+
+
 def test_clinical_pages_carry_no_mark(clinical: Room) -> None:
     clinical.hand_in(clinical.filled())
     record = clinical.release()
@@ -157,6 +311,15 @@ def test_clinical_pages_carry_no_mark(clinical: Room) -> None:
         page = read(clinical, name)
         assert "NOT FOR CLINICAL USE" not in page and "imulated" not in page
     assert "Manufacturing record complete" in read(clinical, "label.svg")
+
+
+def test_date_of_release_is_the_stated_one_and_says_so(room: Room) -> None:
+    said = "date stated by the case config"
+    assert room.release()["date_source"] == said
+    assert json.loads(read(room, "device_history.json"))["date_source"] == said
+    for name in ("label.svg", "label.html", "device_history.html"):
+        page = read(room, name)
+        assert page.index("2025-05-16") < page.index(said), name
 
 
 def test_label_of_an_open_record_must_not_be_used(room: Room) -> None:

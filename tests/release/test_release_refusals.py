@@ -182,7 +182,7 @@ REFUSALS: list[tuple[Change, type[ImplantflowError], str]] = [
     (implant_from_another_iteration, ReviewError, "made from rp1, the gate is of rp2"),
     (side_of_plan, GeometryError, "plan: right"),
     (side_of_config, GeometryError, "config: right"),
-    (side_embossed, GeometryError, "letter on the approved prototype: right"),
+    (side_embossed, GeometryError, "letter on that prototype: right"),
     (side_of_build, GeometryError, "build file: right"),
     (header_of_another_case, ProvenanceError, "says case other"),
     (build_not_marked, ProvenanceError, "not marked NOT FOR CLINICAL USE"),

@@ -152,6 +152,11 @@ class CaseConfig(Section):
         return self.simulated is not None or self.ingest.made_images is not None
 
     @property
+    def tumour_is_virtual(self) -> bool:
+        """True when a tumour is put in by the config: no image shows it, whosever images they are."""
+        return self.tumour is not None and any(t.method == "ellipsoid" for t in self.tumour.timepoints)
+
+    @property
     def preoperative_series(self) -> list[str]:
         """Names of the series that the plan is made from."""
         later = set(self.followup_series)

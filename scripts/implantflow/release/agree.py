@@ -134,8 +134,8 @@ def _side(s: Sources) -> str:
     said = {
         "config": s.settings.side,
         "plan": s.records["plan"]["side"],
-        "approved prototype": s.records["prototype"]["side"],
-        "letter on the approved prototype": letter,
+        s.prototype_name: s.records["prototype"]["side"],
+        "letter on that prototype": letter,
         "implant": s.records["implant_json"]["side"],
         "build file": facts.get("side", "none"),
     }
@@ -246,8 +246,11 @@ def _build_checks(s: Sources) -> str:
     if s.checks["passed"] is not True or failed:
         raise QualityGateError(f"the build checks did not pass: {', '.join(failed)}", where=s.name("checks"))
     warnings = s.checks["warnings"]
-    told = f", with warnings: {', '.join(warnings)}" if warnings else ""
-    return f"{len(s.checks['checks'])} passed{told}"
+    passed = sum(c["pass"] is True for c in s.checks["checks"])
+    if not warnings:
+        return f"{passed} passed"
+    kind = "a warning" if len(warnings) == 1 else "warnings"
+    return f"{passed} passed, {len(warnings)} outside as {kind}: {', '.join(warnings)}"
 
 
 def _same(s: Sources, name: str, sha256: str, gate: str) -> None:

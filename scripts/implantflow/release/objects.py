@@ -40,6 +40,7 @@ def case_of(s: Sources) -> Case:
     """What all objects of the release share."""
     marks = [] if s.settings.purpose == "clinical" else [NOT_CLINICAL]
     marks += ["SIMULATED"] if s.settings.simulated.patient else []
+    marks += ["VIRTUAL TUMOUR"] if s.settings.simulated.tumour else []
     return Case(s.settings.case, s.settings.release.date, s.settings.simulated.patient, tuple(marks))
 
 
@@ -83,11 +84,13 @@ def write_objects(s: Sources, banner: str) -> list[dict[str, str]]:
     case, ct = case_of(s), Source.of(s.records["manifest"])
     found = {LABELS: _facts(_bone_labels(s, folder / LABELS, case, ct))}
     for number, (name, path) in enumerate(_anatomy(s).items()):
-        title = f"{name} of case {case.name}" + (f". {banner}" if banner else "")
+        virtual = name == "tumour" and s.settings.simulated.tumour
+        shown = f"virtual {name}" if virtual else name
+        taken = "Put in by the case config, in no image" if virtual else "Surface from the planning CT"
+        title = f"{shown} of case {case.name}" + (f". {banner}" if banner else "")
         side = name.removeprefix("hip_") if name.startswith("hip_") else None
         model = Model(
-            path.read_bytes(), name, title, "Surface from the planning CT, patient LPS mm", side, False,
-            _FIRST_MODEL + number,
+            path.read_bytes(), shown, title, f"{taken}, patient LPS mm", side, False, _FIRST_MODEL + number,
         )  # fmt: skip
         found[f"{name}.dcm"] = _model(s, folder / f"{name}.dcm", model)
     found |= _tumour(s, folder, case, ct)

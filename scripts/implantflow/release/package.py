@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from implantflow.jobs import Job
+from implantflow.release.sources import Sources
 
 #: Output of the job -> name within ``release/``.
 NAMES: Mapping[str, str] = {
@@ -43,6 +44,8 @@ _STRENGTH_KEYS = (
     "safe",
     "safety_factor",
     "safety_factor_min",
+    "safety_factor_with_error_bar",
+    "grid_sensitivity",
     "max_von_mises_mpa",
     "governing_load_case",
     "stiffness_n_per_mm",
@@ -61,10 +64,12 @@ _LATTICE_KEYS = (
     "cell",
     "cell_mm",
     "strut_mm",
+    "strut_range_mm",
     "relative_density",
     "porosity",
     "pore_um",
     "throat_um",
+    "by_strut",
     "dense_fraction",
     "closed_pores",
     "loose_islands",
@@ -93,11 +98,31 @@ def of_revision(paths: list[Path], revision: str) -> Path:
     return next(path for path in paths if path.parent.name == revision)
 
 
-def strength_summary(record: Mapping[str, Any]) -> dict[str, Any]:
+def strength_summary(s: Sources) -> dict[str, Any]:
     """What of the strength check a reader of the package needs."""
-    return {key: record[key] for key in _STRENGTH_KEYS}
+    return _extract(s, "strength", _STRENGTH_KEYS)
 
 
-def lattice_summary(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the lattice a reader of the package needs."""
-    return {key: record[key] for key in _LATTICE_KEYS}
+def lattice_summary(s: Sources) -> dict[str, Any]:
+    """What of the lattice a reader of the package needs; ``pore_um`` and ``throat_um`` are the nominal strut's."""
+    return {**_extract(s, "lattice", _LATTICE_KEYS), "worst_strut": worst_strut(s.records["lattice"])}
+
+
+def _extract(s: Sources, name: str, keys: Sequence[str]) -> dict[str, Any]:
+    """Some keys of a record, with its path in the case folder and its digest: the extract's own is another."""
+    kept = {key: s.records[name][key] for key in keys}
+    return {"source": s.name(name), "source_sha256": s.sha256(name), **kept}
+
+
+def worst_strut(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the struts that a lattice has, the one with the narrowest throat, and its cell's figures.
+
+    Parameters
+    ----------
+    record : ``lattice.json``; its ``by_strut`` also lists the nominal strut, which a graded lattice may not have.
+    """
+    low, high = record["strut_range_mm"]
+    cells = [{"strut_mm": float(strut), **cell} for strut, cell in record["by_strut"].items()]
+    # Names of by_strut are rounded to 0.001 mm.
+    present = [cell for cell in cells if low - 0.001 < cell["strut_mm"] < high + 0.001]
+    return min(present, key=lambda cell: float(cell["throat_um"]))

@@ -30,17 +30,24 @@ RECORDS = (
 )
 
 
+#: Nobody may take the date of release for the day on which the package was made: no job knows that day.
+DATE_SOURCE = "date stated by the case config"
+
+
 class Simulated(Section):
-    """What of the case no person and no machine made."""
+    """What of the case no person has and no machine made; ``tumour`` is one put into the CT by the config."""
 
     patient: bool
+    tumour: bool
     print: bool
 
     @property
     def text(self) -> str:
-        """What pages and label say; empty for a real patient's real print."""
+        """What pages and label say; empty for a real patient's own tumour and real print."""
         names = [name for name, simulated in (("patient", self.patient), ("print", self.print)) if simulated]
-        return f"simulated {' and '.join(names)}" if names else ""
+        # First: an invented tumour in a real person's images is what misleads most.
+        said = ["virtual tumour"] if self.tumour else []
+        return ", ".join([*said, *([f"simulated {' and '.join(names)}"] if names else [])])
 
 
 class ReleaseSettings(Section):
@@ -105,6 +112,12 @@ class Sources:
     def gate(self) -> GateRecord:
         """The release gate of the released revision."""
         return self.gates[f"inspect/{self.revision}/gate.json"]
+
+    @property
+    def prototype_name(self) -> str:
+        """What the prototype is called that the implant was made from: approved, but perhaps by nobody."""
+        unsigned = any(gate.unsigned for gate in self.gates.values() if gate.gate == "review")
+        return "approved prototype (unsigned)" if unsigned else "approved prototype"
 
     @cached_property
     def digests(self) -> dict[str, str]:

@@ -22,7 +22,7 @@ from implantflow.release.package import (
 )
 from implantflow.release.pages import embedded_png, render, source
 from implantflow.release.signatures import write_signatures
-from implantflow.release.sources import ReleaseSettings, Sources, read_sources
+from implantflow.release.sources import DATE_SOURCE, ReleaseSettings, Sources, read_sources
 from implantflow.release.traveller import Expected, check_filled, open_record, write_form
 from implantflow.review.imaging import ImagingRule, check_age, deciding_images
 
@@ -62,8 +62,8 @@ def release_case(job: Job) -> None:
     imaging = check_age(images, rule, clinical=clinical)
     traveller = _traveller(s)
     copy_files(job, s.revision)
-    write_json(job.outputs["strength"], strength_summary(s.records["strength"]))
-    write_json(job.outputs["lattice"], lattice_summary(s.records["lattice"]))
+    write_json(job.outputs["strength"], strength_summary(s))
+    write_json(job.outputs["lattice"], lattice_summary(s))
     write_json(job.outputs["traveller"], traveller)
     banner = page_facts(s.settings)["banner"]
     dicom = {**write_implant(s, banner), "objects": write_objects(s, banner)}
@@ -95,6 +95,7 @@ def page_facts(settings: ReleaseSettings) -> dict[str, Any]:
         "side": settings.side,
         "revision": settings.release.revision,
         "date": settings.release.date.isoformat(),
+        "date_source": DATE_SOURCE,
         "device": settings.release.device.model_dump(mode="json"),
         "simulated": simulated,
         "banner": " · ".join([*marks, *([simulated] if simulated else [])]),
@@ -165,6 +166,7 @@ def _record(
         "side": s.settings.side,
         "simulated": s.settings.simulated.text or None,
         "date": s.settings.release.date.isoformat(),
+        "date_source": DATE_SOURCE,
         "complete": traveller["status"] == "complete",
         "implant_stl_sha256": s.sha256("implant"),
         "build_cli_sha256": s.sha256("cli"),
