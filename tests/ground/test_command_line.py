@@ -70,7 +70,7 @@ def test_places_that_cannot_be_used(
     key = ["--id", "a", "--name", "A", "--role", "surgeon", "--no-passphrase"]
     assert "/proc/xx" in refused(capsys, 3, "review", "keygen", "/proc/xx/k.key", *key)
     (tmp_path / "case").mkdir()
-    assert str(tmp_path) in refused(capsys, 3, "verify", "--site", tmp_path, tmp_path / "case")
+    assert str(tmp_path) in refused(capsys, 2, "verify", "--site", tmp_path, tmp_path / "case")
     monkeypatch.setattr("implantflow.volumes.write_volume", full)
     assert "no room left" in refused(capsys, 10, "ingest", series, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
