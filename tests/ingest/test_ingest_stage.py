@@ -12,11 +12,11 @@ import pytest
 from synthetic_series import UID, make_slices, save
 
 from implantflow.artifacts import read_json, sha256_file
-from implantflow.config.ingest import IngestConfig, SeriesConfig
+from implantflow.config.ingest import SERIES_KEYS, IngestConfig, SeriesConfig
 from implantflow.dicom.uids import remap_uid
 from implantflow.errors import GeometryError, InputError
 from implantflow.ingest.read import scan_folder
-from implantflow.ingest.stage import CONTRACT_KEYS, agree_series, ingest_series
+from implantflow.ingest.stage import agree_series, ingest_series
 from implantflow.jobs import Job, execute
 from implantflow.volumes import read_volume
 
@@ -84,7 +84,7 @@ def test_series_writes_volume_and_manifest(tmp_path: Path) -> None:
     manifest = read_json(case / "ingest/ct_planning/manifest.json")
     assert volume.array.dtype == np.int16 and volume.array.shape == (30, 36, 44)
     assert np.allclose(volume.affine_lps, manifest["affine_lps"], atol=1e-4)
-    assert set(CONTRACT_KEYS) <= set(manifest)
+    assert set(SERIES_KEYS) <= set(manifest)
     assert manifest["series_uid"] == remap_uid(f"{UID}.1") and manifest["series_uid"].startswith("2.25.")
     assert manifest["header"] == {"slice_thickness_mm": 2.0, "kvp": 120.0, "kernel": "B40s"}
     assert manifest["missing_tags"] == ["PatientPosition", "ReconstructionDiameter", "Exposure"]
@@ -118,7 +118,7 @@ def test_one_patient_over_all_series(tmp_path: Path) -> None:
     found = read_json(case / "ingest/ingest.json")
     assert found["planning_ct"] == "ct_planning"
     assert [s["name"] for s in found["series"]] == ["ct_planning", "mr_diagnosis"]
-    assert all(set(CONTRACT_KEYS) <= set(s) for s in found["series"])
+    assert all(set(SERIES_KEYS) <= set(s) for s in found["series"])
     assert found["same_patient"] == {
         "series_compared": 2,
         "compared": ["PatientID", "PatientBirthDate", "PatientSex"],

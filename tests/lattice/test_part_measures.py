@@ -44,16 +44,21 @@ def _pore_middles(count: int) -> list[np.ndarray]:
     return [1.25 + 2.5 * cell + random.uniform(-0.05, 0.05, 3) for cell in chosen]
 
 
-def test_every_planted_closed_pore_is_found() -> None:
-    field = _block(dense=True)
-    assert measure_part(field, 0.22, 0.2, 0.5).closed_pores == []
+def _hollowed(field: Field, places: list[np.ndarray]) -> Field:
+    """The field with a hollow ball of 0.9 mm radius round each place."""
     nodes, dense = _nodes(field), field.dense.copy()
-    places = _pore_middles(20)
     for place in places:
         distance = np.linalg.norm(nodes - place, axis=-1)
         hollow = ((0.9 - distance) / DISTANCE_STEP_MM).clip(-20000, 20000).astype(np.int16)
         dense = np.maximum(dense, hollow)
-    found = measure_part(replace(field, dense=dense), 0.22, 0.2, 0.5).closed_pores
+    return replace(field, dense=dense)
+
+
+def test_every_planted_closed_pore_is_found() -> None:
+    field = _block(dense=True)
+    assert measure_part(field, 0.22, 0.2, 0.5).closed_pores == []
+    places = _pore_middles(20)
+    found = measure_part(_hollowed(field, places), 0.22, 0.2, 0.5).closed_pores
     assert len(found) == 20
     for place in places:
         nearest = min(np.linalg.norm(np.array(spot.place_mm) - place) for spot in found)
@@ -62,20 +67,14 @@ def test_every_planted_closed_pore_is_found() -> None:
 
 def test_closed_pores_are_melted_shut_where_they_are_and_nowhere_else() -> None:
     field = _block(dense=True)
-    nodes, dense = _nodes(field), field.dense.copy()
-    places = _pore_middles(20)
-    for place in places:
-        distance = np.linalg.norm(nodes - place, axis=-1)
-        hollow = ((0.9 - distance) / DISTANCE_STEP_MM).clip(-20000, 20000).astype(np.int16)
-        dense = np.maximum(dense, hollow)
-    hollowed = replace(field, dense=dense)
+    hollowed = _hollowed(field, _pore_middles(20))
     pores = measure_part(hollowed, 0.22, 0.2, 0.5).closed_pores
     shut, filled = fill_pores(hollowed, pores[:19])
     assert len(filled) == 19 and all(0.5 < f.radius_mm < 3.0 for f in filled)
     left = measure_part(shut, 0.22, 0.2, 0.5).closed_pores
     assert [spot.place_mm for spot in left] == [pores[19].place_mm]
     changed = shut.dense != hollowed.dense
-    away = np.min([np.linalg.norm(nodes[changed] - f.pore.place_mm, axis=1) for f in filled], axis=0)
+    away = np.min([np.linalg.norm(_nodes(field)[changed] - f.pore.place_mm, axis=1) for f in filled], axis=0)
     assert (shut.dense <= hollowed.dense).all() and away.max() < 5.0
     assert filled[0].as_json(shut)["ball_radius_mm"] == filled[0].radius_mm
 

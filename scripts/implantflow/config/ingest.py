@@ -9,6 +9,18 @@ from pydantic import Field, model_validator
 
 from implantflow.config.base import Name, Section
 
+#: Keys of ``ingest.series[]`` that checks read (docs/outputs.md), in their order.
+SERIES_KEYS = (
+    "series_uid",
+    "modality",
+    "n_slices",
+    "spacing_mm",
+    "tilt_deg",
+    "max_residual_mm",
+    "resampled",
+    "verdict",
+)
+
 
 class SeriesConfig(Section):
     """One image series: where its DICOM files lie and what it must be."""

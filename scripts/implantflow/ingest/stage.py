@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from implantflow.artifacts import read_json, write_json
-from implantflow.config.ingest import IngestConfig, SeriesConfig
+from implantflow.config.ingest import SERIES_KEYS, IngestConfig, SeriesConfig
 from implantflow.config.load import load
 from implantflow.config.site import SiteConfig
 from implantflow.dicom import pacs
@@ -18,18 +18,6 @@ from implantflow.errors import GeometryError, InputError
 from implantflow.ingest.read import take_series
 from implantflow.jobs import Job, progress
 from implantflow.volumes import write_volume
-
-#: Keys of ``ingest.series[]`` that checks read (docs/outputs.md), in their order.
-CONTRACT_KEYS = (
-    "series_uid",
-    "modality",
-    "n_slices",
-    "spacing_mm",
-    "tilt_deg",
-    "max_residual_mm",
-    "resampled",
-    "verdict",
-)
 
 
 def fetch_study(job: Job) -> None:
@@ -156,7 +144,7 @@ def _summary(manifests: list[dict[str, Any]], identities: list[Identity]) -> dic
     ]
     series = []
     for manifest in manifests:
-        entry = {"name": manifest["name"], **{key: manifest[key] for key in CONTRACT_KEYS}}
+        entry = {"name": manifest["name"], **{key: manifest[key] for key in SERIES_KEYS}}
         for key in ("size_ijk", "acquired", "header", "missing_tags", "notes"):
             if key in manifest:
                 entry[key] = manifest[key]

@@ -86,11 +86,12 @@ def make_lattice(job: Job) -> None:
 def _measured(field: Field, config: LatticeConfig, threads: int) -> tuple[Field, PartFigures, list[Filled]]:
     """The part's figures; where the case lets closed pores be filled, of the field with them filled."""
     limits, filled = config.limits, list[Filled]()
-    for _ in range(_FILL_ROUNDS):
+    for left in reversed(range(_FILL_ROUNDS)):
         throat_mm = limits.throat_min_um / 1000.0
         part = measure_part(field, config.measure_grid_mm, limits.closed_notch_mm, throat_mm, threads)
         pores = [p for p in part.closed_pores if p.volume_mm3 <= limits.closed_pore_fill_max_mm3]
-        if not pores or len(filled) + len(pores) > _MOST_FILLED:
+        # What is returned was measured on the field that is: the last round fills nothing.
+        if not left or not pores or len(filled) + len(pores) > _MOST_FILLED:
             break
         progress(f"melting {len(pores)} closed pores shut", done=0.5)
         field, more = fill_pores(field, pores)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from implantflow.audit import ledger
+from implantflow.config.ingest import SERIES_KEYS
 from implantflow.errors import ImplantflowError
 from implantflow.report.sources import CaseFiles, dig, ids
 from implantflow.report.stages import STAGE_OF_RULE
@@ -58,18 +59,6 @@ def _ingest(files: CaseFiles) -> tuple[Found, bool]:
     }, True
 
 
-#: Keys of a series of which nothing is known because it was refused.
-_OF_A_SERIES = (
-    "series_uid",
-    "modality",
-    "n_slices",
-    "spacing_mm",
-    "tilt_deg",
-    "max_residual_mm",
-    "resampled",
-)
-
-
 def _with_refused(files: CaseFiles, series: list[Any]) -> list[Any]:
     """The series that were read, and after them those that were refused, the reason as their verdict."""
     refused = {
@@ -77,7 +66,7 @@ def _with_refused(files: CaseFiles, series: list[Any]) -> list[Any]:
         for failure in files.failures()
         if failure.get("rule") == "ingest_series"
     }
-    unread = dict.fromkeys(_OF_A_SERIES)
+    unread = dict.fromkeys(SERIES_KEYS)
     return series + [{"name": name, **unread, "verdict": reason} for name, reason in refused.items()]
 
 

@@ -49,15 +49,15 @@ class Fit:
     start: int
 
 
-def _solve_modes(
+def mode_weights(
     prior: ShapePrior, residual: FloatArray, chosen: NDArray[np.int64], n: int, weight: float
 ) -> FloatArray:
-    """Ridge solution (n,) in standard deviations, clipped to +-3, for residuals (N, 3) at ``chosen``."""
+    """Ridge solution (n,) in standard deviations for residuals (N, 3) at ``chosen``, weighing ``weight`` in all."""
     basis = prior.modes[:n, chosen].reshape(n, -1)
     scale = weight / len(chosen)
     normal = scale * np.einsum("an,bn->ab", basis, basis) + np.eye(n)
     right = scale * np.einsum("an,n->a", basis, residual[chosen].ravel())
-    return np.clip(np.round(np.linalg.solve(np.round(normal, 8), np.round(right, 8)), 8), -3.0, 3.0)
+    return np.asarray(np.round(np.linalg.solve(np.round(normal, 8), np.round(right, 8)), 8))
 
 
 def _model_step(
@@ -65,7 +65,7 @@ def _model_step(
 ) -> tuple[FloatArray, Pose]:
     """Modes in the model's space, then the pose again: the model's vertices nearest to ``target``."""
     local = (target - pose.shift) @ pose.rotation / pose.scale
-    b = _solve_modes(prior, local - prior.mean, chosen, n, weight)
+    b = np.clip(mode_weights(prior, local - prior.mean, chosen, n, weight), -3.0, 3.0)
     shape = prior.mean + np.einsum("q,qni->ni", b, prior.modes[:n])
     pose = Pose(*similarity(shape[chosen], target[chosen]))
     return np.round(pose.apply(shape), 6), pose

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from implantflow.config.segment import SegmentConfig
 from implantflow.errors import QualityGateError
-from implantflow.geometry import FloatArray
-from implantflow.segment.fit import Fit
+from implantflow.segment.fit import Fit, mode_weights
 from implantflow.segment.mesh import vertex_normals
 from implantflow.segment.prior import ShapePrior, similarity
 
@@ -88,16 +86,9 @@ def turned_deg(prior: ShapePrior, fit: Fit) -> float:
     for _ in range(3):
         scale, rotation, shift = similarity(shape[inside], fit.vertices_lps_mm[inside])
         found = (fit.vertices_lps_mm - shift) @ rotation / scale
-        shape = _nearest_shape(prior, found, inside)
+        # Every vertex counts: a millimetre at one weighs as much as a standard deviation of a mode.
+        weights = mode_weights(prior, found - prior.mean, inside, len(prior.modes), float(len(inside)))
+        shape = prior.mean + np.einsum("q,qni->ni", weights, prior.modes)
     faces = prior.all_faces
     cosine = np.einsum("ni,ni->n", vertex_normals(shape, faces), vertex_normals(found, faces))[inside]
     return float(np.round(np.quantile(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))), 0.9), 3))
-
-
-def _nearest_shape(prior: ShapePrior, found: FloatArray, inside: NDArray[np.int64]) -> FloatArray:
-    """The shape (N, 3) of the prior's modes nearest to ``found`` at ``inside``, a millimetre weighing as one sd."""
-    basis = prior.modes[:, inside].reshape(len(prior.modes), -1)
-    normal = np.einsum("an,bn->ab", basis, basis) + np.eye(len(basis))
-    right = np.einsum("an,n->a", basis, (found - prior.mean)[inside].ravel())
-    weights = np.round(np.linalg.solve(np.round(normal, 8), np.round(right, 8)), 8)
-    return np.asarray(prior.mean + np.einsum("q,qni->ni", weights, prior.modes))

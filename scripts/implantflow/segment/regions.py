@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,11 @@ class Scene:
     vertices_lps_mm: FloatArray
     prior: ShapePrior
 
+    @cached_property
+    def axes(self) -> FloatArray:
+        """Left, posterior and cranial of the fitted bones: columns (3, 3), see :func:`pelvic_axes`."""
+        return pelvic_axes(self.prior, self.vertices_lps_mm)
+
     def height(self, plane: Plane) -> NDArray[np.float32]:
         """Signed distance (mm) of every voxel centre to a plane, (K, J, I); 1 long along axes that change nothing."""
         affine = self.hu.affine_lps
@@ -130,7 +136,7 @@ def _sacrum_lean(scene: Scene, hips: NDArray[np.float32], above: NDArray[np.floa
 def _under_the_sacrum(scene: Scene) -> tuple[BoolArray, NDArray[np.float32]]:
     """Voxels (K, J, I) caudal of the fitted sacrum, and how far (mm) each lies to the left or right of its middle."""
     own = scene.vertices_lps_mm[scene.prior.bone == scene.prior.index("sacrum")]
-    left, _, up = pelvic_axes(scene.prior, scene.vertices_lps_mm).T
+    left, _, up = scene.axes.T
     end = float(np.percentile(own @ up, 3)) + 4.0
     middle = float(np.median(own @ left))
     return scene.height(Plane.of(end * up, up)) < 0, np.abs(scene.height(Plane.of(middle * left, left)))
@@ -144,7 +150,7 @@ def _lean_without_l5(
     np.minimum(lean, outside, out=lean, where=above > 0)
     np.minimum(lean, 3.0 + outside, out=lean, where=(above > -15.0) & (above <= 0))
     plate = scene.vertices_lps_mm[endplate_vertices(scene.prior)]
-    left, back, _ = pelvic_axes(scene.prior, scene.vertices_lps_mm).T
+    left, back, _ = scene.axes.T
     across = np.abs(scene.along(left, plate.mean(axis=0)))
     behind = scene.along(back, plate[(plate @ back).argmax()]) > -4.0
     facets = behind & (across < 38.0) & (above > -28.0) & (hips > 8.0)
@@ -257,7 +263,7 @@ def _touching(mask: BoolArray, seeds: BoolArray) -> BoolArray:
 
 def _spinal_column(scene: Scene) -> BoolArray:
     """Where lumbar vertebrae may lie: beside and behind the S1 endplate, hands and forearms left out."""
-    left, back, _ = pelvic_axes(scene.prior, scene.vertices_lps_mm).T
+    left, back, _ = scene.axes.T
     point = np.asarray(scene.endplate.point)
     across = np.abs(scene.along(left, point)) < SPINE_HALF_WIDTH_MM
     return np.asarray(across & (scene.along(back, point) > -SPINE_FRONT_MM))
@@ -283,7 +289,7 @@ def _cut_spine(
         upper = scene.height(disc.plane)
         centre = (np.asarray(disc.plane.point) + np.asarray(scene.endplate.point)) / 2
         plate = scene.vertices_lps_mm[endplate_vertices(scene.prior)]
-        left, back, _ = pelvic_axes(scene.prior, scene.vertices_lps_mm).T
+        left, back, _ = scene.axes.T
         core = np.abs(scene.along(left, centre)) < 16.0
         behind = scene.along(back, plate[(plate @ back).argmax()]) >= 0.0
         core = core & ~behind
