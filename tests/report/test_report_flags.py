@@ -58,3 +58,10 @@ def test_a_figure_below_its_last_digit_shows_no_more_digits(value: float, digits
 
 def test_counts_in_the_fold_out_table_stay_whole() -> None:
     assert flatten({"n_slices": 262, "rms_mm": 0.25}) == [("n_slices", "262"), ("rms_mm", "0.2500")]
+    assert flatten({"shape": [3, 4], "shut": True}) == [("shape", "3, 4"), ("shut", "yes")]
+
+
+def test_an_interval_in_the_summary_is_no_size() -> None:
+    lattice = {"delta_bone_fraction": 0.08, "interval": [-0.06, 0.33]}
+    line = headline("followup", {"timepoints": [{"migration_mm": 1.1, "lattice": lattice}]})
+    assert line.endswith("bone in the pores 0.08 · its 95 % interval −0.06 to 0.33")

@@ -57,7 +57,7 @@ HEADLINES: dict[str, tuple[Row, ...]] = {
         Row("timepoints.-1.migration_mm", "migration", "mm", 2),
         Row("timepoints.-1.rotation_deg", "rotation", "°", 2),
         Row("timepoints.-1.lattice.delta_bone_fraction", "bone in the pores", "", 2),
-        Row("timepoints.-1.lattice.interval", "interval", "", 2),
+        Row("timepoints.-1.lattice.interval", "its 95 % interval", "", 2, join=" to "),
     ),
     "audit": (Row("verified", "verified:"), Row("entries", "entries", "", 0)),
 }

@@ -42,7 +42,7 @@ def headline(stage: str, data: Mapping[str, Any]) -> str:
     for row in HEADLINES.get(stage, ()):
         value = dig_named(data, row.key)
         if value is not None:
-            parts.append(f"{row.label} {shown(value, row.digits, row.factor)} {row.unit}".rstrip())
+            parts.append(f"{row.label} {shown(value, row.digits, row.factor, row.join)} {row.unit}".rstrip())
     if stage == "prototype" and parts:
         chosen = [i for i in data.get("iterations") or [] if i.get("id") == data.get("approved")]
         parts += ["unsigned"] * any(str(i.get("decision")).startswith("auto") for i in chosen)
@@ -183,8 +183,13 @@ def flatten(data: Any, prefix: str = "") -> list[tuple[str, str]]:
     if isinstance(data, Sequence) and not isinstance(data, str):
         simple = all(not isinstance(v, Mapping | list) for v in data)
         if simple and len(data) <= 12:
-            return [(prefix, ", ".join(shown(v, 4) for v in data) or "none")]
+            return [(prefix, ", ".join(_plainly(v) for v in data) or "none")]
         if len(data) > 40:
             return [(prefix, f"{len(data)} entries")]
         return [pair for n, v in enumerate(data) for pair in flatten(v, f"{prefix}.{n}")]
-    return [(prefix, shown(data, 0 if isinstance(data, int) else 4))]
+    return [(prefix, _plainly(data))]
+
+
+def _plainly(value: Any) -> str:
+    """A figure of the fold-out table: counts whole, the rest with four digits."""
+    return shown(value, 0 if isinstance(value, int) else 4)
