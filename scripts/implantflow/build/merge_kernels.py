@@ -98,6 +98,7 @@ def merge(
     starts, members, x0, y0, bits, nx, ny = grid
     count, segment, along, place = crossing
     sets = max(kinds.max() + 1, OVERLAPPING)
+    dense_there = (kinds == DENSE).any()
     state = np.zeros(sets, np.bool_)
     known = np.zeros(sets, np.bool_)
     odd = np.zeros(sets, np.bool_)
@@ -138,6 +139,7 @@ def merge(
         state[:] = False
         known[:] = False
         known[kind] = True
+        known[DENSE] = known[DENSE] or not dense_there
         for k in range(n):
             other = kinds[segment[row[k] ^ 1]]
             if not known[other]:

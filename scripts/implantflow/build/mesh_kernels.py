@@ -11,6 +11,12 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Int32Array = NDArray[np.int32]
 
+#: Corners above the plane (bit e: corner e) -> the edge that leads down through it, the corner it leads to, and the
+#: edge that leads up; two bits for each of the cases 1 to 6, since which of them comes next is anybody's guess.
+_DOWN = 0 << 2 | 1 << 4 | 1 << 6 | 2 << 8 | 0 << 10 | 2 << 12
+_DOWN_TO = 1 << 2 | 2 << 4 | 2 << 6 | 0 << 8 | 1 << 10 | 0 << 12
+_UP = 2 << 2 | 0 << 4 | 2 << 6 | 1 << 8 | 1 << 10 | 0 << 12
+
 
 @kernel
 def neighbours(faces: Int32Array, across: Int32Array) -> tuple[int, int]:
@@ -27,26 +33,31 @@ def neighbours(faces: Int32Array, across: Int32Array) -> tuple[int, int]:
     for v in range(begin.shape[0] - 1):
         begin[v + 1] += begin[v]
     end = begin.copy()
+    # Of each listed half-edge its place 3 * t + e and its higher end point, negative where it runs to the lower one.
     held = np.empty(3 * count, np.int32)
+    towards = np.empty(3 * count, np.int32)
     unmatched = 0
     clashing = 0
     for t in range(count):
         for e in range(3):
             u, v = faces[t, e], faces[t, (e + 1) % 3]
             low = min(u, v)
+            own = v if u < v else -u
             across[t, e] = -1
             for m in range(begin[low], end[low]):
-                a, b = held[m] // 3, held[m] % 3
-                x, y = faces[a, b], faces[a, (b + 1) % 3]
-                if x == v and y == u and across[a, b] < 0:
-                    across[a, b] = t
-                    across[t, e] = a
-                    unmatched -= 1
-                    break
-                if (x == v and y == u) or (x == u and y == v):
+                if towards[m] == -own:
+                    a, b = held[m] // 3, held[m] % 3
+                    if across[a, b] < 0:
+                        across[a, b] = t
+                        across[t, e] = a
+                        unmatched -= 1
+                        break
+                    clashing += 1
+                elif towards[m] == own:
                     clashing += 1
             else:
                 held[end[low]] = 3 * t + e
+                towards[end[low]] = own
                 end[low] += 1
                 unmatched += 1
     return unmatched, clashing
@@ -61,15 +72,19 @@ def bucket_triangles(
     low = np.empty(count, np.int64)
     high = np.empty(count, np.int64)
     starts = np.zeros(layers + 1, np.int64)
+    begins = np.zeros(layers + 1, np.int64)
     for t in range(count):
         a, b, c = heights[faces[t, 0]], heights[faces[t, 1]], heights[faces[t, 2]]
         # One plane too many on either side costs little; a missing one would open a contour.
         low[t] = max(int(np.floor((min(a, b, c) - first_z) / step)), 0)
         high[t] = min(int(np.ceil((max(a, b, c) - first_z) / step)), layers - 1)
-        for layer in range(low[t], high[t] + 1):
-            starts[layer + 1] += 1
+        if low[t] <= high[t]:  # above or below all planes otherwise
+            begins[low[t]] += 1
+            begins[high[t] + 1] -= 1
+    open_ones = 0
     for layer in range(layers):
-        starts[layer + 1] += starts[layer]
+        open_ones += begins[layer]
+        starts[layer + 1] = starts[layer] + open_ones
     members = np.empty(starts[layers], np.int32)
     place = starts[:-1].copy()
     for t in range(count):
@@ -104,33 +119,19 @@ def cut_layer(
     cut = 0
     for m in range(count):
         t = members[m]
-        above0 = vertices[faces[t, 0], 2] >= z
-        above1 = vertices[faces[t, 1], 2] >= z
-        above2 = vertices[faces[t, 2], 2] >= z
-        if above0 == above1 and above1 == above2:
+        above = (vertices[faces[t, 0], 2] >= z) | (vertices[faces[t, 1], 2] >= z) << 1
+        above |= (vertices[faces[t, 2], 2] >= z) << 2
+        if (above == 0) | (above == 7):
             slot[t] = -1
             continue
-        if above0 and not above1:
-            down = 0
-        elif above1 and not above2:
-            down = 1
-        else:
-            down = 2
-        if above1 and not above0:
-            up = 0
-        elif above2 and not above1:
-            up = 1
-        else:
-            up = 2
-        u = faces[t, down]
-        v = faces[t, (down + 1) % 3]
-        if u > v:
-            u, v = v, u
+        p = faces[t, _DOWN >> 2 * above & 3]
+        q = faces[t, _DOWN_TO >> 2 * above & 3]
+        u, v = min(p, q), max(p, q)
         w = (z - vertices[u, 2]) / (vertices[v, 2] - vertices[u, 2])
         entry[cut, 0] = vertices[u, 0] + w * (vertices[v, 0] - vertices[u, 0])
         entry[cut, 1] = vertices[u, 1] + w * (vertices[v, 1] - vertices[u, 1])
         slot[t] = cut
-        follow[cut] = across[t, up]
+        follow[cut] = across[t, _UP >> 2 * above & 3]
         cut += 1
     points = np.empty((cut, 2))
     starts = np.empty(cut + 1, np.int64)

@@ -13,9 +13,6 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Int32Array = NDArray[np.int32]
 
-#: Segments of a solid's contours look for crossings in squares of 2^8 units, 1.28 mm: a few segments each.
-_NEAR_BITS = 8
-
 
 @kernel
 def solid_outline(
@@ -45,4 +42,4 @@ def solid_outline(
     twice = 0
     for c in range(loops.shape[0] - 1):
         twice += double_area(xs, ys, loops[c], loops[c + 1])
-    return xs, ys, loops, 0.5 * twice, broken, has_self_crossing(xs, ys, loops, _NEAR_BITS)
+    return xs, ys, loops, 0.5 * twice, broken, has_self_crossing(xs, ys, loops)

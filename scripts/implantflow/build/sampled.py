@@ -75,7 +75,7 @@ class SampledLattice:
         cells = raster_kernels.surround(values, spans)
         chord = CHORD_MM / self._unit_mm
         loops = raster_kernels.raster_loops(values, cells, links, origin, step, chord, self._area2_min)
-        if len(loops[0]) and search_kernels.has_self_crossing(*loops, raster_kernels.NEAR_BITS):
+        if len(loops[0]) and search_kernels.has_self_crossing(*loops):
             return simple_loops(*loops, self._area2_min)
         return loops
 

@@ -19,9 +19,12 @@ from implantflow.compiled import kernel
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+Int32Array = NDArray[np.int32]
 
 #: Segments look for each other in squares of 2^7 units, 0.64 mm: a shift is ten times faster than a division.
 BIN_BITS = 7
+#: Segments of a run at most when curves are searched for crossings of themselves: longer ones have large boxes.
+_CHAIN = 24
 #: Where pieces of the lattice look for each other as well, in 2^6: there are more of them.
 JOINED_BITS = 6
 
@@ -141,30 +144,90 @@ def find_crossings(
 
 
 @kernel
-def has_self_crossing(xs: IntArray, ys: IntArray, loop_starts: IntArray, bits: int) -> bool:
+def _chains(xs: IntArray, ys: IntArray, after: IntArray) -> tuple[IntArray, Int32Array]:
+    """Segments in runs that turn back in neither direction, so that no two of a run cross.
+
+    Returns the first segment of each run (C + 1) and the runs' boxes (C, 4): left, low, right, high.
+    """
+    count = xs.shape[0]
+    firsts = np.empty(count + 1, np.int64)
+    boxes = np.empty((count, 4), np.int32)
+    chains = 0
+    end = -1
+    ways = length = 0
+    for p in range(count):
+        q = after[p]
+        dx, dy = xs[q] - xs[p], ys[q] - ys[p]
+        way = (dx > 0) | (dx < 0) << 1 | (dy > 0) << 2 | (dy < 0) << 3
+        ways |= way
+        if (p != end) | (length == _CHAIN) | ((ways & 3) == 3) | ((ways & 12) == 12):
+            firsts[chains] = p
+            chains += 1
+            ways = way
+            length = 0
+        length += 1
+        end = q
+    firsts[chains] = count
+    for c in range(chains):
+        p, q = firsts[c], after[firsts[c + 1] - 1]
+        boxes[c, 0], boxes[c, 2] = min(xs[p], xs[q]), max(xs[p], xs[q])
+        boxes[c, 1], boxes[c, 3] = min(ys[p], ys[q]), max(ys[p], ys[q])
+    return firsts[: chains + 1], boxes[:chains]
+
+
+@kernel
+def has_self_crossing(xs: IntArray, ys: IntArray, loop_starts: IntArray) -> bool:
     """Does any segment of these loops cross another, not its neighbour? Touching from one side does not count.
 
-    They look for each other in squares of 2^bits units.
+    Runs of segments are compared by their boxes, from left to right; segments where two boxes overlap.
     """
     after = link_after(loop_starts)
-    starts, members, _, _, _, nx, ny = make_grid(xs, ys, after, bits)
-    boxes = boxes_of(xs, ys, after, members)
-    for b in range(nx * ny):
-        for m in range(starts[b], starts[b + 1]):
-            p = members[m]
-            q = after[p]
-            left, low, right, high = boxes[m]
-            for n in range(m + 1, starts[b + 1]):
-                if (boxes[n, 0] > right) | (boxes[n, 2] < left) | (boxes[n, 1] > high) | (boxes[n, 3] < low):
-                    continue
-                r = members[n]
+    firsts, boxes = _chains(xs, ys, after)
+    order = np.argsort(boxes[:, 0])
+    near = np.empty(_CHAIN, np.int64)
+    for m in range(order.shape[0]):
+        a = order[m]
+        for n in range(m + 1, order.shape[0]):
+            b = order[n]
+            if boxes[b, 0] > boxes[a, 2]:
+                break
+            if (boxes[b, 1] > boxes[a, 3]) | (boxes[b, 3] < boxes[a, 1]):
+                continue
+            # What the boxes have in common, which the segments that meet reach as well.
+            left, right = boxes[b, 0], min(boxes[a, 2], boxes[b, 2])
+            low, high = max(boxes[a, 1], boxes[b, 1]), min(boxes[a, 3], boxes[b, 3])
+            # A segment is looked at as if those after it were shifted: the earlier run comes first.
+            first, second = min(a, b), max(a, b)
+            # Most boxes share no more than the point where one run goes over into the other.
+            one_point = (left == right) & (low == high)
+            follows = (after[firsts[first + 1] - 1] == firsts[second]) | (
+                after[firsts[second + 1] - 1] == firsts[first]
+            )
+            if one_point & follows:
+                continue
+            count = 0
+            for p in range(firsts[first], firsts[first + 1]):
+                q = after[p]
+                apart = (max(xs[p], xs[q]) < left) | (min(xs[p], xs[q]) > right)
+                if not (apart | (max(ys[p], ys[q]) < low) | (min(ys[p], ys[q]) > high)):
+                    near[count] = p
+                    count += 1
+            if count == 0:
+                continue
+            for r in range(firsts[second], firsts[second + 1]):
                 s = after[r]
-                if q == r or s == p:
+                apart = (max(xs[r], xs[s]) < left) | (min(xs[r], xs[s]) > right)
+                if apart | (max(ys[r], ys[s]) < low) | (min(ys[r], ys[s]) > high):
                     continue
-                one = is_left(xs[p], ys[p], xs[q], ys[q], xs[r], ys[r], True)
-                if one == is_left(xs[p], ys[p], xs[q], ys[q], xs[s], ys[s], True):
-                    continue
-                one = is_left(xs[r], ys[r], xs[s], ys[s], xs[p], ys[p], False)
-                if one != is_left(xs[r], ys[r], xs[s], ys[s], xs[q], ys[q], False):
-                    return True
+                for k in range(count):
+                    p = near[k]
+                    q = after[p]
+                    if q == r or s == p:
+                        continue
+                    one = is_left(xs[p], ys[p], xs[q], ys[q], xs[r], ys[r], True)
+                    if one == is_left(xs[p], ys[p], xs[q], ys[q], xs[s], ys[s], True):
+                        continue
+                    one = is_left(xs[r], ys[r], xs[s], ys[s], xs[p], ys[p], False)
+                    if one != is_left(xs[r], ys[r], xs[s], ys[s], xs[q], ys[q], False):
+                        return True
     return False

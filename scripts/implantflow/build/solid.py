@@ -46,7 +46,8 @@ class Solid:
         v = np.ascontiguousarray(vertices_mm, dtype=np.float64)
         f = np.ascontiguousarray(faces, dtype=np.int32)
         flat = (f[:, 0] == f[:, 1]) | (f[:, 1] == f[:, 2]) | (f[:, 2] == f[:, 0])
-        f = np.ascontiguousarray(f[~flat])
+        if flat.any():
+            f = np.ascontiguousarray(f[~flat])
         if len(f) < 4:
             raise GeometryError(f"a mesh of {len(f)} triangles encloses nothing", fix="export a closed solid")
         across = np.empty_like(f)

@@ -33,6 +33,19 @@ IntArray = NDArray[np.int64]
 
 
 @kernel
+def enclosed(vertices: FloatArray, faces: NDArray[np.int32], middle: FloatArray) -> float:
+    """Signed volume (mm3) of a closed mesh: the tetrahedra from each triangle to ``middle``."""
+    six = 0.0
+    for t in range(faces.shape[0]):
+        a, b, c = faces[t]
+        ax, ay, az = vertices[a, 0] - middle[0], vertices[a, 1] - middle[1], vertices[a, 2] - middle[2]
+        bx, by, bz = vertices[b, 0] - middle[0], vertices[b, 1] - middle[1], vertices[b, 2] - middle[2]
+        cx, cy, cz = vertices[c, 0] - middle[0], vertices[c, 1] - middle[1], vertices[c, 2] - middle[2]
+        six += ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
+    return six / 6.0
+
+
+@kernel
 def row_spans(
     starts: IntArray, heights: FloatArray, first_row: int, x0: float, step: float, out: IntArray
 ) -> None:
