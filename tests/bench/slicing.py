@@ -33,6 +33,10 @@ LATTICES = (
     ("gyroid 2.5/0.8", "gyroid", 0.8, 4.0),
     ("gyroid sheet 2.5/0.3", "gyroid_sheet", 0.3, 4.0),
 )
+#: The throw-away prototype that the limits were set with, where it lies beside the checkout, and its CPU-s there
+#: (plain numba, kernels compiled; docs/additive.md beside it): it tells how much slower this machine is.
+PROTOTYPE = Path(__file__).parents[3] / "shared" / "prototypes" / "slicer" / "slim.py"
+PROTOTYPE_CPU_S = 0.98
 #: Layers that the peers are given of the meshed cube: enough for a time per layer, few enough to end.
 TRIMESH_LAYERS, PYSLM_LAYERS = 40, 4
 
@@ -81,6 +85,19 @@ def lattices(work: Path, solid: Path) -> list[Cost]:
         run("lattice", "implantflow diamond 2.5/0.5-0.7 graded", command, work=layers, repeats=1, note=note)
     )
     return costs
+
+
+def prototype(work: Path, solid: Path) -> list[Cost]:
+    """Diamond 2.5/0.5 by the throw-away prototype: the machine's speed, in the unit of the limits."""
+    if not PROTOTYPE.is_file():
+        MISSING.append("The prototype that the limits were set with is not beside the checkout: no row")
+        return []
+    command = ["env", f"NUMBA_CACHE_DIR={work / 'prototype'}", sys.executable, str(PROTOTYPE), str(solid)]
+    command.append(str(work / "prototype.cli"))
+    layers = round(HEIGHT_MM / LAYER_MM)
+    run("lattice", "prototype", command, work=layers, repeats=1)
+    note = f"contours and hatches, nothing checked; {PROTOTYPE_CPU_S} CPU-s where the limits were set"
+    return [run("lattice", "throw-away prototype, diamond 2.5/0.5", command, work=layers, note=note)]
 
 
 def read_back(work: Path, solid: Path) -> list[Cost]:
@@ -190,7 +207,7 @@ def main(only: str | None = None) -> list[Cost]:
         solid = work / "hemisacrum.stl"
         _apart("hemisacrum", solid, HEIGHT_MM)
         groups = {
-            "lattice": lambda: lattices(work, solid) + peers(work, solid),
+            "lattice": lambda: lattices(work, solid) + prototype(work, solid) + peers(work, solid),
             "check": lambda: read_back(work, solid),
             "solid": lambda: full_metal(work, solid),
             "height": lambda: heights(work),
@@ -211,6 +228,7 @@ def main(only: str | None = None) -> list[Cost]:
 def page(costs: list[Cost]) -> str:
     """The table with the ratio of every cost per layer to ours of the same group (the first of it)."""
     first = {cost.group: cost for cost in reversed(costs)}
+    slower = [cost.cpu_s / PROTOTYPE_CPU_S for cost in costs if "prototype" in cost.name]
     lines = [
         *TEXT.format(machine=platform.machine(), python=platform.python_version(), cube=CUBE_MM).splitlines(),
         "",
@@ -223,6 +241,12 @@ def page(costs: list[Cost]) -> str:
             f"| {cost.group} | {cost.name} | {cost.cpu_s:.2f} | {cost.wall_s:.2f} | {cost.peak_mb:.0f} | {cost.work} "
             f"| {cost.cpu_ms_per_unit:.3f} | {ratio:.1f} | {cost.note} |"
         )
+    for factor in slower:
+        lines += [
+            "",
+            f"The prototype takes {factor:.1f} times as long here as where the limits were set: 1.5 CPU-s there are "
+            f"{1.5 * factor:.1f} here, 4 are {4 * factor:.1f}.",
+        ]
     lines += [line for name in MISSING for line in ("", f"{name}.")]
     return "\n".join(lines) + "\n"
 
