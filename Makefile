@@ -57,12 +57,8 @@ check: lint types
 
 test: lint types
 	@scripts/install_system.sh
-	$(BIN)/python -m pytest -n 2 -m "not e2e" --durations=15
-# Slurm's faults mostly wait; the other whole-case tests share one finished case, so that they stay in one process.
-	@told=$$(mktemp); \
-	  $(BIN)/python -m pytest -m "e2e and not long_e2e" --durations=5 tests/slurm >"$$told" 2>&1 & slurm=$$!; \
-	  $(BIN)/python -m pytest -m "e2e and not long_e2e" --durations=10 --ignore tests/slurm; cases=$$?; \
-	  wait $$slurm; faults=$$?; cat "$$told"; rm -f "$$told"; exit $$((cases || faults))
+# Whole cases and Slurm's faults, which mostly wait, run beside all others: neither core stands idle (tests/conftest.py).
+	$(BIN)/python -m pytest -n 2 -m "not long_e2e" --durations=25
 
 # Whole cases more than once: one core against two, without the truth, through a closed gate.
 test-long: install-dev
