@@ -55,8 +55,10 @@ types: install-dev
 check: lint types
 	$(BIN)/python -m pytest -n 2 -m "not slow and not e2e"
 
-test: lint types
-	@scripts/install_system.sh
+# System packages come while ours are installed and the code is checked.
+test:
+	@scripts/install_system.sh & system=$$!; \
+	  $(MAKE) --no-print-directory lint types; checked=$$?; wait $$system && exit $$checked
 # Whole cases and Slurm's faults, which mostly wait, run beside all others: neither core stands idle (tests/conftest.py).
 	$(BIN)/python -m pytest -n 2 -m "not long_e2e" --durations=25
 
