@@ -55,14 +55,12 @@ types: install-dev
 check: lint types
 	$(BIN)/python -m pytest -n 2 -m "not slow and not e2e"
 
-test: lint types
-	@scripts/install_system.sh
-	$(BIN)/python -m pytest -n 2 -m "not e2e" --durations=15
-# Slurm's faults mostly wait; the other whole-case tests share one finished case, so that they stay in one process.
-	@told=$$(mktemp); \
-	  $(BIN)/python -m pytest -m "e2e and not long_e2e" --durations=5 tests/slurm >"$$told" 2>&1 & slurm=$$!; \
-	  $(BIN)/python -m pytest -m "e2e and not long_e2e" --durations=10 --ignore tests/slurm; cases=$$?; \
-	  wait $$slurm; faults=$$?; cat "$$told"; rm -f "$$told"; exit $$((cases || faults))
+# System packages come while ours are installed and the code is checked.
+test:
+	@scripts/install_system.sh & system=$$!; \
+	  $(MAKE) --no-print-directory lint types; checked=$$?; wait $$system && exit $$checked
+# Whole cases and Slurm's faults, which mostly wait, run beside all others: neither core stands idle (tests/conftest.py).
+	$(BIN)/python -m pytest -n 2 -m "not long_e2e" --durations=25
 
 # Whole cases more than once: one core against two, without the truth, through a closed gate.
 test-long: install-dev

@@ -40,7 +40,9 @@ class Workspace:
         return yaml.safe_load((self.path / "config" / "cases" / f"{name}.yaml").read_text())
 
     def write_case(self, name: str, data: dict) -> None:
-        (self.path / "config" / "cases" / f"{name}.yaml").write_text(yaml.safe_dump({**data, "case": name}))
+        # In the order that it had: other landmarks first would be another setting, and everything would run again.
+        text = yaml.safe_dump({**data, "case": name}, sort_keys=False)
+        (self.path / "config" / "cases" / f"{name}.yaml").write_text(text)
 
     def copy(self, target: Path) -> Workspace:
         shutil.copytree(self.path, target, symlinks=True)

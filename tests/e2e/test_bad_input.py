@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
-from tests.e2e.conftest import Workspace
+from tests.e2e.conftest import Workspace, new_workspace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -100,9 +100,8 @@ CONFIG_ERRORS: dict[str, tuple[Callable[[dict], object], str]] = {
 }
 
 
-def test_config_errors_stop_before_any_job(tiny_run: Workspace, tmp_path: Path) -> None:
-    work = tiny_run.copy(tmp_path / "w")
-    shutil.rmtree(work.path / "results")
+def test_config_errors_stop_before_any_job(tmp_path: Path) -> None:
+    work = new_workspace(tmp_path / "w")
     for name, (change, _) in CONFIG_ERRORS.items():
         config = work.read_case("tiny")
         change(config)

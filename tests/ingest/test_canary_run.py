@@ -163,13 +163,17 @@ def test_missing_folder_is_named_by_its_key_only(tmp_path: Path) -> None:
     assert "ingest.series.ct_planning.dicom" in done.stderr and name not in done.stdout + done.stderr
 
 
-def test_name_of_edited_labels_leaves_no_trace(tmp_path: Path) -> None:
+def test_name_of_edited_labels_leaves_no_trace(template_file: Path, tmp_path: Path) -> None:
     """A file named after the patient is read, refused by its neutral name, and gone is noticed beside old results."""
     planted = Planted()
     for name in NAMES:
         planted.places[name] = "identity of all series"
     work = canary_workspace(tmp_path)
     scanned_case(work, "canary_edited", spheres(planted, tmp_path / "scans"))
+    # No job of this case makes the template, which has no scan among its inputs.
+    template = work.path / "data/template/template.npz"
+    template.parent.mkdir(parents=True)
+    shutil.copyfile(template_file, template)
     edited = tmp_path / f"{planted.text('name of the edited labels')}.nii.gz"
     edited.write_bytes(b"no label map")
     config = work.read_case("canary_edited")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from implantflow.config.simulated import TEMPLATE_SEED
-from implantflow.jobs import Job
 from implantflow.phantom.anatomy import Patient, Pose, bones
 from implantflow.phantom.ct import simulate_ct
 from implantflow.phantom.grids import BoxField, Grid, as_distance, keep_apart, occupancy, surface_points
@@ -17,7 +16,7 @@ from implantflow.phantom.landmarks import LANDMARKS, landmarks_lps
 from implantflow.phantom.population import RANGES, draw_in_range, measures, out_of_range
 from implantflow.phantom.scene import build_scene
 from implantflow.phantom.surfaces import decimated, is_closed, mesh_volume, surface
-from implantflow.phantom.template import TEMPLATE_BONES, make_template
+from implantflow.phantom.template import TEMPLATE_BONES
 
 
 @functools.cache
@@ -133,10 +132,8 @@ def test_measured_cortex_peak_is_near_1000_hu() -> None:
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
-    path = tmp_path_factory.mktemp("template") / "template.npz"
-    make_template(Job("make_template", Path(), {}, {}, {"template": path}, {}, "", "", threads=2))
-    with np.load(path) as data:
+def template(template_file: Path) -> dict[str, np.ndarray]:
+    with np.load(template_file) as data:
         return dict(data)
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from implantflow.artifacts import read_json, read_stl, sha256_file, write_json, write_npz
+from implantflow.artifacts import read_json, read_stl, sha256_file, write_json
 from implantflow.config.segment import PriorConfig, SegmentConfig
 from implantflow.config.simulated import SimulatedConfig
 from implantflow.errors import QualityGateError
 from implantflow.jobs import Job
 from implantflow.phantom.ct import simulate_ct
 from implantflow.phantom.simulate import make_scene
-from implantflow.phantom.template import template_arrays
 from implantflow.phantom.truth import write_truth
 from implantflow.segment.core import SURFACED, segment_volume
 from implantflow.segment.labels import LABELS
@@ -46,7 +46,7 @@ def settings(landmarks: dict[str, tuple[float, float, float]]) -> SegmentConfig:
 
 
 @pytest.fixture(scope="module")
-def phantom(tmp_path_factory: pytest.TempPathFactory) -> Phantom:
+def phantom(tmp_path_factory: pytest.TempPathFactory, template_file: Path) -> Phantom:
     import yaml
 
     folder = tmp_path_factory.mktemp("phantom")
@@ -55,7 +55,7 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Phantom:
     ct = Volume(simulate_ct(scene, config.ct_noise_hu, 2), scene.grid.affine)
     write_volume(folder / "ct.nii.gz", ct)
     write_truth(folder / "truth", scene, {})
-    write_npz(folder / "template.npz", template_arrays(2))
+    shutil.copyfile(template_file, folder / "template.npz")
     write_json(folder / "manifest.json", {"modality": "CT"})
     landmarks = read_json(folder / "truth" / "truth.json")["landmarks_lps_mm"]
     outputs = {n: folder / f"{n}.stl" for n in SURFACED}
