@@ -122,6 +122,11 @@ def all_of_them(**tags: object) -> Change:
     return change
 
 
+def two_behind_nobody(slices: list[Dataset]) -> None:
+    slices[0].PatientID = ""
+    one(7, PatientID="ANOTHER-SECRET")(slices)
+
+
 def without_rescale(slices: list[Dataset]) -> None:
     for ds in slices:
         del ds.RescaleIntercept
@@ -172,7 +177,27 @@ ROWS: dict[str, tuple[Change, str, str]] = {
     ),
     "two patients": (one(5, PatientID="ANOTHER-SECRET"), "more than one patient", "image005.dcm"),
     "two birth dates": (one(5, PatientBirthDate="19990101"), "PatientBirthDate", "image005.dcm"),
+    "two patients behind an image that names nobody": (
+        two_behind_nobody,
+        "more than one patient",
+        "image007.dcm",
+    ),
     "CT without intercept": (without_rescale, "Hounsfield units", "image000.dcm"),
+    "rescale slope that is no number": (
+        all_of_them(RescaleSlope=float("nan")),
+        "no finite number",
+        "image000.dcm",
+    ),
+    "rescale intercept that is no number": (
+        all_of_them(RescaleIntercept=float("nan")),
+        "no finite number",
+        "image000.dcm",
+    ),
+    "rescale that leaves no image": (
+        all_of_them(RescaleSlope="1e-6", RescaleIntercept=0),
+        "no image any more",
+        "image000.dcm",
+    ),
     "not HU": (all_of_them(RescaleType="ED"), "not to HU", "image000.dcm"),
     "inverted": (all_of_them(PhotometricInterpretation="MONOCHROME1"), "MONOCHROME1", "image000.dcm"),
     "localizer only": (

@@ -28,12 +28,27 @@ class Identity:
 
     def differences(self, other: Identity) -> list[str]:
         """DICOM keywords in which two identities contradict each other (an empty value never does)."""
-        pairs = (
+        return [name for name, a, b in self._pairs(other) if a and b and a != b]
+
+    def in_common(self, other: Identity) -> list[str]:
+        """DICOM keywords of which both state the same."""
+        return [name for name, a, b in self._pairs(other) if a and a == b]
+
+    def _pairs(self, other: Identity) -> tuple[tuple[str, str, str], ...]:
+        return (
             ("PatientID", self.patient_id, other.patient_id),
             ("PatientBirthDate", self.birth_date, other.birth_date),
             ("PatientSex", self.sex, other.sex),
         )
-        return [name for name, a, b in pairs if a and b and a != b]
+
+    def filled_by(self, other: Identity) -> Identity:
+        """This identity, with what it leaves empty taken from ``other``.
+
+        Compared with a chain of these, a third patient cannot hide behind a first image that names nobody.
+        """
+        return Identity(
+            self.patient_id or other.patient_id, self.birth_date or other.birth_date, self.sex or other.sex
+        )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,9 @@ _THREADS = 2
 #: Compressed planes may claim this many bytes in any case, and more than that up to the ratio to their files.
 _CLAIMED_MIN = 64 << 20
 _CLAIMED_RATIO = 100
+
+#: Rescaled values that had to be rounded and span less than this are no image: a slice of a person spans hundreds.
+_FEWEST_LEVELS = 50
 
 _RLE = "1.2.840.10008.1.2.5"
 
@@ -54,7 +58,8 @@ def check_format(image: Slice) -> None:
     Raises
     ------
     InputError
-        Colour, inverted or 32-bit data, a modality look-up table, CT without rescale or not in HU.
+        Colour, inverted or 32-bit data, a modality look-up table, CT without rescale or not in HU, a slope of 0, a
+        rescale that is no number.
     """
     pixels = image.pixels
     problems = []
@@ -75,6 +80,8 @@ def check_format(image: Slice) -> None:
             problems.append(f"CT rescaled to '{image.rescale_type}', not to HU")
     if image.slope == 0:
         problems.append("the rescale slope is 0")
+    if not all(math.isfinite(value or 0.0) for value in (image.slope, image.intercept)):
+        problems.append("the rescale slope or intercept is no finite number")
     if problems:
         raise InputError("; ".join(problems), where=image.name, fix="export the original series again")
 
@@ -104,6 +111,23 @@ def read_planes(slices: Sequence[Slice]) -> Planes:
     with ThreadPoolExecutor(_THREADS) as pool:
         low, high, rounding = zip(*pool.map(finish, range(len(slices))), strict=True)
     return Planes(words.view(np.int16), (min(low), max(high)), max(rounding))
+
+
+def refuse_flattened(planes: Planes, slices: Sequence[Slice]) -> None:
+    """Refuse planes whose values, once whole numbers, are so few that the image is lost (a slope far below 1).
+
+    Raises
+    ------
+    InputError
+        Values had to be rounded, and all of them lie within :data:`_FEWEST_LEVELS`.
+    """
+    low, high = planes.value_range
+    if planes.rounding and high - low < _FEWEST_LEVELS:
+        raise InputError(
+            f"the rescaled values lie between {low} and {high}: as whole numbers they would be no image any more",
+            where=slices[0].name,
+            fix="export the series again with the scanner's own rescale slope and intercept",
+        )
 
 
 def _refuse_bomb(slices: Sequence[Slice]) -> None:
