@@ -127,6 +127,18 @@ def two_behind_nobody(slices: list[Dataset]) -> None:
     one(7, PatientID="ANOTHER-SECRET")(slices)
 
 
+def laid_into_each_other(slices: list[Dataset]) -> None:
+    for ds in slices[1::2]:
+        ds.AcquisitionNumber = 2
+        ds.PixelData = (words_of(ds) ^ 1).tobytes()
+
+
+def padding_of_tissue(slices: list[Dataset]) -> None:
+    for ds in slices:
+        value = words_of(ds).view(np.int16 if ds.PixelRepresentation else np.uint16)[0, 0]
+        ds.add_new("PixelPaddingValue", "SS" if ds.PixelRepresentation else "US", int(value))
+
+
 def without_rescale(slices: list[Dataset]) -> None:
     for ds in slices:
         del ds.RescaleIntercept
@@ -182,6 +194,23 @@ ROWS: dict[str, tuple[Change, str, str]] = {
         "more than one patient",
         "image007.dcm",
     ),
+    "two scans laid into each other": (
+        laid_into_each_other,
+        r"lie between each other.*AcquisitionNumber \(1, 2\)",
+        "image000.dcm",
+    ),
+    "one image's UID at two places": (
+        lambda slices: one(9, SOPInstanceUID=slices[4].SOPInstanceUID)(slices),
+        "carry one SOPInstanceUID",
+        "image004.dcm and image009.dcm",
+    ),
+    "class and modality that contradict": (all_of_them(Modality="MR"), "of the class CT", "image000.dcm"),
+    "last slice called a localizer": (
+        one(29, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]),
+        "calls itself a localizer",
+        "image029.dcm",
+    ),
+    "padding that tissue has": (padding_of_tissue, "40 HU padding", "image0"),
     "CT without intercept": (without_rescale, "Hounsfield units", "image000.dcm"),
     "rescale slope that is no number": (
         all_of_them(RescaleSlope=float("nan")),

@@ -31,6 +31,9 @@ _CLAIMED_RATIO = 100
 #: Rescaled values that had to be rounded and span less than this are no image: a slice of a person spans hundreds.
 _FEWEST_LEVELS = 50
 
+#: What tissue, bone and the metal of implants measure on CT (HU); padding means nothing there.
+_TISSUE_HU = (-200.0, 3000.0)
+
 _RLE = "1.2.840.10008.1.2.5"
 
 Words = NDArray[np.uint16]
@@ -224,7 +227,7 @@ def rescale(image: Slice, words: Words) -> tuple[int, int, float]:
     Raises
     ------
     InputError
-        A rescaled value does not fit 16 bits.
+        A rescaled value does not fit 16 bits, or padding has a value that tissue has.
     """
     pixels = image.pixels
     padded = _padding_mask(image, words.view(np.int16) if pixels.signed else words, outside=True)
@@ -232,6 +235,8 @@ def rescale(image: Slice, words: Words) -> tuple[int, int, float]:
     values: NDArray[Any] = words.view(np.int16) if pixels.signed else words
     if padded is None:
         padded = _padding_mask(image, values, outside=False)
+        if padded is not None:
+            _refuse_padding_of_tissue(image)
     if padded is not None:
         values[padded] = 0  # not to be counted in the range check; overwritten below
     slope = 1.0 if image.slope is None else image.slope
@@ -270,6 +275,25 @@ def _keep_stored_bits(pixels: PixelFormat, words: Words) -> None:
             sign = np.uint16(1 << (pixels.bits_stored - 1))
             np.bitwise_xor(words, sign, out=words)
             np.subtract(words, sign, out=words)
+
+
+def _refuse_padding_of_tissue(image: Slice) -> None:
+    """Refuse CT whose padding has Hounsfield units of tissue: a voxel of that value may be either.
+
+    Only padding that occurs counts, and only values that the stored bits can hold: others are never measured.
+    """
+    if image.modality != "CT" or image.padding is None:
+        return
+    assert image.slope is not None and image.intercept is not None
+    low, high = sorted(value * image.slope + image.intercept for value in image.padding)
+    if low < _TISSUE_HU[1] and high > _TISSUE_HU[0]:
+        shown = f"{low:g} HU" if low == high else f"{low:g} to {high:g} HU"
+        raise InputError(
+            f"the header calls voxels of {shown} padding, and there are some: tissue has such values too, which would "
+            "become air",
+            where=image.name,
+            fix="export the series again, or correct PixelPaddingValue at its source",
+        )
 
 
 def _padding_mask(image: Slice, values: NDArray[Any], *, outside: bool) -> NDArray[np.bool_] | None:
