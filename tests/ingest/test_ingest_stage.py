@@ -184,6 +184,44 @@ def test_no_patient_hides_behind_a_series_or_an_image_that_names_nobody(tmp_path
         execute(agree_job(case, folders), agree_series)
 
 
+def test_one_scan_under_two_names_is_refused(tmp_path: Path) -> None:
+    case, folders = ingest_two(tmp_path)
+    twice = {**folders, "mr_preoperative": folders["mr_diagnosis"]}
+    execute(series_job(case, "mr_preoperative", twice["mr_preoperative"], {"modality": "MR"}), ingest_series)
+    with pytest.raises(InputError, match="mr_diagnosis and mr_preoperative are one and the same scan"):
+        execute(agree_job(case, twice), agree_series)
+
+
+@pytest.mark.parametrize(
+    ("header", "stated", "refused"),
+    [
+        (("20190101", "20190401"), ("2020-02-01", "2020-05-01"), False),
+        (("20190401", "20190101"), ("2020-02-01", "2020-05-01"), True),
+        (("20190101", "20190101"), ("2020-02-01", "2020-05-01"), False),
+        (("20190401", ""), ("2020-02-01", "2020-05-01"), False),
+        (("20190401", "20190101"), ("2020-02-01", None), False),
+    ],
+)
+def test_scans_swapped_in_time_are_refused(
+    header: tuple[str, str], stated: tuple[str, str | None], refused: bool, tmp_path: Path
+) -> None:
+    case, folders = ingest_two(tmp_path)
+    for folder, day in zip(folders.values(), header, strict=True):
+        for path in folder.iterdir():
+            ds = reread(path)
+            ds.StudyDate = day
+            ds.save_as(path, enforce_file_format=True)
+    for name, day in zip(folders, stated, strict=True):
+        settings = {"modality": name[:2].upper(), **({"acquired": day} if day else {})}
+        execute(series_job(case, name, folders[name], settings), ingest_series)
+    if not refused:
+        execute(agree_job(case, folders), agree_series)
+        return
+    with pytest.raises(InputError, match="stated in another order of time") as error:
+        execute(agree_job(case, folders), agree_series)
+    assert "2019" not in str(error.value)
+
+
 def test_no_identity_in_any_output_or_log(tmp_path: Path) -> None:
     case, folders = ingest_two(tmp_path)
     log = tmp_path / "log.txt"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import reduce
 from itertools import combinations
 from pathlib import Path
@@ -73,7 +74,8 @@ def agree_series(job: Job) -> None:
     Raises
     ------
     InputError
-        Two series are not the same patient's, an outline is another's, or a folder no longer holds the series.
+        Two series are not the same patient's, or one and the same; their stated dates are in another order than their
+        headers'; an outline is another's; or a folder no longer holds the series.
     GeometryError
         An outline is in another frame of reference than its series.
     """
@@ -84,6 +86,8 @@ def agree_series(job: Job) -> None:
     links = {m["name"]: _link(folder, m) for folder, m in zip(folders, manifests, strict=True)}
     identities = [link.identity for link in links.values()]
     _same_patient(identities, list(links))
+    _refuse_twice(manifests)
+    _refuse_other_order(manifests, links)
     drawn_on: list[str] = job.settings.get("drawn_on", [])
     compared = _same_owner(job.input_list("outlines"), drawn_on, links, manifests)
     summary = {**_summary(manifests, identities), "outlines": compared}
@@ -111,6 +115,37 @@ def _same_patient(identities: list[Identity], names: list[str]) -> None:
                 f"series {first} and {second} are not the same patient's: {', '.join(differing)} differ",
                 where=f"ingest.series.{first}, ingest.series.{second}",
                 fix="name the right folders, or correct the DICOM headers at their source",
+            )
+
+
+def _refuse_twice(manifests: list[dict[str, Any]]) -> None:
+    """One scan under two names would be compared with itself: no response, no migration, no healing."""
+    for first, second in combinations(manifests, 2):
+        if all(first.get(key) == second.get(key) for key in ("series_uid", "part_uid")):
+            raise InputError(
+                f"series {first['name']} and {second['name']} are one and the same scan",
+                where=f"ingest.series.{first['name']}, ingest.series.{second['name']}",
+                fix="name each scan's own folder or series_uid",
+            )
+
+
+def _refuse_other_order(manifests: list[dict[str, Any]], links: Mapping[str, SeriesLink]) -> None:
+    """Stated dates may be shifted, but not swapped: what the header calls earlier must not be stated as later."""
+    for first, second in combinations(manifests, 2):
+        stated = [entry.get("acquired", "") for entry in (first, second)]
+        there = [links[entry["name"]].study["StudyDate"] for entry in (first, second)]
+        if not all(stated) or not all(len(day) == 8 and day.isdigit() for day in there):
+            continue
+        if (
+            stated[0] != stated[1]
+            and there[0] != there[1]
+            and (stated[0] < stated[1]) != (there[0] < there[1])
+        ):
+            raise InputError(
+                f"series {first['name']} and {second['name']} are stated in another order of time than their headers "
+                "have: they may have been swapped",
+                where=f"ingest.series.{first['name']}, ingest.series.{second['name']}",
+                fix="exchange their folders or series_uid, or correct `acquired`",
             )
 
 
