@@ -146,6 +146,21 @@ def test_a_preset_that_is_not_there_names_its_key(section: str, key: str, there:
     assert f"1. {section}.{key}: no preset called 'arcam-q10'; there are: " in text and there in text
 
 
+def test_dates_that_contradict_each_other_are_refused() -> None:
+    """One image has one date, and what is called later is not earlier: swapped scans would turn the response round."""
+    data = read_yaml(ROOT / "config/cases/tiny.yaml")
+    first, second = data["tumour"]["timepoints"]
+    data["ingest"]["series"][second["series"]]["acquired"] = "2024-12-31"
+    with pytest.raises(
+        ConfigError, match=f"'{second['name']}' was acquired on .* on 2024-12-31: write one date"
+    ):
+        parse(CaseConfig, data, "tiny.yaml")
+    data["ingest"]["series"][second["series"]].pop("acquired")
+    first["acquired"], second["acquired"] = second["acquired"], first["acquired"]
+    with pytest.raises(ConfigError, match="but was acquired before it"):
+        parse(CaseConfig, data, "tiny.yaml")
+
+
 def test_malformed_yaml_is_told_by_file_and_line(tmp_path: Path) -> None:
     path = write(tmp_path, "side: left\ninner: {margin_mm: 3\nparts: []\n")
     with pytest.raises(ConfigError) as caught:

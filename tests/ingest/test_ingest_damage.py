@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +45,54 @@ def test_a_file_that_is_no_dicom(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a DICOM file") as error:
         ingest_folder(tmp_path)
     assert error.value.where == "IM0099"
+
+
+def test_links_that_hide_slices_are_refused(tmp_path: Path) -> None:
+    """A link to nothing is a missing slice; a folder elsewhere may hold some; one that leads back holds none."""
+    slices = make_slices(count=8)
+    folder = save(slices, tmp_path / "scan")
+    (folder / "back").symlink_to(folder)
+    assert ingest_folder(folder)[1]["n_slices"] == 8
+    (folder / "image007.dcm").rename(tmp_path / "moved.dcm")
+    (folder / "image007.dcm").symlink_to(tmp_path / "gone.dcm")
+    with pytest.raises(InputError, match="a link that leads to no file") as error:
+        ingest_folder(folder)
+    assert error.value.where == "image007.dcm"
+    (folder / "image007.dcm").unlink()
+    save(slices[7:], tmp_path / "elsewhere")
+    (folder / "more").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="a link to a folder elsewhere") as error:
+        ingest_folder(folder)
+    assert error.value.where == "more"
+
+
+def test_a_folder_or_file_that_cannot_be_opened_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save(make_slices(count=4), tmp_path / "scan")
+    (folder / "closed").mkdir()
+    (folder / "note.txt").write_text("not an image")
+    scandir, opened = os.scandir, Path.open
+
+    def closed(path: str) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    def unreadable(path: Path, *arguments: Any, **more: Any) -> Any:
+        if path.name == "note.txt":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", closed)
+        with pytest.raises(InputError, match="the folder cannot be opened") as error:
+            ingest_folder(folder)
+        assert error.value.where == "closed"
+    monkeypatch.setattr(Path, "open", unreadable)
+    with pytest.raises(InputError, match="cannot be opened") as error:
+        ingest_folder(folder)
+    assert error.value.where == "note.txt"
 
 
 def test_empty_and_absent_folder(tmp_path: Path) -> None:

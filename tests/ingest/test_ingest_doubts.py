@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import JPEG2000, JPEGLSLossless, JPEGLSNearLossless
 from synthetic_series import make_slices, save
 
 from implantflow.ingest.read import take_series
@@ -41,6 +42,61 @@ def test_count_of_the_acquisition(tmp_path: Path) -> None:
     assert noted(slices, tmp_path / "whole") == []
     (told,) = noted(slices[:-1], tmp_path / "last_lost")
     assert f"counts {len(slices)} images in the acquisition, {len(slices) - 1} are here" in told
+
+
+def test_distance_of_slices_against_what_is_stated(tmp_path: Path) -> None:
+    for name, modality, stated, doubted in (
+        ("right", "CT", 2.0, False),
+        ("rounded", "CT", 2.03, False),
+        ("wrong", "CT", 2.6, True),
+        ("gap_of_ct", "CT", 0.5, True),
+        ("gap_of_mr", "MR", 0.5, False),
+    ):
+        slices = make_slices(modality=modality)
+        for ds in slices:
+            ds.SliceThickness, ds.SpacingBetweenSlices = 1.5, stated
+        found = noted(slices, tmp_path / name)
+        assert [f"every {stated:g} mm, their positions make 2 mm" in note for note in found] == [
+            True
+        ] * doubted, name
+
+
+def test_every_other_slice_left_out(tmp_path: Path) -> None:
+    """Evenly spaced, what is left passes every check of the positions; thickness and numbers tell."""
+    thick, counted = noted(make_slices()[::2], tmp_path)
+    assert "slices 2 mm thick lie 4 mm apart" in thick and "go in steps of 2" in counted
+
+
+def test_coarsely_rounded_directions(tmp_path: Path) -> None:
+    slices = make_slices()
+    assert noted(make_slices(), tmp_path / "exact") == []
+    for ds in slices:
+        ds.ImageOrientationPatient = [0.9992, 0, 0, 0, 1, 0]
+        ds.PixelSpacing = [5, 5]
+    (told,) = noted(slices, tmp_path / "rounded")
+    assert "far corner are known to 0.18 mm only" in told
+
+
+def test_volume_of_several_acquisitions_is_said(tmp_path: Path) -> None:
+    slices = make_slices()
+    for ds in slices[20:]:
+        ds.AcquisitionNumber = 2
+    notes = take_series(save(slices, tmp_path)).manifest["notes"]
+    assert any("put together from 2 acquisitions" in note for note in notes)
+
+
+def test_loss_follows_from_the_transfer_syntax(tmp_path: Path) -> None:
+    for syntax, told in (
+        (JPEGLSLossless, "not stated"),
+        (JPEG2000, "not stated; the transfer syntax allows it"),
+        (JPEGLSNearLossless, "yes, at some time"),
+    ):
+        slices = make_slices()
+        for ds in slices:
+            more = {"j2k_cr": [2]} if syntax == JPEG2000 else {"jls_error": 1} if told[0] == "y" else {}
+            ds.compress(syntax, **more)
+        checks = take_series(save(slices, tmp_path / syntax)).manifest["checks"]
+        assert next(c["result"] for c in checks if "loss" in c["check"]) == told
 
 
 def test_numbers_that_do_not_begin_at_one(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def phases(keyword: str, *values: object) -> list[Dataset]:
         ("TemporalPositionIdentifier", (1, 2, 3)),
         ("EchoTime", (2.4, 80)),
         ("ImageType", (["ORIGINAL", "PRIMARY", "M"], ["ORIGINAL", "PRIMARY", "P"])),
+        ("ConvolutionKernel", ("B30s", "B70s")),
     ],
 )
 def test_phases_under_one_series_are_refused_and_then_chosen(
@@ -71,6 +72,47 @@ def test_phases_under_one_series_are_refused_and_then_chosen(
         assert_exact(volume.like(volume.array - 30 * number))
         assert manifest["part_uid"] == part.series_uid and manifest["series_uid"] == remap_uid(f"{UID}.1")
         assert any("set aside" in note for note in manifest["notes"])
+
+
+@pytest.mark.parametrize("keyword", ["AcquisitionNumber", "TemporalPositionIdentifier", "ConvolutionKernel"])
+def test_scans_laid_into_each_other_are_refused_and_then_chosen(keyword: str, tmp_path: Path) -> None:
+    """Evenly spaced, planes of two scans in turns would pass for one scan of half the spacing."""
+    slices = make_slices(count=40, step_mm=1.5)
+    for number, ds in enumerate(slices):
+        setattr(
+            ds, keyword, ("B30s", "B70s")[number % 2] if keyword == "ConvolutionKernel" else 1 + number % 2
+        )
+    save(slices, tmp_path)
+    for resample in (False, True):
+        with pytest.raises(GeometryError, match=f"lie between each other.*{keyword}") as error:
+            take_series(tmp_path, resample=resample)
+    parts = scan_folder(tmp_path)
+    assert len(parts) == 2 and all(part.series_uid in str(error.value) for part in parts)
+    for part in parts:
+        volume, manifest = ingest_folder(tmp_path, series_uid=part.series_uid)
+        assert_exact(volume)
+        assert manifest["n_slices"] == 20
+
+
+def test_ranges_end_to_end_and_slices_excited_in_turns_are_one_scan(tmp_path: Path) -> None:
+    slices = make_slices()
+    for ds in slices[12:]:
+        ds.AcquisitionNumber = 2
+    assert_exact(ingest_folder(save(slices, tmp_path / "ct"))[0])
+    slices = make_slices(modality="MR")
+    for number, ds in enumerate(slices):
+        ds.AcquisitionNumber, ds.EchoTime = 1 + number % 2, 4.6 + 0.01 * (number % 3)
+    assert_exact(ingest_folder(save(slices, tmp_path / "mr"))[0])
+
+
+def test_a_piece_of_a_multi_frame_object_is_refused(tmp_path: Path) -> None:
+    slices = make_slices()
+    pieces = [enhanced(slices[:15]), enhanced(slices[15:])]
+    for number, ds in enumerate(pieces, 1):
+        ds.ConcatenationUID, ds.InConcatenationNumber, ds.InConcatenationTotalNumber = f"{UID}.66", number, 2
+    assert_exact(ingest_folder(save(pieces, tmp_path / "whole"))[0])
+    with pytest.raises(GeometryError, match="split into 2 files, of which 1 are here"):
+        ingest_folder(save(pieces[:1], tmp_path / "half"))
 
 
 @pytest.mark.parametrize("keyword", ["StackID", "TemporalPositionIdentifier"])

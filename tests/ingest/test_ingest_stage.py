@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic_series import UID, make_slices, save
+from synthetic_series import UID, make_slices, reread, save
 
 from implantflow.artifacts import read_json, sha256_file
 from implantflow.config.ingest import SERIES_KEYS, IngestConfig, SeriesConfig
@@ -154,6 +154,74 @@ def test_missing_identity_is_said(tmp_path: Path) -> None:
     assert read_json(case / "ingest/ingest.json")["same_patient"]["verdict"] == "nothing to compare"
 
 
+def test_the_sex_alone_is_no_patient(tmp_path: Path) -> None:
+    case, folders = ingest_two(tmp_path, PatientID="", PatientBirthDate="")
+    execute(agree_job(case, folders), agree_series)
+    verdict = read_json(case / "ingest/ingest.json")["same_patient"]["verdict"]
+    assert verdict == "only the sex could be compared, it agrees"
+
+
+@pytest.mark.requirement("one-patient")
+def test_no_patient_hides_behind_a_series_or_an_image_that_names_nobody(tmp_path: Path) -> None:
+    """Emptiness agrees with everybody, so every pair of series counts, and every image of a series."""
+    nobody = {"PatientID": "", "PatientBirthDate": "", "PatientSex": ""}
+    case, folders = ingest_two(tmp_path, PatientID="SECRET-OTHER")
+    nameless = make_slices()
+    for ds in nameless:
+        for keyword, value in nobody.items():
+            setattr(ds, keyword, value)
+    between = {"ct_nobody": save(nameless, tmp_path / "SECRET-C"), **folders}
+    execute(series_job(case, "ct_nobody", between["ct_nobody"], {"modality": "CT"}), ingest_series)
+    with pytest.raises(InputError, match="ct_planning and mr_diagnosis are not the same patient's"):
+        execute(agree_job(case, between), agree_series)
+
+    first = min(folders["ct_planning"].iterdir())
+    ds = reread(first)
+    for keyword, value in nobody.items():
+        setattr(ds, keyword, value)
+    ds.save_as(first, enforce_file_format=True)
+    with pytest.raises(InputError, match="not the same patient's: PatientID differ"):
+        execute(agree_job(case, folders), agree_series)
+
+
+def test_one_scan_under_two_names_is_refused(tmp_path: Path) -> None:
+    case, folders = ingest_two(tmp_path)
+    twice = {**folders, "mr_preoperative": folders["mr_diagnosis"]}
+    execute(series_job(case, "mr_preoperative", twice["mr_preoperative"], {"modality": "MR"}), ingest_series)
+    with pytest.raises(InputError, match="mr_diagnosis and mr_preoperative are one and the same scan"):
+        execute(agree_job(case, twice), agree_series)
+
+
+@pytest.mark.parametrize(
+    ("header", "stated", "refused"),
+    [
+        (("20190101", "20190401"), ("2020-02-01", "2020-05-01"), False),
+        (("20190401", "20190101"), ("2020-02-01", "2020-05-01"), True),
+        (("20190101", "20190101"), ("2020-02-01", "2020-05-01"), False),
+        (("20190401", ""), ("2020-02-01", "2020-05-01"), False),
+        (("20190401", "20190101"), ("2020-02-01", None), False),
+    ],
+)
+def test_scans_swapped_in_time_are_refused(
+    header: tuple[str, str], stated: tuple[str, str | None], refused: bool, tmp_path: Path
+) -> None:
+    case, folders = ingest_two(tmp_path)
+    for folder, day in zip(folders.values(), header, strict=True):
+        for path in folder.iterdir():
+            ds = reread(path)
+            ds.StudyDate = day
+            ds.save_as(path, enforce_file_format=True)
+    for name, day in zip(folders, stated, strict=True):
+        settings = {"modality": name[:2].upper(), **({"acquired": day} if day else {})}
+        execute(series_job(case, name, folders[name], settings), ingest_series)
+    if not refused:
+        execute(agree_job(case, folders), agree_series)
+        return
+    with pytest.raises(InputError, match="stated in another order of time") as error:
+        execute(agree_job(case, folders), agree_series)
+    assert "2019" not in str(error.value)
+
+
 def test_no_identity_in_any_output_or_log(tmp_path: Path) -> None:
     case, folders = ingest_two(tmp_path)
     log = tmp_path / "log.txt"
@@ -209,6 +277,14 @@ def test_outline_of_the_same_patient_and_frame(tmp_path: Path) -> None:
     execute(agree_job(case, folders, outline(tmp_path)), agree_series)
     verdict = read_json(case / "ingest" / "ingest.json")["outlines"]
     assert verdict == [{"series": "ct_planning", "verdict": "patient and frame of reference agree"}]
+
+
+def test_outline_that_names_nobody_is_said(tmp_path: Path) -> None:
+    case, folders = ingest_two(tmp_path)
+    nobody = outline(tmp_path, PatientID="", PatientBirthDate="", PatientSex="")
+    execute(agree_job(case, folders, nobody), agree_series)
+    verdict = read_json(case / "ingest" / "ingest.json")["outlines"][0]["verdict"]
+    assert verdict == "no patient to compare; frame of reference agrees"
 
 
 def test_outline_that_is_no_dicom_is_said_to_name_nobody(tmp_path: Path) -> None:

@@ -120,6 +120,16 @@ def test_loop_of_folders_is_not_followed(tmp_path: Path) -> None:
     assert len(links(Path(str(take_in(case, site).ingest.series["ct_planning"].dicom)))) == 3
 
 
+def test_a_link_to_a_folder_elsewhere_is_refused(tmp_path: Path) -> None:
+    save(make_slices(count=3), tmp_path / "scan")
+    save(make_slices(count=5)[3:], tmp_path / "rest")
+    (tmp_path / "scan/more").symlink_to(tmp_path / "rest")
+    case, site = scanned(tmp_path, "scan")
+    with pytest.raises(InputError, match="a link leads to a folder elsewhere") as error:
+        take_in(case, site)
+    assert error.value.where == "ingest.series.ct_planning.dicom" and str(tmp_path) not in str(error.value)
+
+
 def test_every_other_file_of_a_person_is_linked_too(tmp_path: Path) -> None:
     save(make_slices(count=2), tmp_path / "scan")
     for name in (f"{SECRET}.nii.gz", f"{SECRET}.mrk.json", f"{SECRET} outline.NRRD"):

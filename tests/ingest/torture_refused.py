@@ -122,6 +122,23 @@ def all_of_them(**tags: object) -> Change:
     return change
 
 
+def two_behind_nobody(slices: list[Dataset]) -> None:
+    slices[0].PatientID = ""
+    one(7, PatientID="ANOTHER-SECRET")(slices)
+
+
+def laid_into_each_other(slices: list[Dataset]) -> None:
+    for ds in slices[1::2]:
+        ds.AcquisitionNumber = 2
+        ds.PixelData = (words_of(ds) ^ 1).tobytes()
+
+
+def padding_of_tissue(slices: list[Dataset]) -> None:
+    for ds in slices:
+        value = words_of(ds).view(np.int16 if ds.PixelRepresentation else np.uint16)[0, 0]
+        ds.add_new("PixelPaddingValue", "SS" if ds.PixelRepresentation else "US", int(value))
+
+
 def without_rescale(slices: list[Dataset]) -> None:
     for ds in slices:
         del ds.RescaleIntercept
@@ -172,7 +189,44 @@ ROWS: dict[str, tuple[Change, str, str]] = {
     ),
     "two patients": (one(5, PatientID="ANOTHER-SECRET"), "more than one patient", "image005.dcm"),
     "two birth dates": (one(5, PatientBirthDate="19990101"), "PatientBirthDate", "image005.dcm"),
+    "two patients behind an image that names nobody": (
+        two_behind_nobody,
+        "more than one patient",
+        "image007.dcm",
+    ),
+    "two scans laid into each other": (
+        laid_into_each_other,
+        r"lie between each other.*AcquisitionNumber \(1, 2\)",
+        "image000.dcm",
+    ),
+    "one image's UID at two places": (
+        lambda slices: one(9, SOPInstanceUID=slices[4].SOPInstanceUID)(slices),
+        "carry one SOPInstanceUID",
+        "image004.dcm and image009.dcm",
+    ),
+    "class and modality that contradict": (all_of_them(Modality="MR"), "of the class CT", "image000.dcm"),
+    "last slice called a localizer": (
+        one(29, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]),
+        "calls itself a localizer",
+        "image029.dcm",
+    ),
+    "padding that tissue has": (padding_of_tissue, "40 HU padding", "image0"),
     "CT without intercept": (without_rescale, "Hounsfield units", "image000.dcm"),
+    "rescale slope that is no number": (
+        all_of_them(RescaleSlope=float("nan")),
+        "no finite number",
+        "image000.dcm",
+    ),
+    "rescale intercept that is no number": (
+        all_of_them(RescaleIntercept=float("nan")),
+        "no finite number",
+        "image000.dcm",
+    ),
+    "rescale that leaves no image": (
+        all_of_them(RescaleSlope="1e-6", RescaleIntercept=0),
+        "no image any more",
+        "image000.dcm",
+    ),
     "not HU": (all_of_them(RescaleType="ED"), "not to HU", "image000.dcm"),
     "inverted": (all_of_them(PhotometricInterpretation="MONOCHROME1"), "MONOCHROME1", "image000.dcm"),
     "localizer only": (

@@ -10,7 +10,12 @@ from scipy.spatial.transform import Rotation
 
 from implantflow.errors import GeometryError, InputError
 from implantflow.geometry import FloatArray, invert_rigid, transform_points
-from implantflow.registration.landmarks import LandmarkRegistration, register_landmarks
+from implantflow.registration.landmarks import (
+    LandmarkRegistration,
+    refuse_misplaced,
+    register_landmarks,
+)
+from implantflow.volumes import Volume
 
 #: Points about a pelvis, planning CT, patient LPS mm.
 POINTS = {
@@ -49,7 +54,7 @@ def register(series: dict[str, FloatArray], limit_mm: float = 8.0) -> LandmarkRe
 
 
 @settings(max_examples=20, deadline=None)
-@given(turn=st.tuples(*[st.floats(-1.0, 1.0)] * 3))
+@given(turn=st.tuples(*[st.floats(-0.6, 0.6)] * 3))
 def test_exact_points_give_the_exact_pose(turn: tuple[float, float, float]) -> None:
     truth = pose(turn)
     found = register(marked(truth, 0.0, 0))
@@ -80,7 +85,42 @@ def test_left_and_right_exchanged_is_refused() -> None:
         register(swapped)
 
 
+#: RAS against LPS: left and back change sign, which is half a turn and no mirror image.
+RAS = np.array([-1.0, -1.0, 1.0])
+
+
 def test_ras_taken_for_lps_on_one_side_is_refused() -> None:
+    series = {name: point * RAS for name, point in marked(pose(), 0.0, 0).items()}
+    with pytest.raises(GeometryError, match="turn it by 171 degrees") as error:
+        register(series)
+    assert "RAS" in error.value.fix
+
+
+def test_ras_taken_for_lps_on_both_sides_is_refused() -> None:
+    """Both sets turned fit each other perfectly; only the images tell."""
+    grid = np.diag([5.0, 5.0, 5.0, 1.0])
+    grid[:3, 3] = (-160.0, -120.0, -700.0)
+    k, j, i = np.indices((40, 48, 64))
+    places = transform_points(grid, np.stack([i.ravel(), j.ravel(), k.ravel()], axis=1))
+    off = np.linalg.norm(places[:, None] - np.array(list(POINTS.values())), axis=2).min(axis=1)
+    bones = Volume((off < 12.0).reshape(k.shape).astype(np.uint8), grid)
+    back = invert_rigid(pose())
+    series = Volume(bones.array, back @ grid)
+    in_series, in_ct = marked(pose(), 0.0, 0), {name: np.array(point) for name, point in POINTS.items()}
+    refuse_misplaced(in_series, in_ct, series, bones, bones, name="mr", where="landmarks")
+    turned = [{name: point * RAS for name, point in found.items()} for found in (in_series, in_ct)]
+    wide_grid = np.diag([20.0, 20.0, 60.0, 1.0])
+    wide_grid[:3, 3] = (-640.0, -480.0, -1400.0)
+    wide = Volume(bones.array, wide_grid)
+    with pytest.raises(GeometryError, match=r"mm and more from any bone.*limit 20 mm") as error:
+        refuse_misplaced(*turned, wide, wide, bones, name="mr", where="landmarks")
+    assert "RAS" in error.value.fix
+    outside = in_series | {"apex": np.array([5.0, 31.0, 900.0])}
+    with pytest.raises(GeometryError, match="'apex' lies outside mr"):
+        refuse_misplaced(outside, in_ct, series, bones, bones, name="mr", where="landmarks")
+
+
+def test_a_mirrored_set_is_refused() -> None:
     """A mirrored set has no rotation that fits it, and none is made up."""
     series = {name: point * [-1.0, 1.0, 1.0] for name, point in marked(pose(), 0.0, 0).items()}
     with pytest.raises(GeometryError, match="do not fit together"):

@@ -129,6 +129,13 @@ class CaseConfig(Section):
                     f"tumour.timepoints: '{timepoint.name}' names series '{timepoint.series}', "
                     "which is not among ingest.series"
                 )
+            elif timepoint.series is not None:
+                stated = self.ingest.series[timepoint.series].acquired
+                if None not in (stated, timepoint.acquired) and stated != timepoint.acquired:
+                    problems.append(
+                        f"tumour.timepoints: '{timepoint.name}' was acquired on {timepoint.acquired}, its series "
+                        f"'{timepoint.series}' on {stated}: write one date, or leave one out"
+                    )
         problems += self._gaps()
         if self.plan is not None and self.tumour is not None:
             problems += timepoint_problems(self.plan, self.tumour)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -182,4 +183,16 @@ class TumourConfig(Section):
         ):
             if len(set(found)) != len(found):
                 raise ValueError(f"tumour.{label} uses a name twice")
+        return self
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        dated = [t for t in self.timepoints if t.acquired is not None]
+        for before, after in pairwise(dated):
+            assert before.acquired is not None and after.acquired is not None
+            if after.acquired < before.acquired:
+                raise ValueError(
+                    f"tumour.timepoints: '{after.name}' ({after.acquired}) stands after '{before.name}' "
+                    f"({before.acquired}), but was acquired before it; response is told from the first to the last"
+                )
         return self

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Sequence
 import numpy as np
 
 from implantflow.dicom.headers import Slice
-from implantflow.dicom.parts import why_no_volume
+from implantflow.dicom.parts import by_grid, class_modality, why_no_volume
 from implantflow.dicom.sort import names, plane_vectors
 from implantflow.errors import GeometryError, InputError
 from implantflow.geometry import FloatArray
@@ -80,6 +80,21 @@ def refuse_lost(chosen: Sequence[Slice], everything: Sequence[Slice]) -> None:
             where=names(unplaced),
             fix="fetch the series again, or take these images out of the folder if they are no slices",
         )
+    called_otherwise = [
+        image
+        for image in rest
+        if image.series_uid == first.series_uid
+        and why_no_volume(image)
+        and _on_grid(image, first)
+        and _continues(image, chosen)
+    ]
+    if called_otherwise:
+        raise GeometryError(
+            f"an image of the series is its next slice by place, size and direction, but calls itself a "
+            f"{why_no_volume(called_otherwise[0])}: the volume would be one slice short",
+            where=names(called_otherwise),
+            fix="fetch the series again, or take this image out of the folder if it is no slice",
+        )
     places: dict[str, set[Hashable]] = {}
     for image in everything:
         places.setdefault(image.series_uid, set()).add(image.position_mm)
@@ -98,6 +113,42 @@ def refuse_lost(chosen: Sequence[Slice], everything: Sequence[Slice]) -> None:
             where=names(strays),
             fix="fetch the series again, or take this image out of the folder",
         )
+
+
+def refuse_other_class(slices: Sequence[Slice]) -> None:
+    """InputError when an image states one modality and is of another's class: what its values mean is not known."""
+    for image in slices:
+        if class_modality(image) != image.modality:
+            raise InputError(
+                f"the image states modality {image.modality}, but is an object of the class {class_modality(image)}: "
+                "whether its values are Hounsfield units cannot be told",
+                where=image.name,
+                fix="fetch the series again, or correct the headers at their source",
+            )
+
+
+def refuse_missing_pieces(slices: Sequence[Slice]) -> None:
+    """GeometryError when a multi-frame object was split into several files and not all of them are there."""
+    pieces: dict[str, set[str]] = {}
+    for image in slices:
+        if image.concatenation:
+            pieces.setdefault(image.concatenation, set()).add(image.sop_uid)
+    for image in slices:
+        there = len(pieces.get(image.concatenation, ()))
+        if there < image.concatenation_total:
+            raise GeometryError(
+                f"the multi-frame image was split into {image.concatenation_total} files, of which {there} are here: "
+                "slices are missing",
+                where=image.name,
+                fix="fetch the complete series",
+            )
+
+
+def _on_grid(image: Slice, first: Slice) -> bool:
+    """Whether ``image`` is placed and could be a plane of the same volume as ``first``."""
+    if image.position_mm is None or image.orientation is None or image.spacing_mm is None:
+        return False
+    return len(by_grid([first, image])) == 1
 
 
 def _same_size(image: Slice, other: Slice) -> bool:

@@ -39,6 +39,7 @@ FACTS = (
     Fact("ManufacturerModelName", "manufacturer_model", (), words=vocabulary.model),
     Fact("PatientPosition", "patient_position", ("CT", "MR"), words=vocabulary.patient_position),
     Fact("SliceThickness", "slice_thickness_mm", ("CT", "MR"), (0.01, 100)),
+    Fact("SpacingBetweenSlices", "slice_spacing_stated_mm", (), (0.01, 100)),
     Fact("KVP", "kvp", ("CT",), (10, 500)),
     Fact("ConvolutionKernel", "kernel", ("CT",), words=vocabulary.kernel),
     Fact("ReconstructionDiameter", "fov_mm", ("CT",), (1, 1000)),

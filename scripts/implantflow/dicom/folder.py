@@ -43,7 +43,10 @@ class FolderContents:
 
 
 def read_folder(folder: Path) -> FolderContents:
-    """Read every header below ``folder``, in sorted order of paths; links to folders are not followed.
+    """Read every header below ``folder``, in sorted order of paths.
+
+    Links to folders are not followed: one that leads back into ``folder`` shows nothing new, any other counts as
+    damage, as do a folder that cannot be opened and a link that leads to no file: slices may lie behind them.
 
     Raises
     ------
@@ -54,14 +57,15 @@ def read_folder(folder: Path) -> FolderContents:
         raise InputError(
             "the DICOM folder does not exist", where=folder.name, fix="check ingest.series.*.dicom"
         )
-    files = list(_files(folder))
+    lost: list[tuple[str, str]] = []
+    files = list(_files(folder, lost))
     processes = min(os.cpu_count() or 1, 2) if _keep_the_parser_busy(files) else 1
     share = max(-(-len(files) // processes), 1)
     tasks = [partial(_read_files, files[i : i + share]) for i in range(0, len(files), share)]
     parts = side_by_side(tasks, processes)
     return FolderContents(
         [image for part in parts for image in part.slices],
-        [entry for part in parts for entry in part.damaged],
+        [*lost, *(entry for part in parts for entry in part.damaged)],
         sum(part.other_files for part in parts),
     )
 
@@ -79,26 +83,46 @@ def _read_files(files: list[Path]) -> FolderContents:
     other = 0
     with quietly():
         for path in files:
-            if _passed_over(path):
-                other += 1
-                continue
             try:
+                if _passed_over(path):
+                    other += 1
+                    continue
                 found = read_slices(path)
             except InputError as error:
                 damaged.append((shown_name(path), error.what))
+                continue
+            except OSError as error:
+                damaged.append((shown_name(path), f"it cannot be opened ({type(error).__name__})"))
                 continue
             other += not found
             slices.extend(found)
     return FolderContents(slices, damaged, other)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder):
+def leads_elsewhere(link: Path, folder: Path) -> bool:
+    """Whether a link to a folder leads out of ``folder``, to images that a walk through it does not meet."""
+    target, root = link.resolve(), folder.resolve()
+    return target != root and root not in target.parents and target not in root.parents
+
+
+def _files(folder: Path, lost: list[tuple[str, str]]) -> Iterator[Path]:
+    """Every file below ``folder``; what may hide one goes to ``lost`` with the reason."""
+
+    def unopened(error: OSError) -> None:
+        name = shown_name(Path(str(error.filename)))
+        lost.append((name, f"the folder cannot be opened ({type(error).__name__})"))
+
+    for root, folders, names in os.walk(folder, onerror=unopened):
         folders.sort()
+        for path in (Path(root) / name for name in folders):
+            if path.is_symlink() and leads_elsewhere(path, folder):
+                lost.append((shown_name(path), "a link to a folder elsewhere, which is not followed"))
         for name in sorted(names):
             path = Path(root) / name
             if path.is_file():
                 yield path
+            elif path.is_symlink():
+                lost.append((shown_name(path), "a link that leads to no file"))
 
 
 def _passed_over(path: Path) -> bool:

@@ -18,6 +18,7 @@ GROUPS = {
     "CTImageFrameTypeSequence": ("FrameType",),
     "MRImageFrameTypeSequence": ("FrameType",),
     "MREchoSequence": ("EffectiveEchoTime",),
+    "CTReconstructionSequence": ("ConvolutionKernel",),
 }
 
 #: Names that the classic, single-frame objects use for the same thing.

@@ -17,6 +17,11 @@ from implantflow.dicom.parse import read_header
 from implantflow.dicom.shown import shown_name
 from implantflow.errors import InputError
 
+#: Transfer syntaxes that always lose something (JPEG baseline and extended, JPEG-LS near-lossless), and those that may
+#: (JPEG 2000, JPEG 2000 part 2, high-throughput JPEG 2000, JPEG XL).
+_LOSSY = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 81))
+MAY_LOSE = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (91, 93, 112, 203))
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -28,12 +33,27 @@ class Identity:
 
     def differences(self, other: Identity) -> list[str]:
         """DICOM keywords in which two identities contradict each other (an empty value never does)."""
-        pairs = (
+        return [name for name, a, b in self._pairs(other) if a and b and a != b]
+
+    def in_common(self, other: Identity) -> list[str]:
+        """DICOM keywords of which both state the same."""
+        return [name for name, a, b in self._pairs(other) if a and a == b]
+
+    def _pairs(self, other: Identity) -> tuple[tuple[str, str, str], ...]:
+        return (
             ("PatientID", self.patient_id, other.patient_id),
             ("PatientBirthDate", self.birth_date, other.birth_date),
             ("PatientSex", self.sex, other.sex),
         )
-        return [name for name, a, b in pairs if a and b and a != b]
+
+    def filled_by(self, other: Identity) -> Identity:
+        """This identity, with what it leaves empty taken from ``other``.
+
+        Compared with a chain of these, a third patient cannot hide behind a first image that names nobody.
+        """
+        return Identity(
+            self.patient_id or other.patient_id, self.birth_date or other.birth_date, self.sex or other.sex
+        )
 
 
 @dataclass(frozen=True)
@@ -73,6 +93,8 @@ class Slice:
     spacing_mm : (between rows, between columns) or None
     padding : (low, high) or None
         Stored values that mean "no data", both ends included.
+    concatenation, concatenation_total : UID of the object that this file is one piece of, and its number of pieces;
+        "" and 0 for a file that is whole (PS3.3 C.7.6.16.2.2.4).
     native_offset : int or None
         Where the plane's bytes begin in the file when they are neither compressed nor swapped.
     """
@@ -93,6 +115,9 @@ class Slice:
     temporal_position: str
     echo_time: str
     stack_id: str
+    kernel: str
+    concatenation: str
+    concatenation_total: int
     instance_number: int | None
     pixels: PixelFormat
     slope: float | None
@@ -217,6 +242,7 @@ def _slice(
     offset: int | None,
 ) -> Slice:
     slope, intercept = plane.get("RescaleSlope"), plane.get("RescaleIntercept")
+    kernel = plane.get("ConvolutionKernel")
     instance = dataset.get("InstanceNumber")
     return Slice(
         path=path,
@@ -235,13 +261,18 @@ def _slice(
         temporal_position=vocabulary.number(_text(plane.get("TemporalPositionIdentifier"))),
         echo_time=vocabulary.number(_text(plane.get("EchoTime"))),
         stack_id=vocabulary.number(_text(plane.get("StackID"))),
+        kernel=vocabulary.kernel(
+            _text(kernel if kernel is None or isinstance(kernel, str) else "\\".join(kernel))
+        ),
+        concatenation=_text(dataset.get("ConcatenationUID")),
+        concatenation_total=int(dataset.get("InConcatenationTotalNumber") or 0),
         instance_number=None if instance in (None, "") else int(instance),
         pixels=pixels,
         slope=None if slope in (None, "") else float(slope),
         intercept=None if intercept in (None, "") else float(intercept),
         rescale_type=vocabulary.rescale_type(_text(plane.get("RescaleType"))),
         padding=_padding(dataset),
-        lossy=_text(dataset.get("LossyImageCompression")) == "01",
+        lossy=_text(dataset.get("LossyImageCompression")) == "01" or pixels.transfer_syntax in _LOSSY,
         has_modality_lut="ModalityLUTSequence" in dataset,
         native_offset=None if offset is None else offset + (frame or 0) * pixels.bytes_per_plane,
     )

@@ -63,6 +63,7 @@ def read_series(folder: Path, series_uid: str) -> SeriesLink | None:
         Its images name two studies.
     """
     first: Any = None
+    patient: dict[str, str] = {}
     uids: dict[str, str] = {}
     for path in _files(folder):
         dataset = _header(path, [*PATIENT_KEYWORDS, *STUDY_KEYWORDS, *_UID_KEYWORDS, "SpecificCharacterSet"])
@@ -75,11 +76,12 @@ def read_series(folder: Path, series_uid: str) -> SeriesLink | None:
                 where=path.name,
                 fix="correct the headers at their source",
             )
+        for keyword in PATIENT_KEYWORDS:  # one image that leaves it empty must not hide whose the others are
+            patient[keyword] = patient.get(keyword) or _text(dataset, keyword)
         real = [_text(dataset, keyword) for keyword in _UID_KEYWORDS]
         uids.update({remap_uid(uid): uid for uid in real if uid})
     if first is None:
         return None
-    patient = {keyword: _text(first, keyword) for keyword in PATIENT_KEYWORDS}
     return SeriesLink(patient, {keyword: _text(first, keyword) for keyword in STUDY_KEYWORDS}, uids)
 
 

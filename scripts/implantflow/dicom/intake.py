@@ -13,7 +13,7 @@ from implantflow.artifacts import remove, replace, temporary_name
 from implantflow.config.models import CaseConfig
 from implantflow.config.site import SiteConfig
 from implantflow.config.sources import Source, sources, with_neutral_paths
-from implantflow.dicom.folder import OTHER_SUFFIXES
+from implantflow.dicom.folder import OTHER_SUFFIXES, leads_elsewhere
 from implantflow.dicom.pacs import recall
 from implantflow.dicom.sealed import read_sealed, sealed_folder, write_sealed
 from implantflow.errors import ImplantflowError, InputError
@@ -77,6 +77,9 @@ def _link(source: Source, real: Path, root: Path, case: str) -> None:
         if real.is_dir() and not source.folder:
             raise IsADirectoryError
         entries = _listing(real) if source.folder else [_entry(real)]
+    except InputError as error:
+        error.where = source.key
+        raise
     except OSError as error:
         kind = "folder" if source.folder else "file"
         raise InputError(
@@ -112,14 +115,23 @@ def _known(index: Path) -> object:
 
 
 def _listing(folder: Path) -> list[Entry]:
-    """Every file below ``folder`` in the order of their paths; links to folders are not followed."""
+    """Every file below ``folder`` in the order of their paths.
+
+    Links to folders are not followed: one that leads back into ``folder`` shows nothing new, any other is refused.
+    """
     found = []
 
     def refuse(error: OSError) -> None:
         raise error
 
     for root, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not (Path(root) / name).is_symlink())
+        linked = [name for name in folders if (Path(root) / name).is_symlink()]
+        if any(leads_elsewhere(Path(root) / name, folder) for name in linked):
+            raise InputError(
+                "in the folder a link leads to a folder elsewhere, which is not followed: images may lie behind it",
+                fix="put the files themselves into the folder, or take the link out of it",
+            )
+        folders[:] = sorted(set(folders) - set(linked))
         found += [_entry(Path(root) / name) for name in sorted(names)]
     return found
 

@@ -28,7 +28,8 @@ IMAGE_TAGS = [
     "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit",
     "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "RescaleType", "PixelPaddingValue",
     "PixelPaddingRangeLimit", "NumberOfFrames", "ModalityLUTSequence", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence", "LossyImageCompression",
+    "PerFrameFunctionalGroupsSequence", "LossyImageCompression", "ConvolutionKernel", "ConcatenationUID",
+    "InConcatenationTotalNumber",
 ]
 # fmt: on
 

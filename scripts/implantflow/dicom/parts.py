@@ -1,13 +1,14 @@
 """A folder's images as parts, each of which could be one volume, and the table that shows them.
 
 A part is told from its neighbours by series, frame of reference, size, pixel spacing and orientation; where
-places coincide also by phase, echo, stack or reconstruction. Reads no pixels.
+places coincide or alternate also by phase, echo, stack or reconstruction. Reads no pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -37,7 +38,12 @@ TELLING: dict[str, Callable[[Slice], str]] = {
     "EchoTime": lambda image: image.echo_time,
     "ImageType": lambda image: "\\".join(image.image_type),
     "AcquisitionNumber": lambda image: image.acquisition_number,
+    "ConvolutionKernel": lambda image: image.kernel,
 }
+
+#: Those of them that tell nothing where they come and go along the stack of one MR scan: slices are excited in turns,
+#: and each one's gradients may move its echo a little.
+_IN_TURNS_ON_MR = frozenset({"EchoTime", "AcquisitionNumber"})
 
 _VOLUME_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.2": "CT",
@@ -97,6 +103,11 @@ class Part:
         described = ", ".join(word for word in words if word)
         uid = self.series_uid or "(none)"
         return f"{self.modality or '??':3} {len(self.images):5d} images {size} {spacing} {described}; series_uid: {uid}"
+
+
+def class_modality(image: Slice) -> str:
+    """The modality that the image's class stands for, CT or MR; "" for any other class."""
+    return _VOLUME_CLASSES.get(image.sop_class, "").rpartition(" ")[2]
 
 
 def why_no_volume(image: Slice) -> str:
@@ -212,17 +223,34 @@ def by_grid(planes: Sequence[Slice]) -> list[list[Slice]]:
     return [group for _, _, group in groups]
 
 
+def in_turns(images: Sequence[Slice]) -> list[str]:
+    """Names of :data:`TELLING` whose values come and go along the stack: scans that were laid into each other.
+
+    Values that each fill one stretch of it are parts of one scan, rotation by rotation or range by range.
+    """
+    ordered = [images[n] for n in np.argsort(heights_mm(images), kind="stable")]
+    found = []
+    for name, value_of in TELLING.items():
+        values = [value_of(image) for image in ordered]
+        stretches = 1 + sum(a != b for a, b in pairwise(values))
+        if stretches > len(set(values)) and (ordered[0].modality == "CT" or name not in _IN_TURNS_ON_MR):
+            found.append(name)
+    return found
+
+
 def _by_phase(grid: Sequence[Slice]) -> list[tuple[list[Slice], str]]:
     """One grid's planes apart by what tells planes at one place from each other, where anything does."""
     whole = [(list(grid), "")]
-    if not _collide(grid):
+    if not _collide(grid) and not in_turns(grid):
         return whole
     differing = {name: value for name, value in TELLING.items() if len({value(image) for image in grid}) > 1}
     for names in [(name,) for name in differing] + [tuple(differing)]:
         phases: dict[tuple[str, ...], list[Slice]] = {}
         for image in grid:
             phases.setdefault(tuple(differing[name](image) for name in names), []).append(image)
-        if len(phases) > 1 and all(len(p) > 1 and not _collide(p) for p in phases.values()):
+        if len(phases) > 1 and all(
+            len(p) > 1 and not _collide(p) and not in_turns(p) for p in phases.values()
+        ):
             return [
                 (images, " and ".join(f"{name} {value}" for name, value in zip(names, values, strict=True)))
                 for values, images in phases.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,12 @@ _THREADS = 2
 #: Compressed planes may claim this many bytes in any case, and more than that up to the ratio to their files.
 _CLAIMED_MIN = 64 << 20
 _CLAIMED_RATIO = 100
+
+#: Rescaled values that had to be rounded and span less than this are no image: a slice of a person spans hundreds.
+_FEWEST_LEVELS = 50
+
+#: What tissue, bone and the metal of implants measure on CT (HU); padding means nothing there.
+_TISSUE_HU = (-200.0, 3000.0)
 
 _RLE = "1.2.840.10008.1.2.5"
 
@@ -54,7 +61,8 @@ def check_format(image: Slice) -> None:
     Raises
     ------
     InputError
-        Colour, inverted or 32-bit data, a modality look-up table, CT without rescale or not in HU.
+        Colour, inverted or 32-bit data, a modality look-up table, CT without rescale or not in HU, a slope of 0, a
+        rescale that is no number.
     """
     pixels = image.pixels
     problems = []
@@ -75,6 +83,8 @@ def check_format(image: Slice) -> None:
             problems.append(f"CT rescaled to '{image.rescale_type}', not to HU")
     if image.slope == 0:
         problems.append("the rescale slope is 0")
+    if not all(math.isfinite(value or 0.0) for value in (image.slope, image.intercept)):
+        problems.append("the rescale slope or intercept is no finite number")
     if problems:
         raise InputError("; ".join(problems), where=image.name, fix="export the original series again")
 
@@ -104,6 +114,23 @@ def read_planes(slices: Sequence[Slice]) -> Planes:
     with ThreadPoolExecutor(_THREADS) as pool:
         low, high, rounding = zip(*pool.map(finish, range(len(slices))), strict=True)
     return Planes(words.view(np.int16), (min(low), max(high)), max(rounding))
+
+
+def refuse_flattened(planes: Planes, slices: Sequence[Slice]) -> None:
+    """Refuse planes whose values, once whole numbers, are so few that the image is lost (a slope far below 1).
+
+    Raises
+    ------
+    InputError
+        Values had to be rounded, and all of them lie within :data:`_FEWEST_LEVELS`.
+    """
+    low, high = planes.value_range
+    if planes.rounding and high - low < _FEWEST_LEVELS:
+        raise InputError(
+            f"the rescaled values lie between {low} and {high}: as whole numbers they would be no image any more",
+            where=slices[0].name,
+            fix="export the series again with the scanner's own rescale slope and intercept",
+        )
 
 
 def _refuse_bomb(slices: Sequence[Slice]) -> None:
@@ -200,7 +227,7 @@ def rescale(image: Slice, words: Words) -> tuple[int, int, float]:
     Raises
     ------
     InputError
-        A rescaled value does not fit 16 bits.
+        A rescaled value does not fit 16 bits, or padding has a value that tissue has.
     """
     pixels = image.pixels
     padded = _padding_mask(image, words.view(np.int16) if pixels.signed else words, outside=True)
@@ -208,6 +235,8 @@ def rescale(image: Slice, words: Words) -> tuple[int, int, float]:
     values: NDArray[Any] = words.view(np.int16) if pixels.signed else words
     if padded is None:
         padded = _padding_mask(image, values, outside=False)
+        if padded is not None:
+            _refuse_padding_of_tissue(image)
     if padded is not None:
         values[padded] = 0  # not to be counted in the range check; overwritten below
     slope = 1.0 if image.slope is None else image.slope
@@ -246,6 +275,25 @@ def _keep_stored_bits(pixels: PixelFormat, words: Words) -> None:
             sign = np.uint16(1 << (pixels.bits_stored - 1))
             np.bitwise_xor(words, sign, out=words)
             np.subtract(words, sign, out=words)
+
+
+def _refuse_padding_of_tissue(image: Slice) -> None:
+    """Refuse CT whose padding has Hounsfield units of tissue: a voxel of that value may be either.
+
+    Only padding that occurs counts, and only values that the stored bits can hold: others are never measured.
+    """
+    if image.modality != "CT" or image.padding is None:
+        return
+    assert image.slope is not None and image.intercept is not None
+    low, high = sorted(value * image.slope + image.intercept for value in image.padding)
+    if low < _TISSUE_HU[1] and high > _TISSUE_HU[0]:
+        shown = f"{low:g} HU" if low == high else f"{low:g} to {high:g} HU"
+        raise InputError(
+            f"the header calls voxels of {shown} padding, and there are some: tissue has such values too, which would "
+            "become air",
+            where=image.name,
+            fix="export the series again, or correct PixelPaddingValue at its source",
+        )
 
 
 def _padding_mask(image: Slice, values: NDArray[Any], *, outside: bool) -> NDArray[np.bool_] | None:

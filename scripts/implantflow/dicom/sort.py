@@ -130,14 +130,19 @@ def _wanted(parts: Sequence[Part], series_uid: str | None) -> tuple[list[Slice],
 
 def refuse_mixed_patients(slices: Sequence[Slice]) -> None:
     """InputError when patient ID, birth date or sex differ between images (values are not shown)."""
-    for image in slices:
-        differing = slices[0].identity.differences(image.identity)
+    known = slices[0].identity
+    for number, image in enumerate(slices):
+        if image.identity == known:
+            continue
+        differing = known.differences(image.identity)
         if differing:
+            other = next(i for i in slices[:number] if i.identity.differences(image.identity))
             raise InputError(
                 f"the folder holds images of more than one patient ({', '.join(differing)} differ)",
-                where=f"{slices[0].name} and {image.name}",
+                where=f"{other.name} and {image.name}",
                 fix="keep one patient's images in the folder",
             )
+        known = known.filled_by(image.identity)
 
 
 def refuse_mixed_grids(slices: Sequence[Slice]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from implantflow.dicom import irregular
 from implantflow.dicom.headers import Slice
-from implantflow.dicom.parts import SAME_PLACE_MM, TELLING, split, table_text
+from implantflow.dicom.parts import SAME_PLACE_MM, TELLING, in_turns, split, table_text
 from implantflow.dicom.sort import names, plane_vectors
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray
@@ -79,8 +79,9 @@ def arrange(slices: Sequence[Slice], same_pixels: SamePixels, *, resample: bool 
     Raises
     ------
     GeometryError
-        Different planes at one place, several phases; without ``resample`` missing slices, irregular spacing, a
-        tilted stack; with it a stack that cannot be resampled without inventing anatomy.
+        Different planes at one place, several phases, scans laid into each other, one image's UID at two places;
+        without ``resample`` missing slices, irregular spacing, a tilted stack; with it a stack that cannot be resampled
+        without inventing anatomy.
     """
     vectors = plane_vectors(slices[0])
     normal = vectors[:, 2]
@@ -92,6 +93,8 @@ def arrange(slices: Sequence[Slice], same_pixels: SamePixels, *, resample: bool 
             where=names(ordered),
             fix="check that the folder holds the whole series",
         )
+    _refuse_in_turns(ordered)
+    _refuse_shared_uid(ordered)
     positions = np.array([_position(image) for image in ordered])
     index = np.arange(len(ordered))[:, None]
     step = (positions[-1] - positions[0]) / (len(ordered) - 1)
@@ -136,14 +139,9 @@ def _refuse_collision(ordered: Sequence[Slice], differing: list[tuple[Slice, Sli
     first, second = differing[0]
     parts = split(ordered)
     if len(parts) > 1:
-        apart = [
-            f"{key} ({', '.join(sorted(values))})"
-            for key, value_of in TELLING.items()
-            if 1 < len(values := {value_of(image) for image in ordered}) <= 12
-        ]
         raise GeometryError(
             "the series holds several phases, echoes or reconstructions of the same places, told apart by "
-            + f"{' and '.join(apart)}:\n{table_text(parts)}",
+            + f"{_told_apart(ordered, list(TELLING))}:\n{table_text(parts)}",
             where=f"{first.name} and {second.name}",
             fix="set ingest.series.NAME.series_uid to the one that is wanted",
         )
@@ -152,3 +150,35 @@ def _refuse_collision(ordered: Sequence[Slice], differing: list[tuple[Slice, Sli
         where=f"{first.name} and {second.name}",
         fix="find out which of them belongs to the scan and take the other out of the folder",
     )
+
+
+def _told_apart(images: Sequence[Slice], keys: Sequence[str]) -> str:
+    """Header fields in which ``images`` differ, with their values where those are few."""
+    values = {key: sorted({TELLING[key](image) or "none" for image in images}) for key in keys}
+    return " and ".join(f"{key} ({', '.join(v)})" for key, v in values.items() if 1 < len(v) <= 12)
+
+
+def _refuse_in_turns(ordered: Sequence[Slice]) -> None:
+    """Refuse scans whose planes lie between each other's: evenly spaced, they would pass for one scan."""
+    keys = in_turns(ordered)
+    if keys:
+        raise GeometryError(
+            "slices of several scans, phases or reconstructions lie between each other, told apart by "
+            f"{_told_apart(ordered, keys) or ' and '.join(keys)}:\n{table_text(split(ordered))}",
+            where=names(ordered),
+            fix="set ingest.series.NAME.series_uid to the one that is wanted; where the table shows one only, take the "
+            "other scan's images out of the folder",
+        )
+
+
+def _refuse_shared_uid(ordered: Sequence[Slice]) -> None:
+    """Refuse one image's UID at two places: one of them is not what its header says."""
+    seen: dict[tuple[str, int | None], Slice] = {}
+    for image in ordered:
+        first = seen.setdefault((image.sop_uid, image.frame), image)
+        if image.sop_uid and first is not image:
+            raise GeometryError(
+                "two slices at different places carry one SOPInstanceUID, which only copies of one image may share",
+                where=f"{first.name} and {image.name}",
+                fix="find out which of them was changed; fetch the series again, with each image's own UID",
+            )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from implantflow.dicom.consistency import refuse_exceptions
+from implantflow.dicom.consistency import refuse_exceptions, refuse_missing_pieces, refuse_other_class
 from implantflow.dicom.headers import Slice
-from implantflow.dicom.pixels import PADDED_VALUE, check_format, read_planes
+from implantflow.dicom.pixels import PADDED_VALUE, check_format, read_planes, refuse_flattened
 from implantflow.dicom.resample import Resampled, onto_regular_grid
 from implantflow.dicom.sort import refuse_mixed_grids
 from implantflow.dicom.stack import Stack, arrange
@@ -57,9 +57,12 @@ def assemble(slices: Sequence[Slice], *, resample: bool = False) -> Assembled:
     for image in slices:
         check_format(image)
     refuse_mixed_grids(slices)
+    refuse_other_class(slices)
+    refuse_missing_pieces(slices)
     stack = arrange(slices, same_values, resample=resample)
     refuse_exceptions(stack.slices)
     planes = read_planes(stack.slices)
+    refuse_flattened(planes, stack.slices)
     lossy = any(image.lossy for image in stack.slices)
     if stack.regular:
         volume = Volume(planes.values, stack.affine_lps)

@@ -8,12 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from implantflow.dicom.headers import Slice
+from implantflow.dicom.parts import TELLING, heights_mm
 
 #: Field of view and size of the image differ by less than this share in scans that state both rightly.
 _SAME_SIZE = 0.02
 #: Numbers of a series cut out of a longer one begin anywhere; those that begin here had an image or a few before them.
 _FIRST_NUMBERS = range(2, 11)
+#: Distance of the slices, and what the header states of it, differ by less than this share where both are right.
+_SAME_STEP = 0.02
+#: Slices further apart than so many times their thickness leave a gap that few scans are meant to have.
+_WIDE_STEP = 1.5
+#: Direction cosines that are off by more than this at the image's far corner (mm) were rounded too coarsely.
+_CORNER_MM = 0.1
 
 
 def doubts(slices: Sequence[Slice], facts: Mapping[str, Any]) -> list[str]:
@@ -46,4 +55,53 @@ def doubts(slices: Sequence[Slice], facts: Mapping[str, Any]) -> list[str]:
         found.append(
             f"DOUBT: instance numbers begin at {min(numbers)}; if the images before are slices, an end is missing"
         )
+    return [*found, *_step_doubts(slices, facts, numbers), *_corner_doubt(first), *_ranges(slices)]
+
+
+def _step_doubts(slices: Sequence[Slice], facts: Mapping[str, Any], numbers: Sequence[int]) -> list[str]:
+    """What speaks against the distance between slices, or says that some of them were left out evenly."""
+    found = []
+    step_mm = float(np.median(np.diff(np.sort(heights_mm(slices)))))
+    stated, thick_mm = facts.get("slice_spacing_stated_mm"), facts.get("slice_thickness_mm")
+    # Some MR scanners state the gap alone.
+    gap_alone = slices[0].modality == "MR" and thick_mm is not None
+    meant = () if stated is None else (stated, stated + thick_mm) if gap_alone else (stated,)
+    if meant and all(abs(value - step_mm) > _SAME_STEP * step_mm for value in meant):
+        found.append(
+            f"DOUBT: the header states slices every {stated:.6g} mm, their positions make {step_mm:.6g} mm; if the "
+            "positions are wrong, so is every height: compare a known length"
+        )
+    if thick_mm is not None and step_mm > _WIDE_STEP * thick_mm:
+        found.append(
+            f"DOUBT: slices {thick_mm:.6g} mm thick lie {step_mm:.6g} mm apart; if the scan had more of them, only "
+            "some were exported"
+        )
+    apart = np.diff(sorted(set(numbers)))
+    if len(numbers) == len(slices) and len(apart) and apart.min() > 1:
+        found.append(
+            f"DOUBT: instance numbers go in steps of {apart.min()}; if the images between are slices, they are missing"
+        )
     return found
+
+
+def _corner_doubt(first: Slice) -> list[str]:
+    """Rows and columns that are not quite at right angles, or not quite of length one, were rounded or changed."""
+    assert first.orientation is not None and first.spacing_mm is not None
+    row, column = np.array(first.orientation[:3]), np.array(first.orientation[3:])
+    lengths = (float(np.linalg.norm(row)), float(np.linalg.norm(column)))
+    off = max(*(abs(length - 1) for length in lengths), abs(float(row @ column)))
+    off_mm = off * max(first.pixels.rows * first.spacing_mm[0], first.pixels.columns * first.spacing_mm[1])
+    if off_mm <= _CORNER_MM:
+        return []
+    return [
+        f"DOUBT: the direction cosines are no exact pair of directions: places at the image's far corner are known "
+        f"to {off_mm:.2g} mm only"
+    ]
+
+
+def _ranges(slices: Sequence[Slice]) -> list[str]:
+    """A note where the volume was put together from several acquisitions, one after the other."""
+    count = len({TELLING["AcquisitionNumber"](image) for image in slices})
+    if count < 2:
+        return []
+    return [f"put together from {count} acquisitions: whether the patient moved between them is not checked"]

@@ -11,6 +11,7 @@ import numpy as np
 from implantflow.dicom.consistency import refuse_lost
 from implantflow.dicom.facts import read_facts
 from implantflow.dicom.folder import read_folder
+from implantflow.dicom.headers import MAY_LOSE
 from implantflow.dicom.parts import Part, split
 from implantflow.dicom.resample import BRIDGED, OUTSIDE
 from implantflow.dicom.sort import Choice, choose_series
@@ -197,6 +198,13 @@ def _checks(assembled: Assembled) -> list[dict[str, Any]]:
         "every slice on the common grid": f"{stack.max_residual_mm:.4f} mm, limit {MAX_RESIDUAL_MM} mm{mended}",
         "stacked along the planes' normal": f"{stack.tilt_deg:.4f} deg{mended}",
         "rescale slope, intercept and padding applied slice by slice": "yes",
-        "compressed with loss": "yes, at some time" if assembled.lossy else "not stated",
+        "compressed with loss": _loss(assembled),
     }
     return [{"check": check, "result": result} for check, result in outcomes.items()]
+
+
+def _loss(assembled: Assembled) -> str:
+    if assembled.lossy:
+        return "yes, at some time"
+    allowed = any(image.pixels.transfer_syntax in MAY_LOSE for image in assembled.stack.slices)
+    return "not stated; the transfer syntax allows it" if allowed else "not stated"

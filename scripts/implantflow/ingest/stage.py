@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import reduce
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +74,8 @@ def agree_series(job: Job) -> None:
     Raises
     ------
     InputError
-        Two series are not the same patient's, an outline is another's, or a folder no longer holds the series.
+        Two series are not the same patient's, or one and the same; their stated dates are in another order than their
+        headers'; an outline is another's; or a folder no longer holds the series.
     GeometryError
         An outline is in another frame of reference than its series.
     """
@@ -82,6 +86,8 @@ def agree_series(job: Job) -> None:
     links = {m["name"]: _link(folder, m) for folder, m in zip(folders, manifests, strict=True)}
     identities = [link.identity for link in links.values()]
     _same_patient(identities, list(links))
+    _refuse_twice(manifests)
+    _refuse_other_order(manifests, links)
     drawn_on: list[str] = job.settings.get("drawn_on", [])
     compared = _same_owner(job.input_list("outlines"), drawn_on, links, manifests)
     summary = {**_summary(manifests, identities), "outlines": compared}
@@ -101,13 +107,45 @@ def _link(folder: Path, manifest: dict[str, Any]) -> SeriesLink:
 
 
 def _same_patient(identities: list[Identity], names: list[str]) -> None:
-    for identity, name in zip(identities[1:], names[1:], strict=True):
-        differing = identities[0].differences(identity)
+    # Every pair: two that differ may each agree with a third that names nobody.
+    for (first, one), (second, other) in combinations(zip(names, identities, strict=True), 2):
+        differing = one.differences(other)
         if differing:
             raise InputError(
-                f"series {names[0]} and {name} are not the same patient's: {', '.join(differing)} differ",
-                where=f"ingest.series.{names[0]}, ingest.series.{name}",
+                f"series {first} and {second} are not the same patient's: {', '.join(differing)} differ",
+                where=f"ingest.series.{first}, ingest.series.{second}",
                 fix="name the right folders, or correct the DICOM headers at their source",
+            )
+
+
+def _refuse_twice(manifests: list[dict[str, Any]]) -> None:
+    """One scan under two names would be compared with itself: no response, no migration, no healing."""
+    for first, second in combinations(manifests, 2):
+        if all(first.get(key) == second.get(key) for key in ("series_uid", "part_uid")):
+            raise InputError(
+                f"series {first['name']} and {second['name']} are one and the same scan",
+                where=f"ingest.series.{first['name']}, ingest.series.{second['name']}",
+                fix="name each scan's own folder or series_uid",
+            )
+
+
+def _refuse_other_order(manifests: list[dict[str, Any]], links: Mapping[str, SeriesLink]) -> None:
+    """Stated dates may be shifted, but not swapped: what the header calls earlier must not be stated as later."""
+    for first, second in combinations(manifests, 2):
+        stated = [entry.get("acquired", "") for entry in (first, second)]
+        there = [links[entry["name"]].study["StudyDate"] for entry in (first, second)]
+        if not all(stated) or not all(len(day) == 8 and day.isdigit() for day in there):
+            continue
+        if (
+            stated[0] != stated[1]
+            and there[0] != there[1]
+            and (stated[0] < stated[1]) != (there[0] < there[1])
+        ):
+            raise InputError(
+                f"series {first['name']} and {second['name']} are stated in another order of time than their headers "
+                "have: they may have been swapped",
+                where=f"ingest.series.{first['name']}, ingest.series.{second['name']}",
+                fix="exchange their folders or series_uid, or correct `acquired`",
             )
 
 
@@ -116,20 +154,31 @@ def _same_owner(
 ) -> list[dict[str, str]]:
     """Compare patient and frame of every outline with its series; what was compared, in the order of the config."""
     frames = {manifest["name"]: manifest["frame_of_reference_uid"] for manifest in manifests}
+    # One patient by now: what the outline's own series leaves empty another may state.
+    patient = reduce(Identity.filled_by, (link.identity for link in links.values()))
     found = []
     for path, series in zip(outlines, drawn_on, strict=True):
         verdict = "not DICOM: it names no patient and no frame of reference"
         with withheld(f"the outline on series {series}", path.parent):
             owner = owner_of(path)
             if owner is not None:
-                refuse_stranger(
-                    owner, links[series].identity, links[series].uids.get(frames[series], ""), series
+                refuse_stranger(owner, patient, links[series].uids.get(frames[series], ""), series)
+                verdict = _owner_verdict(
+                    bool(patient.in_common(owner.identity)), bool(owner.frame_of_reference)
                 )
-                verdict = "patient and frame of reference agree"
-                if not owner.frame_of_reference:
-                    verdict = "patient agrees; neither it nor the series states a frame of reference"
         found.append({"series": series, "verdict": verdict})
     return found
+
+
+def _owner_verdict(patient: bool, frame: bool) -> str:
+    """What an outline that was not refused agrees in; each False where it or the series states nothing."""
+    if patient and frame:
+        return "patient and frame of reference agree"
+    if patient:
+        return "patient agrees; neither it nor the series states a frame of reference"
+    return "no patient to compare" + (
+        "; frame of reference agrees" if frame else ", nor a frame of reference"
+    )
 
 
 def _summary(manifests: list[dict[str, Any]], identities: list[Identity]) -> dict[str, Any]:
@@ -154,10 +203,17 @@ def _summary(manifests: list[dict[str, Any]], identities: list[Identity]) -> dic
         "same_patient": {
             "series_compared": len(identities),
             "compared": compared,
-            "verdict": "agree" if compared else "nothing to compare",
+            "verdict": _compared_word(compared),
         },
         "frames": _frames(manifests),
     }
+
+
+def _compared_word(compared: list[str]) -> str:
+    """What the keywords that all series state are worth: half of all people have the same sex."""
+    if compared == ["PatientSex"]:
+        return "only the sex could be compared, it agrees"
+    return "agree" if compared else "nothing to compare"
 
 
 def _frames(manifests: list[dict[str, Any]]) -> list[dict[str, str]]:

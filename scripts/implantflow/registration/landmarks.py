@@ -15,11 +15,19 @@ import numpy as np
 
 from implantflow.errors import GeometryError, InputError
 from implantflow.geometry import FloatArray, rotation_angle_deg, transform_points
+from implantflow.registration.images import bone_points
+from implantflow.volumes import Volume
 
 #: Three pairs fix a rigid motion; three more let one slip show.
 MIN_PAIRS = 6
 #: Points must spread this far (root mean square) across their longest line too, mm.
 _MIN_SPREAD_MM = 15.0
+#: A patient's left, back and head are the same in every scan: no posture turns one against another by more than this.
+_MAX_TURN_DEG = 60.0
+#: Landmarks are points of bones; half of them must lie this close to one in the planning CT. RAS taken for LPS puts
+#: those in front behind and most of them off the bone.
+_NEAR_BONE_MM = 20.0
+_RAS = "a viewer that shows RAS needs the sign of x and y changed"
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,8 @@ def register_landmarks(
     InputError
         Fewer than :data:`MIN_PAIRS` pairs, or names that differ.
     GeometryError
-        Points on a line, a pair that the others do not predict, or too large an error to expect at a target.
+        Points on a line, a pair that the others do not predict, too large an error to expect at a target, or a turn
+        that no posture makes.
     """
     if set(in_series) != set(in_ct) or len(in_series) < MIN_PAIRS:
         raise InputError(
@@ -101,6 +110,7 @@ def register_landmarks(
     rms = float(np.sqrt(np.mean(residual**2)))
     target = float(_target_rms(start, rms, targets).max())
     _refuse_doubt(names, predicted, target, limit_mm, name, where)
+    _refuse_turn(matrix, name, where)
     return LandmarkRegistration(
         np.round(matrix, 6),
         dict(zip(names, residual.tolist(), strict=True)),
@@ -108,6 +118,50 @@ def register_landmarks(
         rms,
         target,
     )
+
+
+def refuse_misplaced(
+    in_series: Mapping[str, FloatArray],
+    in_ct: Mapping[str, FloatArray],
+    series: Volume,
+    ct: Volume,
+    bones: Volume,
+    *,
+    name: str,
+    where: str,
+) -> None:
+    """Refuse points that cannot have been read off these images: both sets in RAS fit each other perfectly.
+
+    Parameters
+    ----------
+    in_series, in_ct : name -> (3,) patient LPS mm of each image
+    series, ct : the images; bones : label map of the CT, everything above 0 is bone
+    name, where : what messages call the series, and the config key of the pairs
+
+    Raises
+    ------
+    GeometryError
+        A point outside its image, or most points of the CT away from bone.
+    """
+    from scipy.spatial import cKDTree
+
+    for called, points, image in ((name, in_series, series), ("the planning CT", in_ct, ct)):
+        for point, place in sorted(points.items()):
+            if not image.contains_lps(np.asarray(place, dtype=np.float64)[None])[0]:
+                raise GeometryError(
+                    f"landmark '{point}' lies outside {called}",
+                    where=where,
+                    fix=f"give it in patient LPS mm of that image ({_RAS})",
+                )
+    places = np.array([in_ct[point] for point in sorted(in_ct)], dtype=np.float64)
+    away_mm = float(np.median(cKDTree(bone_points(bones)).query(places)[0]))
+    if away_mm > _NEAR_BONE_MM:
+        raise GeometryError(
+            f"half of the landmarks lie {away_mm:.0f} mm and more from any bone of the planning CT (limit "
+            f"{_NEAR_BONE_MM:g} mm)",
+            where=where,
+            fix=f"give points of the pelvis in patient LPS mm, in both images ({_RAS})",
+        )
 
 
 def fit_rigid(start: FloatArray, end: FloatArray) -> FloatArray:
@@ -166,8 +220,7 @@ def _refuse_doubt(
             f"landmarks of {name} do not fit together: the others put '{names[worst]}' {predicted[worst]:.1f} mm from "
             f"where it is marked in the planning CT (limit {limit_mm:g} mm)",
             where=where,
-            fix="mark that point again in both images; left and right exchanged, RAS taken for LPS and another "
-            "patient look the same",
+            fix="mark that point again in both images; left and right exchanged and another patient look the same",
         )
     if target > limit_mm:
         raise GeometryError(
@@ -175,4 +228,16 @@ def _refuse_doubt(
             f"{limit_mm:g} mm)",
             where=where,
             fix="mark more points, closer around the tumour",
+        )
+
+
+def _refuse_turn(matrix: FloatArray, name: str, where: str) -> None:
+    """RAS against LPS is half a turn about the body's axis: such points fit as well as right ones."""
+    turn_deg = rotation_angle_deg(matrix[:3, :3])
+    if turn_deg > _MAX_TURN_DEG:
+        raise GeometryError(
+            f"landmarks of {name} turn it by {turn_deg:.0f} degrees against the planning CT (limit {_MAX_TURN_DEG:g}): "
+            "left, back and head are the same in both",
+            where=where,
+            fix=f"give both points of every pair in patient LPS mm ({_RAS})",
         )

@@ -15,7 +15,7 @@ from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray
 from implantflow.jobs import Job, progress
 from implantflow.parallel import side_by_side
-from implantflow.registration.landmarks import register_landmarks
+from implantflow.registration.landmarks import refuse_misplaced, register_landmarks
 from implantflow.registration.rigid import register_rigid
 from implantflow.tumour import orientation, planning
 from implantflow.tumour.extent import ellipsoid_mask, read_mask
@@ -122,14 +122,18 @@ def _registered(
         found = register_rigid(ct, ring, image, name=timepoint.series, bone_names=planning.RING_NAMES)
         return found.ct_from_mr, found.as_json()
     pairs = timepoint.landmarks.pairs
+    in_series = {name: np.array(pair.series_lps_mm) for name, pair in pairs.items()}
+    in_ct = {name: np.array(pair.ct_lps_mm) for name, pair in pairs.items()}
+    where = f"tumour.timepoints.{timepoint.name}.landmarks"
     marked = register_landmarks(
-        {name: np.array(pair.series_lps_mm) for name, pair in pairs.items()},
-        {name: np.array(pair.ct_lps_mm) for name, pair in pairs.items()},
+        in_series,
+        in_ct,
         planning.mask_points(mask)[::7],
         timepoint.landmarks.limit_mm,
         name=timepoint.series,
-        where=f"tumour.timepoints.{timepoint.name}.landmarks",
+        where=where,
     )
+    refuse_misplaced(in_series, in_ct, image, ct, ring, name=timepoint.series, where=where)
     return marked.ct_from_series, marked.as_json()
 
 
