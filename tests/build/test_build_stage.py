@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,11 @@ def test_slice_reads_ascii(tmp_path: Path, box: Mesh) -> None:
     checks = read_json(tmp_path / "o" / "checks.json")
     assert checks["layers"] == 30
     assert checks["solid_volume_mm3"] == pytest.approx(360.0, rel=1e-6)
+    # More digits than a number has: none is cut off, least of all the exponent.
+    long = [re.sub(r"(\d)(e[+-]\d\d)", r"\g<1>000000000000000000000000000000\2", line) for line in lines]
+    (tmp_path / "a.stl").write_text("\n".join([*long, "endsolid box"]))
+    slice_solid(tmp_path / "a.stl", tmp_path / "long", layer_mm=0.1)
+    assert (tmp_path / "long" / "build.cli").read_bytes() == (tmp_path / "o" / "build.cli").read_bytes()
     (tmp_path / "a.stl").write_text("\n".join(lines[:-3]))
     with pytest.raises(InputError, match="not a complete ASCII"):
         slice_solid(tmp_path / "a.stl", tmp_path / "p")
