@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,14 @@ import pytest
 from build_bench import Mesh, mesh_of, user_data
 
 from implantflow.artifacts import read_json, sha256_file
-from implantflow.build.cli_reader import CliFile
-from implantflow.build.command import slice_solid
+from implantflow.build.checks import examine
+from implantflow.build.cli_reader import CliFile, CliLayer
+from implantflow.build.cli_writer import INNER_ID
+from implantflow.build.command import slice_solid, write_solid
+from implantflow.build.melt_check import MeltRules
+from implantflow.build.produce import judge
 from implantflow.build.stage import build_part
+from implantflow.build.verdicts import IslandLimits
 from implantflow.config.build import BuildConfig, load_machine
 from implantflow.errors import ConfigError, GeometryError, InputError, QualityGateError
 from implantflow.field.make import make_field
@@ -164,6 +171,11 @@ def test_slice_reads_ascii(tmp_path: Path, box: Mesh) -> None:
     checks = read_json(tmp_path / "o" / "checks.json")
     assert checks["layers"] == 30
     assert checks["solid_volume_mm3"] == pytest.approx(360.0, rel=1e-6)
+    # More digits than a number has: none is cut off, least of all the exponent.
+    long = [re.sub(r"(\d)(e[+-]\d\d)", r"\g<1>000000000000000000000000000000\2", line) for line in lines]
+    (tmp_path / "a.stl").write_text("\n".join([*long, "endsolid box"]))
+    slice_solid(tmp_path / "a.stl", tmp_path / "long", layer_mm=0.1)
+    assert (tmp_path / "long" / "build.cli").read_bytes() == (tmp_path / "o" / "build.cli").read_bytes()
     (tmp_path / "a.stl").write_text("\n".join(lines[:-3]))
     with pytest.raises(InputError, match="not a complete ASCII"):
         slice_solid(tmp_path / "a.stl", tmp_path / "p")
@@ -198,6 +210,28 @@ def test_slice_refuses_and_leaves_nothing(box: Mesh, stl_of: Stl, tmp_path: Path
     with pytest.raises(InputError, match="not a complete binary STL"):
         slice_solid(truncated, out)
     assert not list(out.glob("*")) if out.exists() else True
+
+
+@pytest.mark.requirement("build-file-sound")
+def test_a_corner_or_an_end_that_moved_is_caught(box: Mesh, stl_of: Stl, tmp_path: Path) -> None:
+    path = tmp_path / "a.cli"
+    sliced, part, machine = write_solid(stl_of(box, "box.stl"), path, None, None, None, None, "arcam-a1", 1)
+    layers = list(CliFile(path).layers())
+
+    def failed(changed: CliLayer) -> set[str]:
+        found = examine(
+            [*layers[:7], changed, *layers[8:]], 0.005, 200.0, 0.05, 0.01, rules=MeltRules.of(machine)
+        )
+        limits = IslandLimits(0.5, 1.0, warn_only=True)
+        checks = judge(sliced, found, part, machine, 1.0, limits, [False] * len(found.islands))
+        return {check.name for check in checks if not check.passed}
+
+    assert failed(layers[7]) == set()
+    points, hatches = layers[7].points.copy(), layers[7].hatches.copy()
+    points[1] += [0, 4]
+    hatches[np.flatnonzero(layers[7].hatch_label == INNER_ID)[0]] += [4, 0, 0, 0]
+    assert failed(replace(layers[7], points=points)) == {"layers_equal_vectors"}
+    assert "layers_equal_vectors" in failed(replace(layers[7], hatches=hatches))
 
 
 def test_config_reports_wrong_presets_and_lineage() -> None:

@@ -116,6 +116,42 @@ def test_a_surface_that_cuts_through_itself_is_metal_once(tmp_path: Path) -> Non
         assert (found.open_loops, found.winding_errors, found.overlap_layers) == (0, 0, 0)
 
 
+def _joined(*meshes: Mesh) -> Mesh:
+    moved = np.cumsum([0, *(len(vertices) for vertices, _ in meshes[:-1])])
+    return (
+        np.concatenate([vertices for vertices, _ in meshes]),
+        np.concatenate([faces + first for (_, faces), first in zip(meshes, moved, strict=True)]),
+    )
+
+
+@pytest.mark.parametrize(
+    "lattice", [None, ("diamond", 2.5, 0.5), ("diamond", 2.5, 0.67), ("gyroid", 2.5, 0.5)]
+)
+def test_a_body_pushed_into_another_is_metal_once_where_no_contours_cross(
+    lattice: tuple[str, float, float] | None, tmp_path: Path
+) -> None:
+    # A pin that stands out of the top of a plate: within the plate its outline lies in the plate's and crosses nothing.
+    cube = manifold3d.Manifold.cube
+    plate, pin = cube((12, 12, 2)).translate((20, 20, 0)), cube((3, 3, 3)).translate((24, 24, 1))
+    figures = write_plan(tmp_path / "a.cli", plan_for(_joined(mesh_of(plate), mesh_of(pin)), lattice))
+    once = write_plan(tmp_path / "b.cli", plan_for(mesh_of(plate + pin), lattice))
+    np.testing.assert_allclose(_column(figures, "area_mm2"), _column(once, "area_mm2"), rtol=1e-6)
+
+
+def test_bodies_that_lie_wrongly_in_each_other_are_refused(box: Mesh) -> None:
+    small = mesh_of(manifold3d.Manifold.cube((1, 1, 1)).translate((25, 24, 1)))
+    away = (small[0] + [20, 0, 0], small[1])
+    cavity, tiny = (small[0], small[1][:, ::-1]), (small[0] * 0.5 + [12.75, 12.25, 0.75], small[1])
+    with pytest.raises(GeometryError, match="2 bodies lies in the metal of another"):
+        Solid.of(*_joined(box, small))
+    with pytest.raises(GeometryError, match=r"2 bodies is inside out \(volume -1.00 mm3\)"):
+        Solid.of(*_joined(box, (away[0], away[1][:, ::-1])))
+    with pytest.raises(GeometryError, match="3 bodies is inside out"):
+        Solid.of(*_joined(box, cavity, (tiny[0], tiny[1][:, ::-1])))
+    for sound in ((box, away), (box, cavity), (box, cavity, tiny), (cavity, box)):
+        assert len(Solid.of(*_joined(*sound)).faces) == 12 * len(sound)
+
+
 def test_walls_that_touch_are_no_mistake(tmp_path: Path) -> None:
     # Two boxes that share a face but not its triangles: their walls run along each other.
     one = mesh_of(manifold3d.Manifold.cube((6, 5, 1)).translate((20, 20, 0)))

@@ -79,7 +79,8 @@ def read_any_stl(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
             "not a complete ASCII STL", where=str(path), fix="export it again as binary STL in millimetres"
         )
     try:
-        corners = np.array(found, dtype="S32").astype(np.float32)
+        # As wide as the longest number: cut off, it would lose its exponent.
+        corners = np.array(found, dtype=np.bytes_).astype(np.float32)
     except ValueError as error:
         raise InputError(f"a vertex of the STL is no number: {error}", where=str(path)) from error
     if not np.isfinite(corners).all():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.build.body_kernels import wrongly_nested
 from implantflow.build.mesh_kernels import cut_layer, double_area, quantise_loops
 from implantflow.build.search_kernels import has_self_crossing
 from implantflow.compiled import kernel
@@ -33,7 +34,8 @@ def solid_outline(
 
     Returns
     -------
-    x, y, starts, area (units^2), contours that did not close, and whether loops cross themselves or each other.
+    x, y, starts, area (units^2), contours that did not close, and whether loops cross themselves or each other, or lie
+    in each other in a wrong way.
     """
     points, starts, broken = cut_layer(vertices, faces, across, members[begin:end], z, slot)
     xs, ys, loops = quantise_loops(points, starts, unit, area2_min)
@@ -42,4 +44,5 @@ def solid_outline(
     twice = 0
     for c in range(loops.shape[0] - 1):
         twice += double_area(xs, ys, loops[c], loops[c + 1])
-    return xs, ys, loops, 0.5 * twice, broken, has_self_crossing(xs, ys, loops)
+    crosses = has_self_crossing(xs, ys, loops) or wrongly_nested(xs, ys, loops)
+    return xs, ys, loops, 0.5 * twice, broken, crosses

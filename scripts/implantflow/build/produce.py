@@ -32,6 +32,7 @@ from implantflow.build.stamps import make_stamps
 from implantflow.build.supports import DrawnSupports
 from implantflow.build.themes import Effort, effort
 from implantflow.config.build import Machine
+from implantflow.geometry import FloatArray
 from implantflow.progress import progress
 
 
@@ -99,6 +100,12 @@ def write_build(
 
 def efforts(sliced: Sliced, found: Findings, machine: Machine) -> tuple[Effort, Effort]:
     """Time and energy of each layer: of what was drawn, and of what was read back."""
+    drawn, again = _lengths(sliced, found)
+    return effort(machine, sliced.box_mm, *drawn), effort(machine, sliced.box_mm, *again)
+
+
+def _lengths(sliced: Sliced, found: Findings) -> tuple[list[FloatArray], list[FloatArray]]:
+    """(layers,) mm along contours, hatches, net and supports: as drawn, and as read back."""
     net_mm = sliced.column("net_mm") + sliced.column("thin_mm")
     drawn = [sliced.column("melted_contour_mm"), sliced.column("hatch_mm"), net_mm, sliced.support_mm]
     again = [
@@ -107,7 +114,7 @@ def efforts(sliced: Sliced, found: Findings, machine: Machine) -> tuple[Effort, 
         found.lengths(NET_ID) + found.lengths(THIN_ID),
         found.lengths(SUPPORT_ID),
     ]
-    return effort(machine, sliced.box_mm, *drawn), effort(machine, sliced.box_mm, *again)
+    return drawn, again
 
 
 def judge(
@@ -124,6 +131,14 @@ def judge(
     """All checks of a build file that was read back; ``held`` are the islands that supports hold."""
     plan = sliced.plan
     written, read = efforts(sliced, found, machine)
+    drawn, again = _lengths(sliced, found)
+    drawn += [sliced.column(name) for name in ("contour_mm", "area_mm2", "inner_contour_mm", "thin_mm")]
+    again += [
+        np.asarray(found.contour_mm),
+        np.asarray(found.area_mm2),
+        found.lengths(INNER_ID),
+        found.lengths(THIN_ID),
+    ]
     first_top = (sliced.first_layer + 1) * plan.layer_mm
     return [
         verdicts.none_of(found, "open_loops", found.open_loops),
@@ -141,6 +156,7 @@ def judge(
             sliced.crumbs.volume_mm3,
             volume_limit_pct,
         ),
+        verdicts.layers_equal(drawn, again),
         *verdicts.efforts(written, read),
         *(verdicts.paths(found) if machine.paths is not None else ()),
         *verdicts.islands(found, plan.layer_mm, dense_start, island_limits, held),

@@ -39,9 +39,10 @@ class Solid:
         Raises
         ------
         GeometryError
-            Open edges, edges of more than two triangles, no volume, or inside out.
+            Open edges, edges of more than two triangles, no volume, or inside out, as a whole or one of several bodies.
         """
         from implantflow.build import mesh_kernels
+        from implantflow.build.bodies import require_nested
 
         v = np.ascontiguousarray(vertices_mm, dtype=np.float64)
         f = np.ascontiguousarray(faces, dtype=np.int32)
@@ -65,4 +66,5 @@ class Solid:
             raise GeometryError("the mesh encloses no volume", fix="export a closed solid in millimetres")
         if volume < 0:
             raise GeometryError(f"the mesh is inside out (volume {volume:.1f} mm3)", fix="flip its triangles")
+        require_nested(v, f, across)
         return cls(v, f, across)

@@ -20,6 +20,8 @@ from implantflow.geometry import FloatArray
 
 #: What no path need reach in a layer: a share of its dense metal, or an area where that is more.
 BARE_SHARE, BARE_MM2 = 0.005, 0.1
+#: Sums of the same whole units differ by less (mm, mm2); a corner or an end that is a unit off shows in more.
+LAYER_DIFFERENCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,22 @@ def sums(name: str, written: FloatArray, read: FloatArray) -> Check:
     total, again = float(written.sum()), float(read.sum())
     error = 100.0 * abs(total - again) / max(abs(again), 1e-12)
     return Check(f"{name}_equals_vectors_pct", error, "<= 0.0001 %", error <= 1e-4)
+
+
+def layers_equal(written: Sequence[FloatArray], read: Sequence[FloatArray]) -> Check:
+    """Every layer's lengths and areas as drawn must be those of its vectors in the file.
+
+    Parameters
+    ----------
+    written, read : (layers,) lengths in mm and areas in mm2, kind by kind.
+    """
+    name, limit = "layers_equal_vectors", f"<= {LAYER_DIFFERENCE:g} mm or mm2 in any layer"
+    if any(len(one) != len(other) for one, other in zip(written, read, strict=True)):
+        return Check(name, float("inf"), limit, False, ("the number of layers differs",))
+    off = np.max([np.abs(one - other) for one, other in zip(written, read, strict=True)], axis=0)
+    worst = float(off.max(initial=0.0))
+    where = tuple(f"layer {n}: {off[n]:g}" for n in np.flatnonzero(~(off <= LAYER_DIFFERENCE))[:5].tolist())
+    return Check(name, worst, limit, worst <= LAYER_DIFFERENCE, where)
 
 
 def efforts(written: Effort, read: Effort) -> list[Check]:
