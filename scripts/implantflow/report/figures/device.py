@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.geometry import segment_distance
 from implantflow.report import canvas, palette, slicing
 from implantflow.report.figures import base
 from implantflow.report.figures.anatomy import four_views
@@ -136,6 +137,7 @@ def _named(image: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
 
 def _region_colours(implant: Mesh, regions: Mapping[str, Any]) -> Float:
     colours = np.tile(np.array(unit_rgb(POROUS)), (len(implant.faces), 1))
+    centres = implant.vertices[implant.faces].mean(axis=1)
     for face in regions.get("contact_faces") or []:
         ids = np.asarray(face.get("triangles") or [], dtype=np.int64)
         dense = float(face.get("thickness_mm") or 0.0) > 0
@@ -143,20 +145,9 @@ def _region_colours(implant: Mesh, regions: Mapping[str, Any]) -> Float:
     for hole in regions.get("screw_holes") or []:
         start, end = base.as_points(hole.get("start_lps_mm")), base.as_points(hole.get("end_lps_mm"))
         if start is not None and end is not None:
-            near = _within(
-                implant, start, end, float(hole.get("boss_diameter_mm") or hole["diameter_mm"]) / 2.0
-            )
-            colours[near] = unit_rgb(HOLE)
+            radius = float(hole.get("boss_diameter_mm") or hole["diameter_mm"]) / 2.0
+            colours[segment_distance(centres, start, end) <= radius] = unit_rgb(HOLE)
     return colours
-
-
-def _within(mesh: Mesh, start: Float, end: Float, radius_mm: float) -> NDArray[np.bool_]:
-    """(M,) True for triangles whose centre lies within ``radius_mm`` of a segment."""
-    centres = mesh.vertices[mesh.faces].mean(axis=1)
-    span = end - start
-    share = np.clip((centres - start) @ span / max(float(span @ span), 1e-12), 0.0, 1.0)
-    gap = np.linalg.norm(centres - (start + share[:, None] * span), axis=1)
-    return np.asarray(gap <= radius_mm)
 
 
 def _dense_parts(regions: Mapping[str, Any], implant: Mesh) -> list[Part]:
