@@ -28,6 +28,12 @@ def unit(vector: ArrayLike) -> FloatArray:
     return v / length
 
 
+def perpendiculars(axis: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Two unit vectors (3,) square to the unit vector ``axis`` (3,) and to each other; the same for the same axis."""
+    u = unit(np.cross(axis, np.eye(3)[int(np.argmin(np.abs(axis)))]))
+    return u, np.cross(axis, u)
+
+
 def transform_points(matrix: ArrayLike, points: ArrayLike) -> FloatArray:
     """Apply a 4x4 ``matrix`` to (N, 3) ``points`` in mm; returns (N, 3)."""
     m = np.asarray(matrix, dtype=np.float64)

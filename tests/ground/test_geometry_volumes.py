@@ -14,6 +14,7 @@ from implantflow.errors import GeometryError, InputError
 from implantflow.geometry import (
     Plane,
     invert_rigid,
+    perpendiculars,
     polyline_distance,
     rotation_angle_deg,
     segment_distance,
@@ -49,6 +50,15 @@ def test_rigid_inverse_and_angle() -> None:
     matrix[:3, 3] = [5, -7, 9]
     assert np.allclose(invert_rigid(matrix) @ matrix, np.eye(4))
     assert rotation_angle_deg(matrix[:3, :3]) == pytest.approx(20)
+
+
+@given(st.tuples(*[st.floats(-1.0, 1.0)] * 3).filter(lambda v: np.linalg.norm(v) > 0.1))
+def test_perpendiculars_make_a_right_handed_frame(vector: tuple[float, ...]) -> None:
+    axis = unit(np.array(vector))
+    u, v = perpendiculars(axis)
+    frame = np.stack([axis, u, v])
+    np.testing.assert_allclose(frame @ frame.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(frame) == pytest.approx(1.0)
 
 
 def test_distance_to_segment_and_polyline() -> None:
