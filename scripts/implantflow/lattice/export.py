@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.artifacts import write_stl, write_zip
+from implantflow.config.site import NOT_CLINICAL
 from implantflow.field.cells import occupancy
 from implantflow.field.field import DISTANCE_STEP_MM, Field
 from implantflow.field.lattice import VORONOI, Lattice
@@ -179,7 +180,7 @@ def write_beams(path: Path, field: Field, purpose: str) -> dict[str, Any]:
 
     A cell without struts has no beams: the file then holds one cell of it as a mesh, and says so.
     """
-    note = "" if purpose == "clinical" else "NOT FOR CLINICAL USE. "
+    note = "" if purpose == "clinical" else f"{NOT_CLINICAL}. "
     text = (
         f"{note}{field.cell} lattice, cell {field.cell_mm:g} mm, strut {field.strut_mm:g} mm, frame build_xyz"
     )
