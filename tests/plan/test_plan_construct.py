@@ -146,7 +146,7 @@ def test_a_connector_holds_two_rods_side_by_side(
     metal = parts(screws, [main, rod], [connector], {}, SIZES)
     for name, solid in metal.items():
         require_closed(solid, name)
-    joined = meant_to_meet(screws, [main, rod], ["bone"], {name: ["bone"] for name in screws})
+    joined = meant_to_meet(screws, [main, rod], {name: ["bone"] for name in screws})
     assert collisions(metal, {"bone": WALL}, joined) == []
     rooms = bone_near([main, rod], [connector], room, 5.0)
     assert min(mm for mm, _ in rooms.values()) >= 1.0
