@@ -69,10 +69,8 @@ def _dense_rods(regions: Mapping[str, Any]) -> list[Rods]:
     """Dense rods of ``regions.json``; what else is dense is a face or the shell."""
 
     def rods(entries: Any, radius: Any) -> list[tuple[Float, Float, float]]:
-        ends = [
-            (base.as_points(e.get("start_lps_mm")), base.as_points(e.get("end_lps_mm")), e) for e in entries
-        ]
-        return [(a, b, float(radius(e))) for a, b, e in ends if a is not None and b is not None]
+        ends = [(base.segment_of(entry), entry) for entry in entries]
+        return [(line[0], line[1], float(radius(entry))) for line, entry in ends if line is not None]
 
     passages = []
     for passage in regions.get("cable_passages") or []:
