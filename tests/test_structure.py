@@ -47,6 +47,7 @@ HEIGHT = {
     "field": 3,
     "benchmarks": 3,
     "parallel": 1,
+    "fonts": 0,
     "locks": 1,
     "failures": 1,
     "jobrecord": 3,

@@ -7,6 +7,7 @@ reached by a stored 4x4 matrix. Points are (N, 3) arrays, matrices act on column
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,12 @@ def unit(vector: ArrayLike) -> FloatArray:
     if not np.isfinite(length) or length < 1e-12:
         raise GeometryError(f"a direction has no length: {v.tolist()}")
     return v / length
+
+
+def perpendiculars(axis: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Two unit vectors (3,) square to the unit vector ``axis`` (3,) and to each other; the same for the same axis."""
+    u = unit(np.cross(axis, np.eye(3)[int(np.argmin(np.abs(axis)))]))
+    return u, np.cross(axis, u)
 
 
 def transform_points(matrix: ArrayLike, points: ArrayLike) -> FloatArray:
@@ -79,6 +86,21 @@ def motion(step: FloatArray, centre_mm: FloatArray) -> FloatArray:
 def motion_columns(places_mm: FloatArray, gradient: FloatArray, centre_mm: FloatArray) -> FloatArray:
     """(N, 6) derivative by a :func:`motion` of something with (N, 3) ``gradient`` at (N, 3) ``places_mm``."""
     return np.concatenate([np.cross(places_mm - centre_mm, gradient), gradient], axis=1)
+
+
+def segment_distance(points_mm: FloatArray, start_mm: FloatArray, end_mm: FloatArray) -> FloatArray:
+    """(N,) distance in mm of (N, 3) points to the segment between two places (3,), which may be the same."""
+    along = end_mm - start_mm
+    share = np.clip((points_mm - start_mm) @ along / max(float(along @ along), 1e-12), 0.0, 1.0)
+    return np.asarray(np.linalg.norm(points_mm - start_mm - share[:, None] * along, axis=1))
+
+
+def polyline_distance(points_mm: FloatArray, line_mm: FloatArray) -> FloatArray:
+    """(N,) distance in mm of (N, 3) points to the line through (M, 3) corners; infinite where it has no segment."""
+    nearest = np.full(len(points_mm), np.inf)
+    for start, end in itertools.pairwise(line_mm):
+        nearest = np.minimum(nearest, segment_distance(points_mm, start, end))
+    return nearest
 
 
 @dataclass(frozen=True)

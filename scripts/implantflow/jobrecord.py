@@ -176,6 +176,7 @@ def status_file(case_dir: Path, key: str) -> Path:
 
 
 def write_status(case_dir: Path, key: str, about: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
+    """Write a job's :func:`status_file`: rule and wildcards from ``about``, then how it ended."""
     head = {"rule": about["rule"], "wildcards": about["wildcards"]}
     artifacts.write_json(status_file(case_dir, key), {**head, **outcome})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import manifold3d
 import numpy as np
@@ -17,6 +18,23 @@ from implantflow.build.stamps import make_stamps
 
 UNIT, LAYER = 0.005, 0.05
 Mesh = tuple[np.ndarray, np.ndarray]
+
+#: Section ``build`` of a case, as far as the tests of the stage do not vary it.
+BUILD: dict[str, Any] = {
+    "machine": "arcam-a1",
+    "orientation": {
+        "up_lps": [0, 0, 1],
+        "right_lps": [1, 0, 0],
+        "support_gap_mm": 1.0,
+        "search_directions": 20,
+    },
+    "limits": {
+        "volume_error_pct": 0.5,
+        "island_join_max_mm": 2.5,
+        "island_area_max_mm2": 2.0,
+        "crumb_max_mm3": 2.0,
+    },
+}
 
 
 def mesh_of(shape: manifold3d.Manifold) -> Mesh:

@@ -9,9 +9,9 @@ from typing import Any
 import manifold3d
 import numpy as np
 import pytest
-from build_bench import LAYER, UNIT, Mesh, mesh_of
+from build_bench import BUILD, LAYER, UNIT, Mesh, mesh_of
 from pydantic import ValidationError
-from test_build_stage import BUILD, _job
+from test_build_stage import _job
 
 from implantflow.artifacts import read_json
 from implantflow.build import verdicts

@@ -11,7 +11,7 @@ from typing import Any
 import manifold3d
 import numpy as np
 import pytest
-from build_bench import Mesh, mesh_of, user_data
+from build_bench import BUILD, Mesh, mesh_of, user_data
 
 from implantflow.artifacts import read_json, sha256_file
 from implantflow.build.checks import examine
@@ -30,21 +30,6 @@ from implantflow.jobs import Job
 
 Stl = Callable[[Mesh, str], Path]
 
-BUILD: dict[str, Any] = {
-    "machine": "arcam-a1",
-    "orientation": {
-        "up_lps": [0, 0, 1],
-        "right_lps": [1, 0, 0],
-        "support_gap_mm": 1.0,
-        "search_directions": 20,
-    },
-    "limits": {
-        "volume_error_pct": 0.5,
-        "island_join_max_mm": 2.5,
-        "island_area_max_mm2": 2.0,
-        "crumb_max_mm3": 2.0,
-    },
-}
 KEYS = [
     "id",
     "layers",

@@ -8,7 +8,7 @@ from typing import Any
 import manifold3d
 import numpy as np
 import pytest
-from build_bench import mesh_of, user_data
+from build_bench import BUILD, mesh_of, user_data
 from pydantic import ValidationError
 
 from implantflow.artifacts import read_json, sha256_file
@@ -25,21 +25,6 @@ from implantflow.field.placement import place_on_plate
 from implantflow.field.shaping import Filling, Grading
 from implantflow.jobs import Job
 
-BUILD: dict[str, Any] = {
-    "machine": "arcam-a1",
-    "orientation": {
-        "up_lps": [0, 0, 1],
-        "right_lps": [1, 0, 0],
-        "support_gap_mm": 1.0,
-        "search_directions": 20,
-    },
-    "limits": {
-        "volume_error_pct": 0.5,
-        "island_join_max_mm": 2.5,
-        "island_area_max_mm2": 2.0,
-        "crumb_max_mm3": 2.0,
-    },
-}
 OUTPUTS = {
     "cli": "build.cli",
     "obf": "build.obf",

@@ -25,7 +25,6 @@ from implantflow.volumes import Volume, write_volume
 
 LOW, HIGH = np.array([0.3, -10.0, -12.0]), np.array([24.0, 10.0, 12.0])
 CENTRE = (LOW + HIGH) / 2.0
-FINE_MM = 0.4
 METAL_HU, BONE_HU, SOFT_HU = 7000.0, 450.0, 40.0
 #: Cortical bone in the pores behind as much titanium: polychromatic scans whose lattice shows its metal as 7000 HU show
 #: bone there 860 HU above fluid, not the 1500 HU of an insert in water.

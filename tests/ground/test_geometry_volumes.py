@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from implantflow.errors import GeometryError, InputError
-from implantflow.geometry import Plane, invert_rigid, rotation_angle_deg, transform_points, unit
+from implantflow.geometry import (
+    Plane,
+    invert_rigid,
+    perpendiculars,
+    polyline_distance,
+    rotation_angle_deg,
+    segment_distance,
+    transform_points,
+    unit,
+)
 from implantflow.volumes import Volume, read_volume, to_sitk, write_volume
 
 coordinate = st.floats(-300, 300)
@@ -41,6 +50,27 @@ def test_rigid_inverse_and_angle() -> None:
     matrix[:3, 3] = [5, -7, 9]
     assert np.allclose(invert_rigid(matrix) @ matrix, np.eye(4))
     assert rotation_angle_deg(matrix[:3, :3]) == pytest.approx(20)
+
+
+@given(st.tuples(*[st.floats(-1.0, 1.0)] * 3).filter(lambda v: np.linalg.norm(v) > 0.1))
+def test_perpendiculars_make_a_right_handed_frame(vector: tuple[float, ...]) -> None:
+    axis = unit(np.array(vector))
+    u, v = perpendiculars(axis)
+    frame = np.stack([axis, u, v])
+    np.testing.assert_allclose(frame @ frame.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(frame) == pytest.approx(1.0)
+
+
+def test_distance_to_segment_and_polyline() -> None:
+    start, end = np.array([0.0, 0.0, 0.0]), np.array([10.0, 0.0, 0.0])
+    points = np.array(
+        [[5.0, 3.0, 0.0], [-3.0, 4.0, 0.0], [13.0, 0.0, 4.0]]
+    )  # beside it, before it, beyond it
+    assert segment_distance(points, start, end) == pytest.approx([3.0, 5.0, 5.0])
+    assert segment_distance(points[:1], start, start) == pytest.approx([np.sqrt(34.0)])
+    bent = np.array([start, end, [10.0, 10.0, 0.0]])
+    assert polyline_distance(np.array([[12.0, 6.0, 0.0], [4.0, 1.0, 0.0]]), bent) == pytest.approx([2.0, 1.0])
+    assert np.isinf(polyline_distance(points, bent[:1])).all()
 
 
 def oblique() -> Volume:

@@ -16,12 +16,12 @@ from synthetic_pelvis import changed
 from implantflow.config.fixation import CableConfig, ConstructConfig
 from implantflow.config.plan import PlanRevision
 from implantflow.errors import GeometryError, QualityGateError
-from implantflow.geometry import FloatArray
+from implantflow.geometry import FloatArray, segment_distance
 from implantflow.plan import connectors
 from implantflow.plan.anatomy import Anatomy
 from implantflow.plan.cables import cable_loop
 from implantflow.plan.collisions import between, collisions
-from implantflow.plan.connectors import join, segment_distance_mm, too_near_mm
+from implantflow.plan.connectors import join, too_near_mm
 from implantflow.plan.construct_checks import bone_near, is_recess, require_buildable
 from implantflow.plan.heads import Screw
 from implantflow.plan.metal import meant_to_meet, parts
@@ -139,14 +139,14 @@ def test_a_connector_holds_two_rods_side_by_side(
     main, room = straight
     rod, connector = join("two", main, [screw("c", -45.0, 25.0)], [main], SIZES, room, BACK)
     bore = connector.beside_mm()
-    assert segment_distance_mm(connector.middle_mm[None], *bore)[0] == pytest.approx(5.5)
+    assert segment_distance(connector.middle_mm[None], *bore)[0] == pytest.approx(5.5)
     assert np.linalg.norm(main.path_mm - connector.middle_mm, axis=1).min() == pytest.approx(5.5, abs=0.3)
     assert too_near_mm(rod.path_mm, [main], SIZES).max() <= 0.0
     screws = {s.name: s for s in (screw("a", 30.0), screw("b", -30.0), screw("c", -45.0, 25.0))}
     metal = parts(screws, [main, rod], [connector], {}, SIZES)
     for name, solid in metal.items():
         require_closed(solid, name)
-    joined = meant_to_meet(screws, [main, rod], ["bone"], {name: ["bone"] for name in screws})
+    joined = meant_to_meet(screws, [main, rod], {name: ["bone"] for name in screws})
     assert collisions(metal, {"bone": WALL}, joined) == []
     rooms = bone_near([main, rod], [connector], room, 5.0)
     assert min(mm for mm, _ in rooms.values()) >= 1.0

@@ -5,32 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import pytest
-
 sys.path.insert(0, str(Path(__file__).parents[1] / "solids"))
 
-from synthetic_pelvis import made
-
-
-@pytest.fixture(scope="session")
-def bones() -> Path:
-    """Folder with the synthetic bones and a left tumour."""
-    return made("bones")
-
-
-@pytest.fixture(scope="session")
-def plan() -> Path:
-    """Folder of the plan p1."""
-    return made("plan")
-
-
-@pytest.fixture(scope="session")
-def rp1() -> Path:
-    """Folder of the first iteration."""
-    return made("rp1")
-
-
-@pytest.fixture(scope="session")
-def rp2() -> Path:
-    """Folder of the second iteration."""
-    return made("rp2")
+from pelvis_folders import bones, plan, rp1, rp2  # noqa: F401 - fixtures

@@ -48,7 +48,6 @@ NAMES = {1: "sacrum", 2: "hip_left", 3: "hip_right", 4: "l5"}
 _DEMO = "demo"
 
 Row = dict[str, Any]
-Labels = NDArray[np.uint8]
 
 
 def cpu_s() -> float:

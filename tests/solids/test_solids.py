@@ -28,6 +28,7 @@ from implantflow.solids.booleans import (
 )
 from implantflow.solids.contact import face_figures, facing_triangles, plane_triangles, weighted_percentile
 from implantflow.solids.distance import Surface, hausdorff_mm, winding_number
+from implantflow.solids.level import level_surface
 from implantflow.solids.mesh import (
     Solid,
     even_points,
@@ -229,3 +230,17 @@ def test_points_that_float32_would_weld_are_kept_apart(tmp_path: Path) -> None:
     twin = merged([UNIT, box([10.0000001, 0, 0], [20, 20, 30])])
     written = write_solid(tmp_path / "twin.stl", twin, "twin")
     assert shell_count(written) == 2
+
+
+def test_level_surface_lies_where_the_values_cross() -> None:
+    spacing, origin = 0.5, (-3.0, -4.0, -5.0)
+    z, y, x = (np.arange(n) * spacing + low for n, low in zip((21, 17, 13), origin[::-1], strict=True))
+    away = np.sqrt(x**2 + y[:, None] ** 2 + z[:, None, None] ** 2)
+    points, faces = level_surface(away, 2.0, origin, spacing)
+    assert np.linalg.norm(points, axis=1) == pytest.approx(2.0, abs=0.03)
+    assert sorted(set(faces.ravel())) == list(range(len(points)))
+    indices, same = level_surface(away, 2.0)
+    assert indices * spacing + np.array(origin) == pytest.approx(points, abs=1e-5)
+    assert (same == faces).all()
+    nothing, none = level_surface(away, 100.0)
+    assert nothing.shape == none.shape == (0, 3)

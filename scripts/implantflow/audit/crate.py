@@ -25,7 +25,6 @@ from implantflow.audit.crate_actions import (
     decision,
     file_id,
     now,
-    numbers,
     outside_id,
     person_id,
     signed_events,
@@ -34,6 +33,7 @@ from implantflow.audit.crate_actions import (
 )
 from implantflow.audit.history import mapping, reviews
 from implantflow.audit.verify import Verification
+from implantflow.config.site import NOT_CLINICAL
 
 METADATA_NAME = "ro-crate-metadata.json"
 PROFILES = (
@@ -75,7 +75,9 @@ def make_crate(verification: Verification, purpose: str, finals: Sequence[str] =
     writers = verification.history.writers
     files = _files(verification)
     actions = [action(run) for run in verification.history.runs]
-    decisions = [decision(state, i, writers) for state in verification.gates for i in numbers(state)]
+    decisions = [
+        decision(state, person, writers) for state in verification.gates for person in state.record.reviewers
+    ]
     decisions += signed_events(verification)
     whole = whole_run(verification, finals)
     people = _people(verification)
@@ -85,7 +87,7 @@ def make_crate(verification: Verification, purpose: str, finals: Sequence[str] =
         "@type": "Dataset",
         "name": f"implantflow case {verification.case}",
         "description": f"Patient-specific implant, purpose: {purpose}."
-        + ("" if purpose == "clinical" else " NOT FOR CLINICAL USE."),
+        + ("" if purpose == "clinical" else f" {NOT_CLINICAL}."),
         "datePublished": str(verification.records[-1].get("recorded")) if verification.records else now(),
         "license": {"@id": LICENCE["@id"]},
         "conformsTo": [{"@id": profile} for profile, _, _ in PROFILES],

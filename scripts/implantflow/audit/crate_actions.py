@@ -11,6 +11,7 @@ from urllib.parse import quote
 from implantflow.audit.gates import GateState
 from implantflow.audit.history import Run, mapping, reviews
 from implantflow.audit.verify import Verification
+from implantflow.review.gate import Approver
 
 SOFTWARE_ID = "#implantflow"
 #: The crate's copy of the workflow; rules and library are those of the recorded commit.
@@ -48,6 +49,7 @@ def whole_run(verification: Verification, finals: Sequence[str]) -> list[Entity]
 
 
 def action(run: Run) -> Entity:
+    """One run of a job, failed ones with the reason."""
     entity: Entity = {
         "@id": f"#entry-{run.sequence}",
         "@type": "CreateAction",
@@ -67,13 +69,9 @@ def action(run: Run) -> Entity:
     return entity
 
 
-def numbers(state: GateState) -> range:
-    return range(len(state.record.reviewers))
-
-
-def decision(state: GateState, number: int, writers: Mapping[str, Run]) -> Entity:
+def decision(state: GateState, person: Approver, writers: Mapping[str, Run]) -> Entity:
     """An approval that opened a gate."""
-    gate, person = state.record, state.record.reviewers[number]
+    gate = state.record
     return {
         # By the gate's file: two release gates have the same gate and item.
         "@id": f"#gate-{state.path}-{person.id}",
@@ -108,6 +106,7 @@ def signed_events(verification: Verification) -> list[Entity]:
 
 
 def subjects(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Path in the case and sha256 of every file that a recorded decision was about."""
     for name, sha256 in mapping(entry.get("subjects")).items():
         yield str(name), str(sha256)
 
@@ -118,6 +117,7 @@ def named(files: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def in_force(name: str, writers: Mapping[str, Run]) -> dict[str, str]:
+    """Reference to the version of a file that its last successful job wrote."""
     return {"@id": file_id(name, writers[name].outputs[name])}
 
 
@@ -131,24 +131,30 @@ def file_id(name: str, sha256: str) -> str:
 
 
 def outside_id(name: str) -> str:
+    """Id of what the case read or wrote outside its folder, by its path as recorded."""
     return f"#outside/{quote(name.lstrip('/'))}"
 
 
 def person_id(reviewer: str) -> str:
+    """Id of a reviewer, by the short name in the registry."""
     return f"#person-{reviewer}"
 
 
 def account_id(run: Run) -> str:
+    """Id of the account that ran a job, by user and host."""
     return f"#account-{quote(str(run.record.get('user')))}-{quote(str(run.record.get('host')))}"
 
 
 def status(done: bool) -> str:
+    """schema.org's ActionStatusType."""
     return f"http://schema.org/{'CompletedActionStatus' if done else 'FailedActionStatus'}"
 
 
 def iso(seconds: float) -> str:
+    """Seconds since 1970 as ISO 8601, UTC."""
     return datetime.fromtimestamp(max(seconds, 0.0), UTC).isoformat(timespec="seconds")
 
 
 def now() -> str:
+    """The present as ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")

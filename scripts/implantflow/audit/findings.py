@@ -31,7 +31,9 @@ class Findings:
     notes: list[Finding] = field(default_factory=list)
 
     def problem(self, kind: Kind, where: str, what: str) -> None:
+        """Add what makes the trail not hold."""
         self.problems.append(Finding(kind, where, what))
 
     def note(self, kind: Kind, where: str, what: str) -> None:
+        """Add what is worth knowing."""
         self.notes.append(Finding(kind, where, what))

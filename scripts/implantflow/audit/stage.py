@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ConfigDict
 
@@ -14,7 +13,7 @@ from implantflow.audit import ledger, page
 from implantflow.audit.crate import make_crate
 from implantflow.audit.verify import Verification, examine_running
 from implantflow.config.base import Section
-from implantflow.config.site import Reviewer
+from implantflow.config.site import Purpose, Reviewer
 from implantflow.errors import ProvenanceError
 from implantflow.jobs import Job, progress
 
@@ -33,7 +32,7 @@ class AuditSettings(Section):
         reviewers: list[Reviewer]
 
     case: str
-    purpose: Literal["demo", "research", "clinical"]
+    purpose: Purpose
     site: Site | None = None
 
 

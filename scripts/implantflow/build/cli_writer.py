@@ -11,6 +11,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.config.site import NOT_CLINICAL
+
 #: Labels of the paths in the file; the id stands before each block.
 CONTOUR_ID, HATCH_ID, NET_ID = 1, 2, 3
 LABELS = {CONTOUR_ID: "contour", HATCH_ID: "hatch", NET_ID: "net"}
@@ -27,8 +29,6 @@ PATH_LABELS = {
     EDGE_ID: "contour of struts",
     THIN_ID: "net of thin places",
 }
-
-NOT_CLINICAL = "NOT FOR CLINICAL USE"
 
 
 def _clean(text: str) -> str:

@@ -23,7 +23,6 @@ from implantflow.build.cli_writer import (
     HATCH_ID,
     INNER_ID,
     LABELS,
-    NOT_CLINICAL,
     OUTER_ID,
     SUPPORT,
     SUPPORT_ID,
@@ -33,6 +32,7 @@ from implantflow.build.pipeline import ordered
 from implantflow.build.themes import heated_mm
 from implantflow.build.zip_stream import Entry, ZipStream
 from implantflow.config.build import Machine
+from implantflow.config.site import NOT_CLINICAL
 from implantflow.geometry import FloatArray
 
 #: Layers that one thread works on before it hands them over; a layer takes a hundred times its CLI words.

@@ -23,6 +23,7 @@ from implantflow.config.segment import SegmentConfig
 from implantflow.config.simulated import SimulatedConfig
 from implantflow.config.simulated_followup import SimulatedFollowupConfig
 from implantflow.config.simulated_print import SimulatedPrintConfig
+from implantflow.config.site import Purpose
 from implantflow.config.strength import StrengthConfig
 from implantflow.config.tumour import TumourConfig
 
@@ -52,7 +53,7 @@ class CaseConfig(Section):
     case: Name = Field(
         description="Neutral name of the case (never the patient's); the folder below results/."
     )
-    purpose: Literal["demo", "research", "clinical"] = Field(
+    purpose: Purpose = Field(
         description="demo and research carry NOT FOR CLINICAL USE on every page, label and build header; "
         "clinical needs real signatures and software_version, and refuses auto reviews, the atlas, and whatever "
         "says verified: false."

@@ -13,6 +13,8 @@ from implantflow.config.pacs import PacsNode
 from implantflow.config.review import GateName
 
 Purpose = Literal["demo", "research", "clinical"]
+#: What a case says on every page, picture, label and build header unless its purpose is clinical.
+NOT_CLINICAL = "NOT FOR CLINICAL USE"
 Role = Literal["surgeon", "engineer", "radiologist", "quality"]
 
 #: At a gate of a clinical case two persons sign (issue 7: two by default, an author cannot approve alone).

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from implantflow.errors import GeometryError, InputError
 from implantflow.field.field import DISTANCE_STEP_MM
 from implantflow.field.material import Texture
-from implantflow.geometry import FloatArray, transform_points
+from implantflow.geometry import FloatArray, segment_distance, transform_points
 
 Float32Array = NDArray[np.float32]
 
@@ -130,9 +130,7 @@ def rough_grid(
     places = np.argwhere(share > 0)
     points = np.column_stack([axes[2][places[:, 2]], axes[1][places[:, 1]], axes[0][places[:, 0]]])
     for start, end, radius in smooth:
-        along = end - start
-        t = np.clip((points - start) @ along / max(float(along @ along), 1e-12), 0.0, 1.0)
-        away = np.linalg.norm(points - start - t[:, None] * along, axis=1) - radius
+        away = segment_distance(points, start, end) - radius
         fade = np.clip((away - _FADE_MM) / _FADE_MM, 0.0, 1.0).astype(np.float32)
         share[tuple(places.T)] *= fade
     return np.round(share * 1e4).astype(np.int16)

@@ -28,7 +28,7 @@ _TO_SD = 1.4826
 
 
 def metal_in(volume: Volume, metal_hu: float) -> NDArray[np.bool_]:
-    """(K, J, I) True in every piece of metal of at least 100 mm3."""
+    """(K, J, I) True in every piece of metal of at least :data:`_LEAST_MM3`."""
     from scipy import ndimage
 
     labels, count = ndimage.label(volume.array >= metal_hu)
@@ -60,7 +60,8 @@ def artefact(volume: Volume, metal_hu: float) -> dict[str, Any]:
         "pieces": int(ndimage.label(metal)[1]),
         "reach_mm": None,
         "reason": None,
-        "meaning": "distance up to which soft tissue scatters more than 1.25 times as much as 80 mm from metal",
+        "meaning": f"distance up to which soft tissue scatters more than {_FACTOR:g} times as much as {_FAR_MM:g} mm "
+        "from metal",
         "profile": [],
     }
     if not metal.any():

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.artifacts import temporary
+from implantflow.fonts import dejavu_sans
 
 Rgb = tuple[int, int, int]
 Image = NDArray[np.uint8]
 
 INK: Rgb = (240, 240, 240)
 GROUND: Rgb = (16, 18, 22)
-
-
-@functools.cache
-def _font(size: int) -> Any:
-    """DejaVu Sans as shipped with matplotlib, laid out without libraqm: no font of the machine is used."""
-    import matplotlib
-    from PIL import ImageFont
-
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def blank(height: int, width: int) -> Image:
@@ -67,7 +56,7 @@ def words(
 
     image = Pil.fromarray(picture)
     ImageDraw.Draw(image).text(
-        at_px, text, fill=colour, font=_font(size), anchor=anchor, stroke_width=2, stroke_fill=GROUND
+        at_px, text, fill=colour, font=dejavu_sans(size), anchor=anchor, stroke_width=2, stroke_fill=GROUND
     )
     picture[:] = np.asarray(image)
 

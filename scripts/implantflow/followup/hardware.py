@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from implantflow.errors import GeometryError
 from implantflow.followup.sampling import crop_around
-from implantflow.geometry import FloatArray, Plane, unit
+from implantflow.geometry import FloatArray, Plane, polyline_distance, unit
 from implantflow.volumes import Volume
 
 SACRUM = 1
@@ -108,9 +107,5 @@ def near_hardware(places: FloatArray, regions: Mapping[str, Any], margin_mm: flo
         near |= away < float(hole["diameter_mm"]) / 2.0 + margin_mm
     for cable in regions.get("cable_passages", []):
         line = np.asarray(cable["polyline_lps_mm"], dtype=np.float64)
-        for start, end in itertools.pairwise(line):
-            way = end - start
-            share = np.clip((places - start) @ way / max(float(way @ way), 1e-9), 0.0, 1.0)
-            away = np.linalg.norm(places - start - share[:, None] * way, axis=1)
-            near |= away < float(cable["diameter_mm"]) / 2.0 + margin_mm
+        near |= polyline_distance(places, line) < float(cable["diameter_mm"]) / 2.0 + margin_mm
     return near

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from implantflow.artifacts import read_json, sha256_file
+from implantflow.config.site import NOT_CLINICAL
 from implantflow.dicom.export import codes
 from implantflow.dicom.export.codes import Concept, own
 from implantflow.dicom.export.context import Case, Source
@@ -66,7 +67,7 @@ def write_objects(job: Job, record: Mapping[str, Any], scan_from_planning: Float
             "fix": "write it under ingest.series.NAME.acquired",
         }
     simulated = bool(job.settings["simulated"])
-    marks = [] if job.settings["purpose"] == "clinical" else ["NOT FOR CLINICAL USE"]
+    marks = [] if job.settings["purpose"] == "clinical" else [NOT_CLINICAL]
     marks += ["SIMULATED"] if simulated else []
     day = date.fromisoformat(str(job.settings["scan_date"]))
     case = Case(str(job.settings["case"]), day, simulated, tuple(marks))

@@ -46,7 +46,7 @@ class Normal:
 
     @classmethod
     def of(
-        cls, jacobian: FloatArray, residual: FloatArray, weight: FloatArray, block: NDArray[np.int64] | None
+        cls, jacobian: FloatArray, residual: FloatArray, weight: FloatArray, block: NDArray[np.int64]
     ) -> Normal:
         """Sum up (N, P) ``jacobian`` and (N,) ``residual``; ``block`` (N,) numbers the blocks.
 
@@ -55,8 +55,6 @@ class Normal:
         weighted = jacobian * weight[:, None]
         hessian = np.einsum("np,nq->pq", weighted, jacobian)
         slope = np.einsum("np,n->p", weighted, residual)
-        if block is None:
-            return cls(hessian, slope, np.zeros((0, len(slope))))
         scores: FloatArray = np.stack(
             [np.bincount(block, weighted[:, p] * residual) for p in range(jacobian.shape[1])], axis=1
         ).astype(np.float64)

@@ -53,13 +53,11 @@ class Smooth:
         return np.ascontiguousarray(transform_points(self.index_from_place, places_mm))
 
 
-def smooth(volume: Volume, blur_mm: float = 0.0) -> Smooth:
-    """``volume`` as a spline that passes through its voxels, after a Gaussian of ``blur_mm``."""
+def smooth(volume: Volume) -> Smooth:
+    """``volume`` as a spline that passes through its voxels."""
     from scipy import ndimage
 
     array = volume.array.astype(np.float32)
-    if blur_mm > 0:
-        array = ndimage.gaussian_filter(array, blur_mm / volume.spacing_mm[::-1], mode="nearest")
     coefficients = ndimage.spline_filter(array, order=3, output=np.float32, mode="mirror")
     return Smooth(coefficients, np.asarray(np.linalg.inv(volume.affine_lps), dtype=np.float64))
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.followup.found import Found
-from implantflow.geometry import FloatArray, transform_points, unit
+from implantflow.geometry import FloatArray, perpendiculars, transform_points, unit
 from implantflow.volumes import Volume
 
 #: Screws that hold the implant move with it; the others stand in the pelvis.
@@ -147,7 +147,7 @@ def _unrolled(screw: Planned, volume: Volume, scan_from_plan: FloatArray) -> tup
     from scipy import ndimage
 
     axis = unit(screw.end_lps - screw.start_lps)
-    u, v = across(axis)
+    u, v = perpendiculars(axis)
     length = float(np.linalg.norm(screw.end_lps - screw.start_lps))
     along = np.arange(-_BEYOND_MM, length + _BEYOND_MM + STEP_MM / 2, STEP_MM)
     grid = _grid()
@@ -163,13 +163,6 @@ def _unrolled(screw: Planned, volume: Volume, scan_from_plan: FloatArray) -> tup
 def _grid() -> FloatArray:
     half = round(_HALF_MM / _PIXEL_MM)
     return np.arange(-half, half + 1, dtype=np.float64) * _PIXEL_MM
-
-
-def across(axis: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Two unit vectors across an axis and each other."""
-    other = np.eye(3)[int(np.argmin(np.abs(axis)))]
-    u = unit(np.cross(axis, other))
-    return u, np.cross(axis, u)
 
 
 def _pieces(hu: FloatArray, seen: NDArray[np.bool_], metal_hu: float, diameter_mm: float) -> FloatArray:

@@ -100,7 +100,7 @@ def read_followup(job: Job) -> None:
             "metal": artefact(volume, settings.metal.threshold_hu),
             "pelvis": located.pelvis.as_json(),
             "implant": located.implant.as_json(),
-            "baseline_comparison": _comparison(settings, baseline),
+            "baseline_comparison": _comparison(baseline),
             "outcomes": _outcomes(job, settings),
             "place": place.as_json(),
             "poses": located.found.as_json(),
@@ -111,7 +111,7 @@ def read_followup(job: Job) -> None:
                 "lattice": settings.lattice.model_dump(),
                 "screws": None if settings.screws is None else settings.screws.model_dump(),
             },
-            "not_determinable": _missing(settings, baseline, lattice.figures),
+            "not_determinable": _missing(baseline, lattice.figures),
         }
     )
     dicom = write_objects(job, record, located.found.scan_from_planning)
@@ -197,7 +197,8 @@ def _motion(place: Place, since: Displacement | None, settings: FollowupJob) -> 
     return found
 
 
-def _comparison(settings: FollowupJob, baseline: Baseline | None) -> dict[str, Any]:
+def _comparison(baseline: Baseline | None) -> dict[str, Any]:
+    """Whether HU of the two scans may be compared, and why not."""
     if baseline is None:
         return {"baseline": None, "hu_comparable": False, "reasons": [_WITHOUT_BASELINE]}
     return {
@@ -207,9 +208,7 @@ def _comparison(settings: FollowupJob, baseline: Baseline | None) -> dict[str, A
     }
 
 
-def _missing(
-    settings: FollowupJob, baseline: Baseline | None, lattice: dict[str, Any]
-) -> list[dict[str, str]]:
+def _missing(baseline: Baseline | None, lattice: dict[str, Any]) -> list[dict[str, str]]:
     """What this scan cannot show, and why."""
     found = []
     if baseline is None:

@@ -49,16 +49,12 @@ class Tissue:
     known : (K, J, I) float32 array, 1 where it is.
     affine_lps : (4, 4) index to the scan's patient LPS.
     hu_per_share : HU that a full share of metal adds.
-    residual_hu : robust standard deviation of what was left where the fit was made.
-    voxels : number of voxels it was made from.
     """
 
     hu: NDArray[np.float32]
     known: NDArray[np.float32]
     affine_lps: FloatArray
     hu_per_share: float
-    residual_hu: float
-    voxels: int
 
     def at(self, places: FloatArray) -> FloatArray:
         """(N,) HU at (N, 3) places of the scan; NaN where fewer than half of the eight voxels around are known."""
@@ -92,7 +88,7 @@ def without_metal(
     bone : Volume
         Distance in mm to bone that stays, on a grid of the planning CT.
     """
-    index = np.flatnonzero(np.ones(part.array.shape, dtype=bool).ravel())
+    index = np.arange(part.array.size)
     wide = coverage.blurred(
         found.blur.in_plane_only(float(np.hypot(found.blur.in_plane_mm, _SCATTER_MM))), found.scan_from_design
     )
@@ -113,7 +109,7 @@ def without_metal(
     chosen = chosen[read_grid(bone, there) > _FAR_FROM_BONE_MM]
     chosen = chosen[~near_hardware(places[chosen], regions, _SCREW_MM)]
     chosen = chosen[:: max(1, len(chosen) // _FITTED)]
-    weights, residual = _fit(copies[chosen], hu[chosen])
+    weights = _fit(copies[chosen], hu[chosen])
     left = part.array.ravel().astype(np.float32)
     left[index] = np.where(good, hu - copies @ weights[:-1], 0.0)
     known = (~foreign & (part.array.ravel() < _CEILING_HU)).astype(np.float32)
@@ -123,8 +119,6 @@ def without_metal(
         known.reshape(part.array.shape),
         part.affine_lps,
         float(weights[:-1].sum()),
-        residual,
-        len(chosen),
     )
 
 
@@ -154,18 +148,16 @@ def read_grid(volume: Volume, places: FloatArray) -> FloatArray:
     return np.asarray(ndimage.map_coordinates(volume.array, index, output=np.float64, order=1, cval=0.0))
 
 
-def _fit(copies: FloatArray, hu: FloatArray) -> tuple[FloatArray, float]:
-    """Weights (C + 1,) of the copies and of soft tissue, robust, and the scatter that is left."""
+def _fit(copies: FloatArray, hu: FloatArray) -> FloatArray:
+    """Weights (C + 1,) of the copies and of soft tissue, robust."""
     columns = np.concatenate([copies, np.ones((len(copies), 1))], axis=1)
     weight = np.ones(len(hu))
     found = np.zeros(columns.shape[1])
-    spread = 0.0
     for _ in range(8):
         matrix = np.einsum("np,n,nq->pq", columns, weight, columns)
         # A trace of ridge: the copies are nearly collinear, and only their sum matters.
         matrix += 1e-5 * np.trace(matrix) / len(matrix) * np.eye(len(matrix))
         found = np.linalg.solve(matrix, np.einsum("np,n,n->p", columns, weight, hu))
         residual = hu - columns @ found
-        spread = robust_sd(residual)
-        weight = tukey_weights(residual, spread)
-    return found, spread
+        weight = tukey_weights(residual, robust_sd(residual))
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from implantflow.artifacts import sha256_file
 from implantflow.errors import QualityGateError, ReviewError
-from implantflow.geometry import FloatArray
+from implantflow.geometry import FloatArray, polyline_distance
 from implantflow.solids.booleans import refined
 from implantflow.solids.distance import Surface
 from implantflow.solids.mesh import Solid
@@ -62,7 +61,7 @@ def deviation_mm(final: Solid, approved: Solid, listed: list[tuple[FloatArray, f
     for one, other in ((final, approved), (approved, final)):
         points = refined(one, _SAMPLE_MM).vertices
         for line, radius in listed:
-            points = points[_away_from(points, line) > radius + _RIM_MM]
+            points = points[polyline_distance(points, line) > radius + _RIM_MM]
         if len(points):
             worst = max(worst, float(np.abs(Surface(other).signed_distance_mm(points)).max()))
     return worst
@@ -83,13 +82,3 @@ def require_same(found_mm: float) -> None:
             where="implant",
             fix="make a new iteration with this change and have it reviewed",
         )
-
-
-def _away_from(points: FloatArray, line: FloatArray) -> FloatArray:
-    """Distance (N,) in mm of points (N, 3) to a polyline (M, 3)."""
-    best = np.full(len(points), np.inf)
-    for a, b in itertools.pairwise(line):
-        along = b - a
-        t = np.clip((points - a) @ along / max(float(along @ along), 1e-12), 0.0, 1.0)
-        best = np.minimum(best, np.linalg.norm(points - (a + t[:, None] * along), axis=1))
-    return best

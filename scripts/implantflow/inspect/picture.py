@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.artifacts import temporary
+from implantflow.config.site import NOT_CLINICAL
 from implantflow.geometry import FloatArray
 
 #: Deviations from - to + this many tolerances are told apart; beyond, the end colours stand.
@@ -133,7 +134,7 @@ def write_against_design(
     ]
     title = f"{'SIMULATED print: ' if result['simulated'] else ''}revision {result['id']}{state} against the design"
     if result["purpose"] != "clinical":
-        title += "   NOT FOR CLINICAL USE"
+        title += f"   {NOT_CLINICAL}"
     _write_picture(path, parts, tolerance_mm, title, notes, result["decision"] == "accepted")
 
 

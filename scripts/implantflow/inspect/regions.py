@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from implantflow.errors import InputError
 from implantflow.field.field import Field
-from implantflow.geometry import FloatArray, transform_points
+from implantflow.geometry import FloatArray, polyline_distance, transform_points
 from implantflow.solids.distance import Surface
 from implantflow.solids.mesh import Solid
 
@@ -52,7 +51,7 @@ class Hole:
 
     def wall(self, points_mm: FloatArray) -> NDArray[np.bool_]:
         """(N,) which points of the part's surface lie on its wall."""
-        return np.asarray(_distance_to_line(points_mm, self.path_mm) < self.radius_mm + _WALL_MM)
+        return np.asarray(polyline_distance(points_mm, self.path_mm) < self.radius_mm + _WALL_MM)
 
 
 def regions_of(field: Field, regions: Mapping[str, Any]) -> Regions:
@@ -107,12 +106,3 @@ def holes_of(field: Field, regions: Mapping[str, Any]) -> list[Hole]:
         Hole(str(entry["name"]), transform_points(field.build_from_patient, line), entry["diameter_mm"] / 2.0)
         for entry, line in found
     ]
-
-
-def _distance_to_line(points: FloatArray, path: FloatArray) -> FloatArray:
-    nearest = np.full(len(points), np.inf)
-    for start, end in itertools.pairwise(path):
-        along = end - start
-        t = np.clip((points - start) @ along / max(float(along @ along), 1e-12), 0.0, 1.0)
-        nearest = np.minimum(nearest, np.linalg.norm(points - start - t[:, None] * along, axis=1))
-    return nearest

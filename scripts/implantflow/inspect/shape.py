@@ -113,7 +113,7 @@ class Fit:
     Attributes
     ----------
     shape : the fit. sizes, sizes_se : (3,) printed over drawn along the build axes, standard errors.
-    rows, blocks : points used, cubes that were left out in turn. rms_mm : of the residuals.
+    rows : points used. rms_mm : of the residuals.
     struts_found : share of strut points near a drawn strut. struts_used : did they count?
     """
 
@@ -121,7 +121,6 @@ class Fit:
     sizes: FloatArray
     sizes_se: FloatArray
     rows: int
-    blocks: int
     rms_mm: float
     struts_found: float
     struts_used: bool
@@ -168,13 +167,11 @@ def fit_shape(points_mm: FloatArray, normals: FloatArray, pose: FloatArray, refe
             rows = _rows(points_mm, normals, shape, reference, cutoff, struts=False)
             shape = shape.moved(_step(*_normal_equations(rows), free))
     rows = _rows(points_mm, normals, shape, reference, _ALL_ROUNDS_MM[-1], struts=used)
-    error, blocks = _standard_errors(rows, shape, free)
     return Fit(
         shape,
         np.diag(shape.printed_over_drawn).copy(),
-        error,
+        _standard_errors(rows, shape, free),
         len(rows.residual),
-        blocks,
         float(np.sqrt((rows.residual**2).mean())),
         found,
         used,
@@ -247,8 +244,8 @@ def _step(matrix: FloatArray, right: FloatArray, free: NDArray[np.bool_]) -> Flo
     return step
 
 
-def _standard_errors(rows: _Rows, shape: Shape, free: NDArray[np.bool_]) -> tuple[FloatArray, int]:
-    """Standard errors (3,) of the sizes: the jackknife over cubes of the part, and their number."""
+def _standard_errors(rows: _Rows, shape: Shape, free: NDArray[np.bool_]) -> FloatArray:
+    """Standard errors (3,) of the sizes: the jackknife over cubes of the part."""
     _, number = np.unique(rows.block, return_inverse=True)
     count = int(number.max()) + 1
     matrix, right = _normal_equations(rows)
@@ -262,4 +259,4 @@ def _standard_errors(rows: _Rows, shape: Shape, free: NDArray[np.bool_]) -> tupl
         without = shape.moved(_step(matrix - less, right - less_right, free))
         sizes[b] = np.diag(without.printed_over_drawn)
     spread = sizes - sizes.mean(0)
-    return np.sqrt((count - 1) / count * (spread**2).sum(0)), count
+    return np.asarray(np.sqrt((count - 1) / count * (spread**2).sum(0)))

@@ -6,6 +6,7 @@ from typing import Any
 
 from implantflow.artifacts import SLICER_LPS, read_json, sha256_file, write_json
 from implantflow.config.inspect import InspectSettings
+from implantflow.config.site import NOT_CLINICAL
 from implantflow.errors import InputError, ProvenanceError
 from implantflow.field.field import Field
 from implantflow.geometry import FloatArray, invert_rigid, transform_points
@@ -208,7 +209,7 @@ def _draw(
         f"{simulated}revision {result['id']}, deviation from the design in mm, patient LPS",
         f"decision: {result['decision']}",
         SLICER_LPS,
-        *([] if result["purpose"] == "clinical" else ["NOT FOR CLINICAL USE"]),
+        *([] if result["purpose"] == "clinical" else [NOT_CLINICAL]),
     ]
     near = found.depth_mm > -_MAP_DEPTH_MM
     write_ply(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from implantflow.errors import InputError
 from implantflow.geometry import transform_points
 from implantflow.inspect.scan import Scan, require_size
+from implantflow.solids.level import level_surface
 from implantflow.volumes import Volume, read_volume
 
 #: Metal counts as solid where it reaches this far in all directions (mm): further than any strut.
@@ -77,24 +78,9 @@ def _levels(volume: Volume, where: str) -> tuple[float, float, float]:
 
 
 def _iso_surface(volume: Volume, level: float) -> Scan:
-    from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
-    from vtkmodules.vtkCommonDataModel import vtkImageData
-    from vtkmodules.vtkFiltersCore import vtkFlyingEdges3D
-
-    array: NDArray[np.int16] = np.ascontiguousarray(volume.array, dtype=np.int16)
-    image = vtkImageData()
-    image.SetDimensions(array.shape[2], array.shape[1], array.shape[0])
-    image.GetPointData().SetScalars(numpy_to_vtk(array.ravel()))
-    edges = vtkFlyingEdges3D()
-    edges.SetInputData(image)
-    edges.SetValue(0, level)
-    edges.ComputeNormalsOff()
-    edges.ComputeScalarsOff()
-    edges.Update()
-    mesh = edges.GetOutput()
-    points = vtk_to_numpy(mesh.GetPoints().GetData())
-    faces = vtk_to_numpy(mesh.GetPolys().GetConnectivityArray()).reshape(-1, 3).astype(np.int64)
-    vertices = transform_points(volume.affine_lps, points)
+    """Surface at a grey value, LPS of the CT, faces towards the darker side."""
+    index, faces = level_surface(volume.array.astype(np.int16, copy=False), level)
+    vertices = transform_points(volume.affine_lps, index)
     if _turned_inwards(volume, vertices, faces):
         faces = np.ascontiguousarray(faces[:, ::-1])
     return Scan(vertices, faces)

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.artifacts import write_stl, write_zip
+from implantflow.config.site import NOT_CLINICAL
 from implantflow.field.cells import occupancy
 from implantflow.field.field import DISTANCE_STEP_MM, Field
 from implantflow.field.lattice import VORONOI, Lattice
 from implantflow.geometry import FloatArray, invert_rigid, transform_points
+from implantflow.solids.level import level_surface
 
 _CORE = "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
 _BEAMS = "http://schemas.microsoft.com/3dmanufacturing/beamlattice/2017/02"
@@ -45,10 +47,6 @@ def surface_of(
     ----------
     evaluate : (N, 3) points mm -> (N,) values, negative inside.
     """
-    from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
-    from vtkmodules.vtkCommonDataModel import vtkImageData
-    from vtkmodules.vtkFiltersCore import vtkFlyingEdges3D
-
     count = np.ceil((high - low) / step).astype(int) + 3
     origin = low - step
     axes = [origin[a] + step * np.arange(count[a]) for a in range(3)]
@@ -58,22 +56,7 @@ def surface_of(
         points = np.column_stack([x.ravel(), y.ravel(), np.full(x.size, z)])
         box = np.maximum(low - points, points - high).max(1)
         values[k] = np.maximum(evaluate(points), box).reshape(x.shape)
-    image = vtkImageData()
-    image.SetDimensions(*(int(c) for c in count))
-    image.SetOrigin(*(float(o) for o in origin))
-    image.SetSpacing(step, step, step)
-    image.GetPointData().SetScalars(numpy_to_vtk(values.ravel(), deep=True))
-    edges = vtkFlyingEdges3D()
-    edges.SetInputData(image)
-    edges.SetValue(0, 0.0)
-    edges.ComputeNormalsOff()
-    edges.ComputeScalarsOff()
-    edges.Update()
-    mesh = edges.GetOutput()
-    if mesh.GetNumberOfPolys() == 0:
-        return np.empty((0, 3)), np.empty((0, 3), dtype=np.int64)
-    vertices = vtk_to_numpy(mesh.GetPoints().GetData()).astype(np.float64)
-    faces = vtk_to_numpy(mesh.GetPolys().GetConnectivityArray()).reshape(-1, 3).astype(np.int64)
+    vertices, faces = level_surface(values, 0.0, (float(origin[0]), float(origin[1]), float(origin[2])), step)
     if enclosed_mm3(vertices, faces) < 0:
         faces = faces[:, ::-1]
     return vertices, faces
@@ -197,7 +180,7 @@ def write_beams(path: Path, field: Field, purpose: str) -> dict[str, Any]:
 
     A cell without struts has no beams: the file then holds one cell of it as a mesh, and says so.
     """
-    note = "" if purpose == "clinical" else "NOT FOR CLINICAL USE. "
+    note = "" if purpose == "clinical" else f"{NOT_CLINICAL}. "
     text = (
         f"{note}{field.cell} lattice, cell {field.cell_mm:g} mm, strut {field.strut_mm:g} mm, frame build_xyz"
     )

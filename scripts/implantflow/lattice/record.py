@@ -33,6 +33,7 @@ def summary(
     part: PartFigures,
     filled: list[Filled],
 ) -> dict[str, Any]:
+    """Content of ``lattice.json``; figures of the nominal strut first, those of every strut under ``by_strut``."""
     cell = cells[field.strut_mm]
     volumes = part.volumes
     crumbs, loose = split_loose(part, build.limits.crumb_max_mm3)

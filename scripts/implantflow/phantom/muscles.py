@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from implantflow.geometry import FloatArray
-from implantflow.phantom.parameters import Shape
 from implantflow.phantom.primitives import Parts
 from implantflow.phantom.tissue_tables import Tissue
 
@@ -52,7 +51,7 @@ def gluteal_thickness() -> FloatArray:
     return np.stack(maps)
 
 
-def muscle_parts(shape: Shape) -> list[tuple[Tissue, Parts]]:
+def muscle_parts() -> list[tuple[Tissue, Parts]]:
     """Tissue and parts, in the order of painting, anatomy frame."""
     parts, ligaments = Parts(), Parts()
     for side in (1, -1):

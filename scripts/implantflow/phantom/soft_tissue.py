@@ -40,7 +40,7 @@ def paint_soft_tissue(patient: Patient, grid: Grid, pose: Pose, threads: int = 1
     outline = np.stack([np.interp(z, _Z, v) for v in (_HALF_WIDTH, _FRONT, _BACK)])
     over_slabs(lambda a, b: _paint_body(codes, matrix, outline, patient.noise, a, b), grid.shape[0], threads)
     painter = _Painter(codes, grid, pose, threads)
-    for tissue, parts in muscle_parts(patient.shape):
+    for tissue, parts in muscle_parts():
         painter.paint(parts, tissue, (Tissue.FAT, Tissue.VISCERAL_FAT))
     thickness = gluteal_thickness()
     for side in (1, -1):
@@ -54,7 +54,7 @@ def paint_soft_tissue(patient: Patient, grid: Grid, pose: Pose, threads: int = 1
         painter.paint(parts, tissue, None)
     for tissue, parts in bowel_loops(patient.shape):
         painter.paint(parts, tissue, (Tissue.VISCERAL_FAT, Tissue.BOWEL, Tissue.BOWEL_FULL))
-    _paint_canal(painter, patient, matrix)
+    _paint_canal(painter, patient)
     for level in patient.levels:
         _paint_spine(painter, patient.shape, level)
     return codes
@@ -202,7 +202,7 @@ def _paint_hip_muscles(
                     codes[k, j, i] = Tissue.FAT.value if seam else Tissue.MUSCLE.value
 
 
-def _paint_canal(painter: _Painter, patient: Patient, matrix: FloatArray) -> None:
+def _paint_canal(painter: _Painter, patient: Patient) -> None:
     low, high = SACRUM_BOUNDS_MM
     box = painter.grid.box(low, high, painter.pose.lps_from_anatomy)
     view, part = painter.codes[box], painter.grid.part(box)

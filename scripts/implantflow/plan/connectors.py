@@ -11,7 +11,7 @@ import numpy as np
 
 from implantflow.config.fixation import ConnectorSet, ConstructConfig
 from implantflow.errors import QualityGateError
-from implantflow.geometry import FloatArray, unit
+from implantflow.geometry import FloatArray, segment_distance, unit
 from implantflow.plan.heads import Screw
 from implantflow.plan.rods import LOW_MM, Rod, Search
 from implantflow.plan.room import Room
@@ -72,20 +72,13 @@ class Connector:
         }
 
 
-def segment_distance_mm(points: FloatArray, a: FloatArray, b: FloatArray) -> FloatArray:
-    """Distance (N,) of ``points`` (N, 3) to the segment ab."""
-    along = b - a
-    share = np.clip((points - a) @ along / max(float(along @ along), 1e-12), 0.0, 1.0)
-    return np.asarray(np.linalg.norm(points - a - share[:, None] * along, axis=1))
-
-
 def too_near_mm(points: FloatArray, rods: Sequence[Rod], sizes: ConstructConfig) -> FloatArray:
     """How much of a rod at ``points`` (N, 3) lies in earlier rods and their heads, mm; negative where free."""
     half = sizes.rod.diameter_mm / 2.0
     worst = np.full(len(points), -np.inf)
     for rod in rods:
         for head in rod.heads:
-            gap = segment_distance_mm(points, head.foot_mm, head.top_mm) - sizes.head.diameter_mm / 2.0
+            gap = segment_distance(points, head.foot_mm, head.top_mm) - sizes.head.diameter_mm / 2.0
             worst = np.maximum(worst, half - gap)
         apart = np.linalg.norm(points[:, None] - rod.path_mm[None], axis=2).min(axis=1)
         worst = np.maximum(worst, 2.0 * half - apart)

@@ -75,7 +75,7 @@ def plan_construct(job: Job) -> None:
     progress("collisions", done=0.6)
     metal = parts(screws, rods, connectors, loops, sizes)
     homes = {name: _home(entry) for name, entry in entries.items()}
-    joined = meant_to_meet(screws, rods, list(bones), homes)
+    joined = meant_to_meet(screws, rods, homes)
     found = collisions(metal, _bored(bones, built, sizes, plan), joined)
     recesses = [c for c in found if is_recess(c, homes, sizes)]
     bare = [c for c in found if not is_recess(c, homes, sizes)]

@@ -109,7 +109,6 @@ def joint_room(
     joints: Mapping[str, Plane],
     neighbours: Mapping[str, Solid],
     margin_mm: float,
-    takes_ilium: bool = False,
 ) -> dict[str, float]:
     """Shortest signed distance in mm from the tumour to each neighbouring bone that stays, negative when it enters.
 

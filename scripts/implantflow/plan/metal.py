@@ -50,7 +50,7 @@ def parts(
 
 
 def meant_to_meet(
-    screws: Mapping[str, Screw], rods: Sequence[Rod], bones: Sequence[str], homes: Mapping[str, Sequence[str]]
+    screws: Mapping[str, Screw], rods: Sequence[Rod], homes: Mapping[str, Sequence[str]]
 ) -> set[frozenset[str]]:
     """Pairs of parts that share room by design: a screw with its head, its rod and the bones of its corridor."""
     pairs = {frozenset((f"screw {name}", f"head {name}")) for name in screws}

@@ -23,6 +23,7 @@ _WAY_MM, _OFF_SURFACE_MM = 60.0, 0.2
 
 
 def free_mm(config: CorridorConfig) -> float:
+    """Distance behind the entry from which a corridor's axis must keep its clearance, mm."""
     # Nearer to the entry than this the axis cannot be farther from the cortex it has just passed.
     return config.diameter_mm / 2.0 + config.wall_mm + 5.0
 

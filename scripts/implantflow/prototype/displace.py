@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from implantflow.config.corrections import Stroke
 from implantflow.errors import GeometryError
-from implantflow.geometry import FloatArray
+from implantflow.geometry import FloatArray, polyline_distance
 from implantflow.solids.distance import Surface
 from implantflow.solids.mesh import IntArray, Solid
 
@@ -54,10 +53,8 @@ def painted(solid: Solid, strokes: Sequence[Stroke]) -> IntArray:
     covered = np.zeros(len(centres), dtype=bool)
     for stroke in strokes:
         line = np.asarray(stroke.points_lps_mm, dtype=np.float64)
-        for a, b in itertools.pairwise(line if len(line) > 1 else np.repeat(line, 2, axis=0)):
-            way = b - a
-            t = np.clip((centres - a) @ way / max(float(way @ way), 1e-12), 0.0, 1.0)
-            covered |= np.linalg.norm(centres - (a + t[:, None] * way), axis=1) <= stroke.radius_mm
+        line = line if len(line) > 1 else np.repeat(line, 2, axis=0)
+        covered |= polyline_distance(centres, line) <= stroke.radius_mm
     if not covered.any() or covered.all():
         raise GeometryError(
             "the painted region has no border on the surface"

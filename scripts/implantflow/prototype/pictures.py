@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from implantflow.fonts import dejavu_sans
 from implantflow.geometry import FloatArray, unit
 from implantflow.solids.mesh import Solid
 
@@ -103,19 +101,9 @@ def _marked(image: NDArray[np.uint8], view: str) -> NDArray[np.uint8]:
         (x, y, anchor, text, 24) for (x, y, anchor), text in zip(places, edge_letters(view), strict=True)
     ]
     for x, y, anchor, text, size in [*texts, (12, height - 16, "ld", f"{_BAR_MM:g} mm", 14)]:
-        font = _font(size)
+        font = dejavu_sans(size, bold=True)
         pen.text((x, y), text, fill=0, font=font, anchor=anchor, stroke_width=2, stroke_fill=(255, 255, 255))
     return np.asarray(picture)
-
-
-@functools.cache
-def _font(size: int) -> Any:
-    """DejaVu Sans as shipped with matplotlib, laid out without libraqm: no font of the machine is used."""
-    import matplotlib
-    from PIL import ImageFont
-
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
-    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def change_colours(change_mm: FloatArray, limit_mm: float) -> FloatArray:

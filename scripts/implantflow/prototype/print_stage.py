@@ -9,6 +9,7 @@ import numpy as np
 
 from implantflow import artifacts
 from implantflow.config.prototype import load_printer
+from implantflow.config.site import NOT_CLINICAL
 from implantflow.geometry import Plane
 from implantflow.jobs import Job, progress
 from implantflow.prototype.gcode import SLICER, slice_plate, slicer
@@ -36,7 +37,7 @@ def lay_out_prototype(job: Job) -> None:
     folder.mkdir(parents=True)
     model = read_3mf(job.input("model"))
     name = f"{job.settings['case']} {record['id']} {record['side']}"
-    words = "" if job.settings["purpose"] == "clinical" else " NOT FOR CLINICAL USE"
+    words = "" if job.settings["purpose"] == "clinical" else f" {NOT_CLINICAL}"
     _write(folder, "assembly", model, f"{name}{words}")
 
     progress("halves", done=0.3)

@@ -11,6 +11,7 @@ import numpy as np
 
 from implantflow.artifacts import temporary
 from implantflow.config.implant import ImplantLimits
+from implantflow.config.site import NOT_CLINICAL
 from implantflow.geometry import Plane
 from implantflow.prototype.compare import signed_change_mm
 from implantflow.prototype.pictures import BONE, METAL, VIEWS, Item, change_colours, render
@@ -69,7 +70,7 @@ def _banner(content: SheetContent) -> str:
     """Words on top, as on the report; a time point of the plan without a series is a virtual tumour."""
     virtual = any(image["series"] is None for image in content.record["planned"]["imaging"])
     words = ["SIMULATED PATIENT"] * content.simulated + ["VIRTUAL TUMOUR"] * virtual
-    return " · ".join(words + ["NOT FOR CLINICAL USE"] * (content.record["purpose"] != "clinical"))
+    return " · ".join(words + [NOT_CLINICAL] * (content.record["purpose"] != "clinical"))
 
 
 def _figures(content: SheetContent) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ import numpy as np
 from implantflow import artifacts
 from implantflow.config.implant import ImplantConfig
 from implantflow.config.prototype import Iteration
+from implantflow.config.site import NOT_CLINICAL
 from implantflow.errors import ConfigError, GeometryError
 from implantflow.jobs import Job, progress
 from implantflow.prototype.compare import difference_figures
@@ -205,4 +206,4 @@ def _write_model(
 
 
 def _purpose_words(purpose: str) -> str:
-    return "" if purpose == "clinical" else "NOT FOR CLINICAL USE"
+    return "" if purpose == "clinical" else NOT_CLINICAL

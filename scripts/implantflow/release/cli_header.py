@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from implantflow.config.site import NOT_CLINICAL
 from implantflow.errors import InputError
 
 _END = b"$$HEADEREND"
 _MAX_HEADER_BYTES = 65536
-NOT_CLINICAL = "NOT FOR CLINICAL USE"
 
 
 def read_facts(path: Path) -> tuple[dict[str, str], bool]:

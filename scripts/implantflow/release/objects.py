@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from implantflow.artifacts import read_json
+from implantflow.config.site import NOT_CLINICAL
 from implantflow.dicom.export import codes
 from implantflow.dicom.export.context import Case, Source
 from implantflow.dicom.export.registration import Moved, write_registration
@@ -25,8 +26,6 @@ from implantflow.errors import ProvenanceError
 from implantflow.release.sources import Sources
 from implantflow.release.tumour_report import tumour_groups
 from implantflow.volumes import read_volume
-
-NOT_CLINICAL = "NOT FOR CLINICAL USE"
 
 #: File within ``release/dicom`` -> place of its series among our own; models follow from 10.
 LABELS, TUMOUR = "bone_labels.dcm", "tumour_labels.dcm"

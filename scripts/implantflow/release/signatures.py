@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from implantflow.artifacts import write_json
 from implantflow.errors import ReviewError
 from implantflow.review.gate import SHUT, GateRecord
+from implantflow.review.record import record_bytes
 from implantflow.review.statement import open_envelope, signing_key_id
 
 
@@ -57,7 +57,7 @@ def write_signatures(folder: Path, gates: Mapping[str, GateRecord]) -> str:
 
 def _copy(folder: Path, path: str, gate: GateRecord, envelope: dict[str, Any]) -> str:
     """Write one envelope under the name of its record, with the bytes it was signed and counted with."""
-    data = (json.dumps(envelope, indent=2, sort_keys=True) + "\n").encode()
+    data = record_bytes(envelope)
     digest = hashlib.sha256(data).hexdigest()
     record = next((r.record for r in gate.records if r.counted and r.sha256 == digest), None)
     if record is None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from implantflow.artifacts import read_json, write_json
+from implantflow.config.site import NOT_CLINICAL
 from implantflow.errors import AwaitingInput
 from implantflow.jobs import Job, progress
 from implantflow.release.agree import check_agreement
 from implantflow.release.history import make_history
 from implantflow.release.label import write_label
 from implantflow.release.manifest import checksum_lines, list_files
-from implantflow.release.objects import NOT_CLINICAL, write_implant, write_objects
+from implantflow.release.objects import write_implant, write_objects
 from implantflow.release.package import (
     FORM_NAME,
     NAMES,

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from implantflow.fonts import dejavu_sans
 
 Float = NDArray[np.float64]
 Rgb = tuple[int, int, int]
 
 INK: Rgb = (33, 37, 41)
 PAPER: Rgb = (255, 255, 255)
-_STAMP_HEIGHT = 22
-
-
-@functools.cache
-def font(size: int, bold: bool = False) -> Any:
-    """DejaVu Sans (shipped with matplotlib, so the same on every machine), laid out without libraqm."""
-    import matplotlib
-
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
-    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
+_STAMP_HEIGHT, _GAP_PX = 22, 10
 
 
 def text(
@@ -47,7 +37,7 @@ def text(
         at,
         words,
         fill=colour,
-        font=font(size, bold),
+        font=dejavu_sans(size, bold),
         anchor=anchor,
         stroke_width=2 if outline is not None else 0,
         stroke_fill=outline,
@@ -121,25 +111,25 @@ def titled(image: NDArray[np.uint8], title: str) -> NDArray[np.uint8]:
     return np.vstack([text(strip, (2, 5), title, size=13, bold=True), image])
 
 
-def row(images: Sequence[NDArray[np.uint8]], gap_px: int = 10) -> NDArray[np.uint8]:
+def row(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Pictures side by side on white, aligned at the top."""
     height = max(i.shape[0] for i in images)
     parts: list[NDArray[np.uint8]] = []
     for number, image in enumerate(images):
         if number:
-            parts.append(np.full((height, gap_px, 3), 255, np.uint8))
+            parts.append(np.full((height, _GAP_PX, 3), 255, np.uint8))
         below = np.full((height - image.shape[0], image.shape[1], 3), 255, np.uint8)
         parts.append(np.vstack([image, below]))
     return np.hstack(parts)
 
 
-def column(images: Sequence[NDArray[np.uint8]], gap_px: int = 10) -> NDArray[np.uint8]:
+def column(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Pictures below one another on white, aligned at the left."""
     width = max(i.shape[1] for i in images)
     parts: list[NDArray[np.uint8]] = []
     for number, image in enumerate(images):
         if number:
-            parts.append(np.full((gap_px, width, 3), 255, np.uint8))
+            parts.append(np.full((_GAP_PX, width, 3), 255, np.uint8))
         beside = np.full((image.shape[0], width - image.shape[1], 3), 255, np.uint8)
         parts.append(np.hstack([image, beside]))
     return np.vstack(parts)
@@ -151,7 +141,7 @@ def legend(image: NDArray[np.uint8], entries: Sequence[tuple[str, Rgb]]) -> NDAr
     rows: list[NDArray[np.uint8]] = []
     strip, at = np.full((24, width, 3), 255, np.uint8), 4
     for name, colour in entries:
-        need = 26 + round(font(13).getlength(name)) + 18
+        need = 26 + round(dejavu_sans(13).getlength(name)) + 18
         if at + need > width and at > 4:
             rows.append(strip)
             strip, at = np.full((24, width, 3), 255, np.uint8), 4
@@ -185,7 +175,7 @@ def stamp(image: NDArray[np.uint8], words: str) -> NDArray[np.uint8]:
         return image
     strip = np.full((_STAMP_HEIGHT, image.shape[1], 3), (60, 64, 72), np.uint8)
     size = 12
-    while size > 7 and font(size, True).getlength(words) > image.shape[1] - 8:
+    while size > 7 and dejavu_sans(size, True).getlength(words) > image.shape[1] - 8:
         size -= 1
     middle = (image.shape[1] // 2, _STAMP_HEIGHT // 2)
     return np.vstack([image, text(strip, middle, words, size=size, colour=PAPER, anchor="mm", bold=True)])
@@ -198,8 +188,8 @@ def to_png(image: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def to_jpeg(image: NDArray[np.uint8], quality: int = 88) -> bytes:
+def to_jpeg(image: NDArray[np.uint8]) -> bytes:
     """JPEG without metadata, full colour resolution (thin coloured outlines stay sharp)."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="JPEG", quality=quality, subsampling=0, optimize=True)
+    Image.fromarray(image).save(buffer, format="JPEG", quality=88, subsampling=0, optimize=True)
     return buffer.getvalue()

@@ -67,4 +67,5 @@ def _wide_gaps(data: Mapping[str, Any]) -> list[str]:
 
 
 def sentences(data: Mapping[str, Any], keys: tuple[str, ...]) -> list[str]:
+    """Texts of the lists ``keys`` of a stage's record; entries of other kinds are passed over."""
     return [v for key in keys if isinstance(data.get(key), list) for v in data[key] if isinstance(v, str)]

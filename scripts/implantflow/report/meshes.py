@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from implantflow import artifacts
-from implantflow.geometry import unit
+from implantflow.geometry import perpendiculars, unit
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -165,10 +165,7 @@ def tube(path_mm: ArrayLike, radius_mm: float, sides: int = 24) -> Mesh:
 
 
 def _cylinder(start: Float, end: Float, radius_mm: float, sides: int) -> Mesh:
-    axis = unit(end - start)
-    helper = np.eye(3)[int(np.argmin(np.abs(axis)))]
-    u = unit(np.cross(axis, helper))
-    v = np.cross(axis, u)
+    u, v = perpendiculars(unit(end - start))
     angle = 2.0 * np.pi * np.arange(sides) / sides
     ring = radius_mm * (np.cos(angle)[:, None] * u + np.sin(angle)[:, None] * v)
     vertices = np.vstack([start + ring, end + ring, start[None], end[None]])
@@ -188,10 +185,7 @@ def _cylinder(start: Float, end: Float, radius_mm: float, sides: int) -> Mesh:
 
 def plane_patch(point_mm: ArrayLike, normal: ArrayLike, size_mm: float) -> Mesh:
     """A square of the plane, seen from both sides (two triangles), to show an osteotomy in 3-D."""
-    n = unit(normal)
-    helper = np.eye(3)[int(np.argmin(np.abs(n)))]
-    u = unit(np.cross(n, helper))
-    v = np.cross(n, u)
+    u, v = perpendiculars(unit(normal))
     p = np.asarray(point_mm, dtype=np.float64)
     half = size_mm / 2.0
     vertices = np.array([p + half * (a * u + b * v) for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 #: Title and one sentence on what the stage is for, in the order of the case.
 TITLES: dict[str, tuple[str, str]] = {
     "ingest": ("Images", "DICOM read right or refused, and brought into patient space."),
@@ -22,7 +19,8 @@ TITLES: dict[str, tuple[str, str]] = {
     "audit": ("Records", "The chain of jobs, digests and signatures behind this report."),
 }
 
-_TEXTS: dict[str, str] = {
+#: How each stage works.
+METHODS: dict[str, str] = {
     "ingest": "Slices are ordered by their position in space, not by number or name. A series is refused when a slice "
     "is missing or doubled, when spacing or orientation are not uniform, when the gantry was tilted, or when patient "
     "identity differs between series. Only listed header fields are carried on; UIDs are replaced.",
@@ -77,7 +75,6 @@ _TEXTS: dict[str, str] = {
     "the chain and hashes every file again. These are technical controls; no regulatory compliance is claimed.",
 }
 
-
 #: What each method rests on; docs/methods.md has the formulas.
 SOURCES: dict[str, str] = {
     "ingest": "DICOM PS3.3 C.7.6.2 (image plane), PS3.15 annex E (de-identification)",
@@ -95,9 +92,3 @@ SOURCES: dict[str, str] = {
     "followup": "Kim et al., the published case (bone in the porous face, fusion at the dense strut)",
     "audit": "in-toto attestation, DSSE, RFC 8032 (Ed25519); RO-Crate 1.1, Workflow Run Crate 0.5",
 }
-
-
-def methods_text(stage: str, data: Mapping[str, Any]) -> str:
-    """The stage's own words where its JSON carries ``methods``, else the general text."""
-    own = data.get("methods") or data.get("method_text")
-    return str(own) if isinstance(own, str) and own else _TEXTS.get(stage, "")

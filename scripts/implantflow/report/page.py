@@ -15,12 +15,13 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 import implantflow
+from implantflow.config.site import NOT_CLINICAL
 from implantflow.parallel import side_by_side
 from implantflow.report.figures.base import Context, Figure
 from implantflow.report.figures.collect import Attempt, Pictures, attempt, by_stage, drawings
 from implantflow.report.flags import flags_of, sentences, why_done
 from implantflow.report.listings_shown import LISTINGS
-from implantflow.report.methods import SOURCES, TITLES, methods_text
+from implantflow.report.methods import METHODS, SOURCES, TITLES
 from implantflow.report.rows import Cell, figure_rows, flatten, headline, listing_rows
 from implantflow.report.scene import VIEWS, Scene, build_scene
 from implantflow.report.sources import CaseFiles
@@ -39,7 +40,7 @@ BADGES = {
 }
 
 #: Keys of the summary that are about the stage, not figures of it.
-_NOT_FIGURES = {"status", "reason", "next", "failures", "stale", "methods", "waits_for"}
+_NOT_FIGURES = {"status", "reason", "next", "failures", "stale", "waits_for"}
 
 
 @dataclass
@@ -80,7 +81,7 @@ def banner_of(purpose: str, simulated: bool, virtual_tumour: bool = False) -> st
     if virtual_tumour:
         words.append("VIRTUAL TUMOUR")
     if purpose != "clinical":
-        words.append("NOT FOR CLINICAL USE")
+        words.append(NOT_CLINICAL)
     return " · ".join(words)
 
 
@@ -186,7 +187,6 @@ def _section(
             listings.append((listing.title, heads, lines))
     status = str(data["status"])
     cells = [c for _, c in rows] + [c for _, _, lines in listings for line in lines for c in line]
-    not_configured = status == "not_configured"
     return Section(
         stage=stage,
         simulated=files.is_simulated(stage),
@@ -205,7 +205,7 @@ def _section(
         listings=listings,
         headline=headline(stage, data),
         limits=_limits(cells, why_done(stage, data)),
-        methods="" if not_configured else methods_text(stage, data),
+        methods="" if status == "not_configured" else METHODS[stage],
         sources=SOURCES.get(stage, ""),
         versions=versions,
         rest=flatten({k: v for k, v in data.items() if k not in _NOT_FIGURES}),

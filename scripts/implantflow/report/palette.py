@@ -23,6 +23,8 @@ HOLE: Rgb = (213, 94, 0)
 CABLE: Rgb = (204, 121, 167)
 PLANE: Rgb = (0, 158, 115)
 JOINT: Rgb = (204, 121, 167)
+#: Stress that the strength check does not judge.
+NOT_JUDGED: Rgb = (205, 205, 205)
 
 #: Colour of each bone surface by its name in `segment/`.
 BONES: dict[str, Rgb] = {"sacrum": SACRUM, "hip_left": HIP_LEFT, "hip_right": HIP_RIGHT, "l5": L5}

@@ -161,12 +161,12 @@ def _planes(context: Context) -> Mesh | None:
 def _dense(regions: Mapping[str, Any]) -> Mesh | None:
     tubes = []
     for entry in (regions.get("strut") or {}).get("segments") or []:
-        ends = base.as_points(entry.get("start_lps_mm")), base.as_points(entry.get("end_lps_mm"))
-        if ends[0] is not None and ends[1] is not None:
-            tubes.append(tube([ends[0], ends[1]], float(entry["radius_mm"])))
+        ends = base.segment_of(entry)
+        if ends is not None:
+            tubes.append(tube(ends, float(entry["radius_mm"])))
     for entry in regions.get("screw_holes") or []:
-        ends = base.as_points(entry.get("start_lps_mm")), base.as_points(entry.get("end_lps_mm"))
-        if ends[0] is not None and ends[1] is not None:
+        ends = base.segment_of(entry)
+        if ends is not None:
             diameter = float(entry.get("boss_diameter_mm") or entry["diameter_mm"])
-            tubes.append(tube([ends[0], ends[1]], diameter / 2.0))
+            tubes.append(tube(ends, diameter / 2.0))
     return joined(tubes) if tubes else None

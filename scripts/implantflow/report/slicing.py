@@ -106,8 +106,8 @@ def three_planes(centre_mm: ArrayLike, width_mm: float, height_mm: float, mm_per
     return [Slice(name, centre, mm_per_px, *size) for name in ORIENTATIONS]
 
 
-def sample(volume: Volume, plane: Slice, *, nearest: bool = False, outside: float = np.nan) -> Float:
-    """Values of ``volume`` on the pixels of ``plane``, trilinear or nearest.
+def sample(volume: Volume, plane: Slice, *, outside: float = np.nan) -> Float:
+    """Values of ``volume`` on the pixels of ``plane``, trilinear.
 
     Returns
     -------
@@ -121,9 +121,7 @@ def sample(volume: Volume, plane: Slice, *, nearest: bool = False, outside: floa
     low = np.clip(low, 0, np.array(volume.array.shape) - 1)
     high = np.clip(high, low + 1, volume.array.shape)
     part = volume.array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].astype(np.float32)
-    values = map_coordinates(
-        part, index - low[:, None], order=0 if nearest else 1, mode="nearest", output=np.float64
-    )
+    values = map_coordinates(part, index - low[:, None], order=1, mode="nearest", output=np.float64)
     inside = ((index >= -0.5) & (index <= np.array(volume.array.shape)[:, None] - 0.5)).all(axis=0)
     return np.asarray(np.where(inside, values, outside).reshape(plane.height_px, plane.width_px))
 

@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 30, 42
+#: Colours of lines, from the same set as the pictures (:mod:`implantflow.report.palette`), green darker to be read.
+BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#00795a"
+
+_HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 240, 64, 14, 30, 42
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,7 @@ class Line:
     radius: float = 0.0
 
 
-def plot(
-    title: str, x_label: str, y_label: str, lines: Sequence[Line], *, width: int = 420, height: int = 240
-) -> str:
+def plot(title: str, x_label: str, y_label: str, lines: Sequence[Line], *, width: int = 420) -> str:
     """SVG of ``lines`` with axes from zero where the data allow it, ticks at round figures, units in labels."""
     x_low, x_high = _range([line.x for line in lines])
     y_low, y_high = _range([line.y for line in lines])
@@ -42,7 +43,7 @@ def plot(
     named = [line for line in lines if line.name]
     beside = _LEFT + 7.2 * len(title) + sum(map(_name_width, named)) < width - _RIGHT
     # A legend that would run into the title has a line of its own, and the plot is that much higher.
-    legend_y, top, height = (18, _TOP, height) if beside else (35, _TOP + 17, height + 17)
+    legend_y, top, height = (18, _TOP, _HEIGHT) if beside else (35, _TOP + 17, _HEIGHT + 17)
 
     def place(x: Float, y: Float) -> tuple[Float, Float]:
         across = _LEFT + (x - x_low) / (x_high - x_low) * (width - _LEFT - _RIGHT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,7 @@ class Part:
     mesh: Mesh
     colour: Colour | Float
     alpha: float = 1.0
-    per_face: bool = field(default=False)
+    per_face: bool = False
 
 
 def fit_camera(view: str, meshes: Sequence[Mesh], width_px: int, height_px: int) -> Camera:

@@ -246,7 +246,7 @@ def keygen(path: Path, reviewer_id: str, name: str, role: Role, *, passphrase: b
             name=name,
             role=role,
             public_key="0" * 64,
-            valid_from=date.fromisoformat(keys.today()),
+            valid_from=datetime.now(UTC).date(),
         )
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,11 +105,6 @@ def registry_entry(reviewer: Reviewer) -> str:
     data = reviewer.model_dump(mode="json", exclude_none=True)
     lines = yaml.safe_dump([data], sort_keys=False, allow_unicode=True).splitlines()
     return "\n".join(f"  {line}" for line in lines) + "\n"
-
-
-def today() -> str:
-    """Today in UTC, as in ``valid_from``."""
-    return datetime.now(UTC).date().isoformat()
 
 
 def _check_place(path: Path) -> None:

@@ -14,6 +14,12 @@ from implantflow.errors import ReviewError
 from implantflow.review.statement import parse_envelope
 from implantflow.review.subjects import check_name
 
+#: What a person can do about a record that is not genuine.
+REFUSED_FIX = (
+    "find out where this file comes from; restore the record from version control, or remove it and let the "
+    "person sign again"
+)
+
 _NAME = re.compile(r"(?P<item>[a-z][a-z0-9_]*)\.(?P<number>[1-9][0-9]*)\.dsse\.json")
 
 
@@ -47,15 +53,14 @@ def read_record(path: Path) -> RecordFile:
     return RecordFile(path.name, number, hashlib.sha256(data).hexdigest(), envelope)
 
 
-REFUSED_FIX = (
-    "find out where this file comes from; restore the record from version control, or remove it and let the "
-    "person sign again"
-)
+def record_bytes(envelope: dict[str, Any]) -> bytes:
+    """What a record's file holds: gates name it by the sha256 of these bytes."""
+    return (json.dumps(envelope, indent=2, sort_keys=True) + "\n").encode()
 
 
 def write_record(reviews_dir: Path, case: str, item: str, envelope: dict[str, Any]) -> Path:
     """Write the next record of an item under the first free number; an existing one is never replaced."""
-    data = (json.dumps(envelope, indent=2, sort_keys=True) + "\n").encode()
+    data = record_bytes(envelope)
     folder = reviews_dir / check_name(case, "case")
     folder.mkdir(parents=True, exist_ok=True)
     number = max((_number(path) for path in record_paths(reviews_dir, case, item)), default=0) + 1

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from implantflow.config.segment import Stroke
 from implantflow.errors import ConfigError
-from implantflow.geometry import FloatArray
+from implantflow.geometry import FloatArray, polyline_distance
 from implantflow.segment.filters import signed_depth
 from implantflow.segment.grid import box_around, crop
 from implantflow.segment.labels import L5, LABELS, OTHER
@@ -98,12 +97,8 @@ def paint(strokes: Sequence[Stroke], hu: Volume) -> Said:
 def _distance_mm(grid: Volume, points: FloatArray) -> NDArray[np.float64]:
     """Distance (K, J, I) of voxel centres to a line through ``points`` (N, 3)."""
     places = grid.index_to_lps(np.indices(grid.array.shape).reshape(3, -1)[::-1].T)
-    best = np.linalg.norm(places - points[0], axis=1)
-    for a, b in pairwise(points):
-        d = b - a
-        t = np.clip((places - a) @ d / max(float(d @ d), 1e-9), 0.0, 1.0)
-        best = np.minimum(best, np.linalg.norm(places - a - t[:, None] * d, axis=1))
-    return np.asarray(best.reshape(grid.array.shape))
+    line = points if len(points) > 1 else np.repeat(points, 2, axis=0)
+    return polyline_distance(places, line).reshape(grid.array.shape)
 
 
 def edits(edited: NDArray[np.uint8], region: NDArray[np.uint8], hu: Volume) -> Said:

@@ -14,6 +14,7 @@ from implantflow.segment.level import Profiles, cortex_profiles, level_at
 from implantflow.segment.masks import BoolArray, largest_component
 from implantflow.segment.mesh import IntArray, area_mm2, is_closed, largest_body, vertex_normals, volume_mm3
 from implantflow.segment.remesh import Remeshed, remeshed
+from implantflow.solids.level import level_surface
 from implantflow.volumes import Volume
 
 #: Farther than this (mm) from any bone seen, the prior's surface stands in for the missing cortex.
@@ -244,26 +245,12 @@ def isosurface(grid: Volume, field: NDArray[np.float32]) -> tuple[FloatArray, In
     Values next to zero are moved away from it, so that no triangle is too small to survive single precision;
     a bone cut by the border of the scan is closed there, half a voxel beyond the last one.
     """
-    from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
-    from vtkmodules.vtkCommonDataModel import vtkImageData
-    from vtkmodules.vtkFiltersCore import vtkFlyingEdges3D
-
     padded = np.pad(field, 1, constant_values=np.float32(-0.5))
     least = np.float32(0.02)
     np.copyto(padded, least, where=(padded > 0) & (padded < least))
     np.copyto(padded, -least, where=(padded <= 0) & (padded > -least))
-    image = vtkImageData()
-    image.SetDimensions(*(int(n) for n in padded.shape[::-1]))
-    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(padded).ravel(), deep=0))
-    edges = vtkFlyingEdges3D()
-    edges.SetInputData(image)
-    edges.SetValue(0, 0.0)
-    edges.ComputeNormalsOff()
-    edges.ComputeGradientsOff()
-    edges.Update()
-    output = edges.GetOutput()
-    index = vtk_to_numpy(output.GetPoints().GetData()).astype(np.float64) - 1.0
-    faces = vtk_to_numpy(output.GetPolys().GetConnectivityArray()).astype(np.int64).reshape(-1, 3)
+    index, faces = level_surface(padded, 0.0)
+    index -= 1.0  # the padding
     faces = largest_body(faces, len(index))
     used = np.zeros(len(index), dtype=bool)
     used[faces] = True

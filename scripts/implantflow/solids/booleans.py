@@ -20,7 +20,7 @@ from implantflow.solids.mesh import Solid, require_closed
 _KEPT = "_manifold"
 
 
-def to_manifold(solid: Solid, name: str = "solid") -> Any:
+def to_manifold(solid: Solid) -> Any:
     """``manifold3d.Manifold`` of a closed solid, made once; GeometryError when manifold3d does not accept it."""
     import manifold3d
 
@@ -34,8 +34,8 @@ def to_manifold(solid: Solid, name: str = "solid") -> Any:
     )
     manifold = manifold3d.Manifold(mesh)
     if manifold.status() != manifold3d.Error.NoError:
-        require_closed(solid, name)
-        raise GeometryError(f"{name} is not a valid solid: {manifold.status().name}")
+        require_closed(solid, "solid")
+        raise GeometryError(f"not a valid solid: {manifold.status().name}")
     vars(solid)[_KEPT] = manifold
     return manifold
 

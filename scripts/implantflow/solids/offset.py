@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from implantflow.errors import GeometryError
 from implantflow.geometry import FloatArray
 from implantflow.solids.distance import Surface
+from implantflow.solids.level import level_surface
 from implantflow.solids.mesh import Solid, require_closed
 
 _BLOCK = 4
@@ -63,30 +64,14 @@ def isosurface(grid: FloatArray, low_mm: ArrayLike, grid_mm: float, level_mm: fl
 
     The grid's outermost nodes must lie above the level, else the surface would be open.
     """
-    from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
-    from vtkmodules.vtkCommonDataModel import vtkImageData
-    from vtkmodules.vtkFiltersCore import vtkFlyingEdges3D
-
     values = np.asarray(grid - level_mm, dtype=np.float64)
     # A node on the level makes triangles without area, whose corners single precision cannot tell apart.
     values[np.abs(values) < _OFF_LEVEL_MM] = _OFF_LEVEL_MM
-    flat: NDArray[np.float64] = np.ascontiguousarray(values.transpose(2, 1, 0)).ravel()
-    image = vtkImageData()
-    image.SetDimensions(*grid.shape)
-    image.SetSpacing(grid_mm, grid_mm, grid_mm)
-    image.GetPointData().SetScalars(numpy_to_vtk(flat, deep=True))
-    contour = vtkFlyingEdges3D()
-    contour.SetInputData(image)
-    contour.SetValue(0, 0.0)
-    contour.ComputeNormalsOff()
-    contour.ComputeGradientsOff()
-    contour.Update()
-    output = contour.GetOutput()
-    if output.GetNumberOfCells() == 0:
+    points, faces = level_surface(values.transpose(2, 1, 0), 0.0, spacing=grid_mm)
+    if len(faces) == 0:
         raise GeometryError("an offset surface is empty", fix="use a smaller offset")
     # The filter works in single precision: placed here, not there, it keeps 0.01 um.
-    vertices = vtk_to_numpy(output.GetPoints().GetData()).astype(np.float64) + np.asarray(low_mm)
-    faces = vtk_to_numpy(output.GetPolys().GetConnectivityArray()).reshape(-1, 3).astype(np.int64)
+    vertices = points + np.asarray(low_mm)
     solid = Solid.of(vertices, faces)
     return solid if solid.volume_mm3 > 0 else Solid.of(vertices, faces[:, ::-1])
 

@@ -17,7 +17,7 @@ import numpy as np
 from implantflow.config.strength import Fixation, StrengthConfig
 from implantflow.errors import InputError
 from implantflow.field.field import Field
-from implantflow.geometry import FloatArray, transform_points, unit
+from implantflow.geometry import FloatArray, perpendiculars, transform_points, unit
 from implantflow.strength import faces
 from implantflow.strength.faces import Contact
 from implantflow.strength.frame import Frame
@@ -216,9 +216,7 @@ def _wall(mesh: Mesh, name: str, half: tuple[FloatArray, FloatArray], radius_mm:
     start, middle = half
     reach = float(np.linalg.norm(middle - start))
     along = unit(middle - start)
-    helper = np.eye(3)[int(np.argmin(np.abs(along)))]
-    one = unit(np.cross(along, helper))
-    other = np.cross(along, one)
+    one, other = perpendiculars(along)
     angle = 2 * np.pi * np.arange(_AROUND) / _AROUND
     ring = (radius_mm + 0.5 * mesh.grid.voxel_mm) * (
         np.outer(np.cos(angle), one) + np.outer(np.sin(angle), other)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from implantflow.geometry import FloatArray, unit
+from implantflow.geometry import FloatArray, perpendiculars, unit
 
 POISSON = 0.34
 
@@ -40,9 +40,7 @@ def beam_matrix(
 def _axes(axis: FloatArray) -> FloatArray:
     """(3, 3) rows: along the beam and two directions across it."""
     along = unit(axis)
-    helper = np.eye(3)[int(np.argmin(np.abs(along)))]
-    second = unit(np.cross(along, helper))
-    return np.stack([along, second, np.cross(along, second)])
+    return np.stack([along, *perpendiculars(along)])
 
 
 @dataclass

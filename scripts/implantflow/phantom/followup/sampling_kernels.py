@@ -21,11 +21,13 @@ def ramp(distance: float, width: float) -> float:
 
 @inner
 def row_of(matrix: FloatArray, row: int, x: float, y: float, z: float) -> float:
+    """One coordinate of a (4, 4) ``matrix`` applied to a point."""
     return float(matrix[row, 0] * x + matrix[row, 1] * y + matrix[row, 2] * z + matrix[row, 3])
 
 
 @inner
 def inside_grid(x: float, y: float, z: float, nk: int, nj: int, ni: int) -> bool:
+    """Whether the index (x, y, z) = (i, j, k) has all eight voxels around it."""
     return 0.0 <= x < ni - 1.001 and 0.0 <= y < nj - 1.001 and 0.0 <= z < nk - 1.001
 
 
@@ -43,6 +45,7 @@ def trilinear(grid: NDArray[np.generic], x: float, y: float, z: float) -> float:
 
 @inner
 def bilinear(image: Float32Array, channel: int, x: float, y: float) -> float:
+    """Value of a channel of (J, I, C) at index (x, y) = (i, j), which must lie inside the image."""
     i, j = int(x), int(y)
     u, v = x - i, y - j
     low = image[j, i, channel] * (1.0 - u) + image[j, i + 1, channel] * u

@@ -25,10 +25,7 @@ Float32Array = NDArray[np.float32]
 #: Height of a slab and how many make a batch: the planes of a batch, and the sub-slices of a slab, fill the channels.
 SLAB_MM, SLABS = 2.0, 4
 _PLANES = CHANNELS // 2
-_ROWS = projector.ROWS * SLABS
 _SUB_MM = SLAB_MM / (CHANNELS // 2)
-#: Views that one piece of work takes through a batch.
-_BLOCK = 8
 #: Room around what the box grid must hold, mm.
 _BOX_MARGIN_MM = 6.0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,9 @@ from implantflow.report import canvas, slicing
 from implantflow.report.figures import base
 from implantflow.report.figures.base import Context, Figure, Float, Image
 from implantflow.report.meshes import Mesh
-from implantflow.report.palette import BONES, TUMOUR, TUMOUR_AFTER, Rgb
+from implantflow.report.palette import BONES, TUMOUR, TUMOUR_AFTER, Rgb, unit_rgb
 from implantflow.report.slicing import Slice
-from implantflow.report.views import Camera, Part, fit_camera, render
+from implantflow.report.views import Part
 from implantflow.volumes import Volume
 
 _NAMES = {"sacrum": "sacrum", "hip_left": "left hip bone", "hip_right": "right hip bone", "l5": "L5"}
@@ -145,10 +144,10 @@ def bones_3d(context: Context) -> Figure | None:
     bones = context.bones
     if "sacrum" not in bones:
         return None
-    parts = [Part(mesh, _unit(BONES[name])) for name, mesh in bones.items()]
+    parts = [Part(mesh, unit_rgb(BONES[name])) for name, mesh in bones.items()]
     if context.tumour is not None:
-        parts.append(Part(context.tumour, _unit(TUMOUR)))
-    image = four_views(parts, [p.mesh for p in parts])
+        parts.append(Part(context.tumour, unit_rgb(TUMOUR)))
+    image = base.four_views(parts, [p.mesh for p in parts])
     entries = [(_NAMES[name], BONES[name]) for name in bones]
     if context.tumour is not None:
         entries.append(("tumour", TUMOUR))
@@ -160,30 +159,6 @@ def bones_3d(context: Context) -> Figure | None:
         "Shaded pictures of sacrum, hip bones and L5 from the front, the back, the left and above.",
         base.legend_of(image, entries),
     )
-
-
-def _unit(colour: Rgb) -> tuple[float, float, float]:
-    return (colour[0] / 255.0, colour[1] / 255.0, colour[2] / 255.0)
-
-
-def four_views(
-    parts: list[Part],
-    shown: list[Mesh],
-    views: tuple[str, ...] = ("anterior", "posterior", "left lateral", "top"),
-    width_px: int = 330,
-    height_px: int = 300,
-    written: Callable[[Image, Camera], Image] | None = None,
-) -> Image:
-    """Pictures of ``parts`` from several sides at one scale, framed on ``shown``; ``written`` puts words on each."""
-    cameras = [fit_camera(view, shown, width_px, height_px) for view in views]
-    scale = max(c.mm_per_px for c in cameras)
-    panels = []
-    for view, camera in zip(views, cameras, strict=True):
-        same = type(camera)(**{**camera.__dict__, "mm_per_px": scale})
-        image = render(same, parts)
-        image = canvas.letters(image if written is None else written(image, same), same.markers, dark=False)
-        panels.append(canvas.titled(canvas.scale_bar(image, scale, dark=False), view))
-    return canvas.row(panels)
 
 
 def tumour_over_time(context: Context) -> Figure | None:
@@ -235,7 +210,7 @@ def _timepoint_row(
             image = base.mask_edge(image, plane, mask, colour)
         panels.append(base.dressed(image, plane))
     what = f"{entry.get('name')}: {series or 'outline on the planning CT'}"
-    return canvas.column([canvas.titled(panels[0][:0].copy(), what), canvas.row(panels)], gap_px=0)
+    return canvas.titled(canvas.row(panels), what)
 
 
 def _window(values: list[Float], planes: list[Slice], mask: Volume) -> tuple[float, float]:

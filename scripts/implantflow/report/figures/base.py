@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from implantflow.report.meshes import Mesh
 from implantflow.report.palette import BONES, Rgb
 from implantflow.report.slicing import Slice
 from implantflow.report.sources import CaseFiles
+from implantflow.report.views import Camera, Part, fit_camera, render
 from implantflow.volumes import Volume
 
 Float = NDArray[np.float64]
@@ -124,11 +125,31 @@ def mask_edge(image: Image, plane: Slice, mask: Volume, colour: Rgb) -> Image:
     return canvas.blend(image, inside & ~binary_erosion(inside, iterations=2), colour)
 
 
-def dressed(image: Image, plane: Slice, *, dark: bool = True, unit: str = "mm") -> Image:
+def dressed(image: Image, plane: Slice, *, dark: bool = True) -> Image:
     """Letters, scale bar and a title with the plane's place."""
     axis = {"axial": "z", "coronal": "y", "sagittal": "x"}[plane.orientation]
     image = canvas.scale_bar(canvas.letters(image, plane.markers, dark=dark), plane.mm_per_px, dark=dark)
-    return canvas.titled(image, f"{plane.orientation}, {axis} = {plane.position_mm:.1f} {unit}")
+    return canvas.titled(image, f"{plane.orientation}, {axis} = {plane.position_mm:.1f} mm")
+
+
+def four_views(
+    parts: list[Part],
+    shown: list[Mesh],
+    views: tuple[str, ...] = ("anterior", "posterior", "left lateral", "top"),
+    width_px: int = 330,
+    height_px: int = 300,
+    written: Callable[[Image, Camera], Image] | None = None,
+) -> Image:
+    """Pictures of ``parts`` from several sides at one scale, framed on ``shown``; ``written`` puts words on each."""
+    cameras = [fit_camera(view, shown, width_px, height_px) for view in views]
+    scale = max(c.mm_per_px for c in cameras)
+    panels = []
+    for view, camera in zip(views, cameras, strict=True):
+        same = replace(camera, mm_per_px=scale)
+        image = render(same, parts)
+        image = canvas.letters(image if written is None else written(image, same), same.markers, dark=False)
+        panels.append(canvas.titled(canvas.scale_bar(image, scale, dark=False), view))
+    return canvas.row(panels)
 
 
 def plane_trace_px(
@@ -150,13 +171,19 @@ def plane_trace_px(
     return np.array([[foot - along, foot + along]])
 
 
-def as_points(value: Any) -> Float | None:
+def as_point(value: Any) -> Float | None:
     """A point (3,) from JSON, or None when it is not three numbers."""
     try:
         point = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         return None
     return point if point.shape == (3,) and np.isfinite(point).all() else None
+
+
+def segment_of(entry: Mapping[str, Any]) -> Float | None:
+    """Start and end (2, 3) of a screw, hole or strut from JSON, patient LPS mm; None where one of them is no point."""
+    start, end = as_point(entry.get("start_lps_mm")), as_point(entry.get("end_lps_mm"))
+    return None if start is None or end is None else np.stack([start, end])
 
 
 @dataclass(frozen=True)
@@ -180,7 +207,7 @@ def planes_of(plan: Mapping[str, Any]) -> list[ResectionPlane]:
     for number, entry in enumerate(plan.get("resection_planes") or []):
         if not isinstance(entry, Mapping):
             continue
-        point, normal = as_points(entry.get("point_lps_mm")), as_points(entry.get("normal_lps"))
+        point, normal = as_point(entry.get("point_lps_mm")), as_point(entry.get("normal_lps"))
         if point is not None and normal is not None and np.linalg.norm(normal) > 0:
             name = str(entry.get("name", f"plane {number + 1}"))
             found.append(ResectionPlane(name, entry.get("kind") != "disarticulation", point, normal))

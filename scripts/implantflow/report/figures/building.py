@@ -15,7 +15,7 @@ from implantflow.report.figures.base import Context, Figure
 #: Layers under the slider, evenly over the height, and the side of each picture in pixels.
 FRAMES, SIDE_PX = 24, 420
 
-_GREY, _BLUE, _ORANGE = "#9aa0a6", "#0072b2", "#d55e00"
+_GREY = "#9aa0a6"
 
 
 def layer_slider(context: Context) -> Figure | None:
@@ -66,9 +66,9 @@ def orientations(context: Context) -> Figure | None:
 
     rest = [row for row in rows if row["fits"] and not row["chosen"] and not row["unbeaten"]]
     front = [row for row in rows if row["unbeaten"] and not row["chosen"]]
-    groups = [(rest, _GREY, "others", 2.2), (front, _BLUE, "unbeaten", 3.4)]
+    groups = [(rest, _GREY, "others", 2.2), (front, svgplot.BLUE, "unbeaten", 3.4)]
     lines = [dots(*group) for group in groups if group[0]]
-    lines.append(dots([row for row in rows if row["chosen"]], _ORANGE, "chosen", 4.6))
+    lines.append(dots([row for row in rows if row["chosen"]], svgplot.ORANGE, "chosen", 4.6))
     title = "Other orientations"
     svg = svgplot.plot(title, "time of the build, h", "dense surface to support, cm²", lines).encode()
     unfit = sum(not row["fits"] for row in rows)

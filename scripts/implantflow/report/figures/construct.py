@@ -8,7 +8,6 @@ import numpy as np
 
 from implantflow.report import canvas, slicing
 from implantflow.report.figures import base, screws
-from implantflow.report.figures.anatomy import four_views
 from implantflow.report.figures.base import Context, Figure, Float, Image
 from implantflow.report.meshes import Mesh
 from implantflow.report.palette import (
@@ -83,7 +82,7 @@ def construct_3d(context: Context) -> Figure | None:
     if body is not None:
         parts.append(Part(body, unit_rgb(colour), alpha=0.75))
     places = screws.heads(context)
-    image = four_views(
+    image = base.four_views(
         parts,
         [*metal.values(), *bones],
         ("anterior", "posterior", "left lateral", "right lateral"),
@@ -165,9 +164,9 @@ def _screw_middle(corridors: list[Any]) -> Float | None:
     entries = [c for c in corridors if isinstance(c, dict)]
     entries.sort(key=lambda c: c.get("kind") != "implant_s1")
     for entry in entries:
-        start, end = base.as_points(entry.get("start_lps_mm")), base.as_points(entry.get("end_lps_mm"))
-        if start is not None and end is not None:
-            return np.asarray((start + end) / 2.0)
+        ends = base.segment_of(entry)
+        if ends is not None:
+            return np.asarray((ends[0] + ends[1]) / 2.0)
     return None
 
 
@@ -187,7 +186,7 @@ def margin_3d(context: Context) -> Figure | None:
     full = _SCALE * float(kept)
     colours = sequential(away, 0.0, full).astype(np.float64) / 255.0
     # Nearer than the margin: where the tumour reaches the bone's own surface, or a cut that must not be there.
-    image = four_views(
+    image = base.four_views(
         [Part(specimen, colours)], [specimen], ("anterior", "posterior", "left lateral", "right lateral")
     )
     image = canvas.colour_bar(
@@ -231,13 +230,13 @@ def outer_shape(context: Context) -> Figure | None:
         "left lateral" if context.summary["side"] == "left" else "right lateral",
     )
     kinds = base.legend_of(
-        four_views([Part(shape, colours)], [shape], views, 400, 330),
+        base.four_views([Part(shape, colours)], [shape], views, 400, 330),
         [("own", BONE), ("mirrored", HIP_LEFT), ("blended", HIP_RIGHT)],
     )
     limit = max(1.0, float(np.ceil(facts["displacement_max_mm"])))
     shades = diverging(moved[found].astype(np.float64), limit).astype(np.float64) / 255.0
     shifts = canvas.colour_bar(
-        four_views([Part(shape, shades)], [shape], views, 400, 330),
+        base.four_views([Part(shape, shades)], [shape], views, 400, 330),
         DIVERGING,
         f"{limit:.0f} mm inwards",
         "0",

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from implantflow.geometry import segment_distance
 from implantflow.report import canvas, palette, slicing
 from implantflow.report.figures import base
-from implantflow.report.figures.anatomy import four_views
 from implantflow.report.figures.base import Context, Figure, Float
 from implantflow.report.meshes import Mesh, tube
 from implantflow.report.palette import (
@@ -44,13 +43,13 @@ def iterations(context: Context) -> Figure | None:
         parent = shown.get(str(entries[name].get("parent")))
         colour = _difference_colours(mesh, parent)
         part = Part(mesh, colour if colour is not None else unit_rgb(palette.BONE))
-        views = four_views(
+        views = base.four_views(
             [part], list(shown.values()), ("anterior", "left lateral", "posterior", "right lateral")
         )
         title = f"{name} ({entries[name].get('decision')})"
         if parent is not None:
             title += f", against {entries[name]['parent']}"
-        rows.append(_named(views, title))
+        rows.append(canvas.titled(views, title))
     image = canvas.column(rows)
     limit = f"{_DIFFERENCE_LIMIT_MM:g}"
     image = canvas.colour_bar(
@@ -105,12 +104,16 @@ def implant_and_specimen(context: Context) -> Figure | None:
     rows = []
     if specimen is not None:
         rows.append(
-            _named(four_views([Part(specimen, unit_rgb(palette.BONE))], shown, views, 400, 320), "specimen")
+            canvas.titled(
+                base.four_views([Part(specimen, unit_rgb(palette.BONE))], shown, views, 400, 320), "specimen"
+            )
         )
     outer = [Part(implant, _region_colours(implant, regions), per_face=True)]
-    rows.append(_named(four_views(outer, shown, views, 400, 320), "implant, outer surface"))
+    rows.append(canvas.titled(base.four_views(outer, shown, views, 400, 320), "implant, outer surface"))
     inner = [Part(implant, unit_rgb(IMPLANT), alpha=0.3), *_dense_parts(regions, implant)]
-    rows.append(_named(four_views(inner, shown, views, 400, 320), "implant, see-through: dense parts"))
+    rows.append(
+        canvas.titled(base.four_views(inner, shown, views, 400, 320), "implant, see-through: dense parts")
+    )
     entries: list[tuple[str, Rgb]] = [
         ("specimen", palette.BONE),
         ("porous", POROUS),
@@ -130,43 +133,29 @@ def implant_and_specimen(context: Context) -> Figure | None:
     )
 
 
-def _named(image: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
-    return canvas.column([canvas.titled(image[:0].copy(), name), image], gap_px=0)
-
-
 def _region_colours(implant: Mesh, regions: Mapping[str, Any]) -> Float:
     colours = np.tile(np.array(unit_rgb(POROUS)), (len(implant.faces), 1))
+    centres = implant.vertices[implant.faces].mean(axis=1)
     for face in regions.get("contact_faces") or []:
         ids = np.asarray(face.get("triangles") or [], dtype=np.int64)
         dense = float(face.get("thickness_mm") or 0.0) > 0
         colours[ids[(ids >= 0) & (ids < len(colours))]] = unit_rgb(CONTACT if dense else _POROUS_FACE)
     for hole in regions.get("screw_holes") or []:
-        start, end = base.as_points(hole.get("start_lps_mm")), base.as_points(hole.get("end_lps_mm"))
-        if start is not None and end is not None:
-            near = _within(
-                implant, start, end, float(hole.get("boss_diameter_mm") or hole["diameter_mm"]) / 2.0
-            )
-            colours[near] = unit_rgb(HOLE)
+        ends = base.segment_of(hole)
+        if ends is not None:
+            radius = float(hole.get("boss_diameter_mm") or hole["diameter_mm"]) / 2.0
+            colours[segment_distance(centres, ends[0], ends[1]) <= radius] = unit_rgb(HOLE)
     return colours
-
-
-def _within(mesh: Mesh, start: Float, end: Float, radius_mm: float) -> NDArray[np.bool_]:
-    """(M,) True for triangles whose centre lies within ``radius_mm`` of a segment."""
-    centres = mesh.vertices[mesh.faces].mean(axis=1)
-    span = end - start
-    share = np.clip((centres - start) @ span / max(float(span @ span), 1e-12), 0.0, 1.0)
-    gap = np.linalg.norm(centres - (start + share[:, None] * span), axis=1)
-    return np.asarray(gap <= radius_mm)
 
 
 def _dense_parts(regions: Mapping[str, Any], implant: Mesh) -> list[Part]:
     parts = []
     for segment in (regions.get("strut") or {}).get("segments") or []:
-        line = _segment(segment)
+        line = base.segment_of(segment)
         if line is not None:
             parts.append(Part(tube(line, float(segment["radius_mm"])), unit_rgb(DENSE)))
     for hole in regions.get("screw_holes") or []:
-        line = _segment(hole)
+        line = base.segment_of(hole)
         if line is not None:
             line = _in_the_implant(line, implant, float(hole["diameter_mm"]) / 2.0)
             radius = float(hole.get("boss_diameter_mm") or hole["diameter_mm"]) / 2.0
@@ -185,11 +174,6 @@ def _in_the_implant(line: Float, implant: Mesh, radius_mm: float) -> Float:
         np.abs(signed_distance_mm(Mesh(points, implant.faces[:0]), implant)) <= radius_mm + 0.5
     )
     return line if len(near) < 2 else points[[near[0], near[-1]]]
-
-
-def _segment(entry: Mapping[str, Any]) -> Float | None:
-    start, end = base.as_points(entry.get("start_lps_mm")), base.as_points(entry.get("end_lps_mm"))
-    return None if start is None or end is None else np.stack([start, end])
 
 
 def fit_planes(context: Context) -> Figure | None:
@@ -226,7 +210,7 @@ def preview(context: Context) -> Figure | None:
     if mesh is None:
         return None
     parts = [Part(mesh, unit_rgb((168, 176, 186)))]
-    image = four_views(parts, [mesh], ("anterior", "left lateral", "posterior"), 420, 420)
+    image = base.four_views(parts, [mesh], ("anterior", "left lateral", "posterior"), 420, 420)
     return base.finish(
         context,
         "lattice-preview",

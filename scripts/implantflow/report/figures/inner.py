@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from implantflow.geometry import invert_rigid, transform_points
+from implantflow.geometry import invert_rigid, segment_distance, transform_points
 from implantflow.report import canvas
 from implantflow.report.figures import base
 from implantflow.report.figures.base import Context, Figure, Float
@@ -69,10 +69,8 @@ def _dense_rods(regions: Mapping[str, Any]) -> list[Rods]:
     """Dense rods of ``regions.json``; what else is dense is a face or the shell."""
 
     def rods(entries: Any, radius: Any) -> list[tuple[Float, Float, float]]:
-        ends = [
-            (base.as_points(e.get("start_lps_mm")), base.as_points(e.get("end_lps_mm")), e) for e in entries
-        ]
-        return [(a, b, float(radius(e))) for a, b, e in ends if a is not None and b is not None]
+        ends = [(base.segment_of(entry), entry) for entry in entries]
+        return [(line[0], line[1], float(radius(entry))) for line, entry in ends if line is not None]
 
     passages = []
     for passage in regions.get("cable_passages") or []:
@@ -137,7 +135,7 @@ def _panel(
     for name, colour, parts in reversed(rods):
         own = np.zeros(len(points), bool)
         for start, end, radius in parts:
-            own[dense] |= _away(places[dense], start, end) <= radius + 0.05
+            own[dense] |= segment_distance(places[dense], start, end) <= radius + 0.05
         colours[own] = colour
         if own.any():
             used.add(name)
@@ -147,10 +145,3 @@ def _panel(
         if extra.any():
             used.add(_STOCK_NAME)
     return base.dressed(colours.reshape(plane.height_px, plane.width_px, 3), plane, dark=False)
-
-
-def _away(points: Float, start: Float, end: Float) -> Float:
-    """(N,) distance in mm of ``points`` from a segment."""
-    along = end - start
-    share = np.clip((points - start) @ along / max(float(along @ along), 1e-12), 0.0, 1.0)
-    return np.asarray(np.linalg.norm(points - start - share[:, None] * along, axis=1))

@@ -1,4 +1,4 @@
-"""Pictures of the inside and of the making: lattice sections, stress, layers of the build file."""
+"""Pictures of the making: layers of the build file and plots over them; and sections of the stress."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from implantflow.report.figures import base
 from implantflow.report.figures.base import Context, Figure, Float
 from implantflow.report.palette import Rgb
 
-_AIR: Rgb = (255, 255, 255)
-_NET: Rgb = (86, 150, 200)
-
 #: Colour of hatch lines by the label of their block in the build file: 2 dense metal, 3 lattice, 6 outer and 7 inner
 #: contour passes of dense metal, 8 borders of struts, 9 places too thin for a contour.
 _HATCHES: dict[int, Rgb] = {
@@ -29,8 +26,8 @@ _HATCHES: dict[int, Rgb] = {
 #: What of it is a path of a contour: drawn over the fillings.
 _CONTOUR_PATHS = (6, 7, 8)
 
-#: Colours of plotted lines, from the same set as the pictures.
-_BLUE, _ORANGE, _GREEN, _PURPLE = "#0072b2", "#d55e00", "#00795a", "#cc40a0"
+#: Colour of contour passes in plots, near that of their outer pass in the pictures.
+_PURPLE = "#cc40a0"
 
 
 def layers(context: Context) -> Figure | None:
@@ -143,41 +140,44 @@ _PLOTS: tuple[tuple[str, str, tuple[_Curve, ...]], ...] = (
         "Area per layer",
         "mm²",
         (
-            _Curve("area_mm2", 1.0, "metal", _BLUE),
-            _Curve("solid_area_mm2", 1.0, "outer solid", _ORANGE, "5 3"),
+            _Curve("area_mm2", 1.0, "metal", svgplot.BLUE),
+            _Curve("solid_area_mm2", 1.0, "outer solid", svgplot.ORANGE, "5 3"),
         ),
     ),
     (
         "Length of paths per layer",
         "m",
         (
-            _Curve("contour_mm", 1e-3, "outline", _BLUE),
+            _Curve("contour_mm", 1e-3, "outline", svgplot.BLUE),
             _Curve("melted_contour_mm", 1e-3, "contour passes", _PURPLE, "7 2"),
-            _Curve("hatch_mm", 1e-3, "hatch", _ORANGE, "5 3"),
-            _Curve("net_mm", 1e-3, "net", _GREEN, "2 2"),
+            _Curve("hatch_mm", 1e-3, "hatch", svgplot.ORANGE, "5 3"),
+            _Curve("net_mm", 1e-3, "net", svgplot.GREEN, "2 2"),
         ),
     ),
     (
         "Jumps of the beam per layer",
         "m",
         (
-            _Curve("cli_jump_mm", 1e-3, "in the CLI file", _ORANGE, "5 3"),
-            _Curve("jump_mm", 1e-3, "in the open build file", _BLUE),
+            _Curve("cli_jump_mm", 1e-3, "in the CLI file", svgplot.ORANGE, "5 3"),
+            _Curve("jump_mm", 1e-3, "in the open build file", svgplot.BLUE),
         ),
     ),
     (
         "Time per layer",
         "s",
         (
-            _Curve("preheat_s", 1.0, "preheat", _ORANGE, "5 3"),
-            _Curve("melt_s", 1.0, "melt", _BLUE),
-            _Curve("rake_s", 1.0, "rake", _GREEN, "2 2"),
+            _Curve("preheat_s", 1.0, "preheat", svgplot.ORANGE, "5 3"),
+            _Curve("melt_s", 1.0, "melt", svgplot.BLUE),
+            _Curve("rake_s", 1.0, "rake", svgplot.GREEN, "2 2"),
         ),
     ),
     (
         "Energy per layer",
         "kJ",
-        (_Curve("preheat_j", 1e-3, "preheat", _ORANGE, "5 3"), _Curve("melt_j", 1e-3, "melt", _BLUE)),
+        (
+            _Curve("preheat_j", 1e-3, "preheat", svgplot.ORANGE, "5 3"),
+            _Curve("melt_j", 1e-3, "melt", svgplot.BLUE),
+        ),
     ),
 )
 
@@ -231,7 +231,9 @@ def stress(context: Context) -> Figure | None:
         ("across x", values[::-1, :, i], metal[::-1, :, i], judged[::-1, :, i]),
     )
     panels = [_stress_panel(*cut, limit, spacing) for cut in cuts]
-    image = canvas.legend(canvas.row(panels), [("beside a loaded or held face: not judged", _NOT_JUDGED)])
+    image = canvas.legend(
+        canvas.row(panels), [("beside a loaded or held face: not judged", palette.NOT_JUDGED)]
+    )
     image = canvas.colour_bar(
         image,
         palette.SEQUENTIAL,
@@ -252,9 +254,6 @@ def stress(context: Context) -> Figure | None:
     )
 
 
-_NOT_JUDGED: Rgb = (205, 205, 205)
-
-
 def _stress_panel(
     name: str,
     values: Float,
@@ -264,7 +263,7 @@ def _stress_panel(
     spacing: float,
 ) -> NDArray[np.uint8]:
     colours = palette.sequential(values, 0.0, limit)
-    colours[~judged] = _NOT_JUDGED
+    colours[~judged] = palette.NOT_JUDGED
     colours[~metal] = 255
     repeat = max(1, round(380 / max(values.shape)))
     image = np.ascontiguousarray(np.repeat(np.repeat(colours, repeat, axis=0), repeat, axis=1))

@@ -7,7 +7,6 @@ from typing import Any
 
 from implantflow.report import canvas, slicing
 from implantflow.report.figures import base
-from implantflow.report.figures.anatomy import four_views
 from implantflow.report.figures.base import Context, Figure, Float
 from implantflow.report.meshes import plane_patch
 from implantflow.report.palette import JOINT, PLANE, SPECIMEN, TUMOUR, Rgb, unit_rgb
@@ -33,7 +32,7 @@ def plan_3d(context: Context) -> Figure | None:
             parts.append(Part(patch, unit_rgb(PLANE), alpha=0.28))
     entries.append(("osteotomy planes", PLANE))
     shown = [remaining, specimen]
-    image = base.legend_of(four_views(parts, shown), entries)
+    image = base.legend_of(base.four_views(parts, shown), entries)
     return base.finish(
         context,
         "plan-3d",
@@ -91,10 +90,7 @@ def corridors(plan: Mapping[str, Any]) -> list[tuple[Float, Float, float]]:
     for entry in plan.get("corridors") or []:
         if not isinstance(entry, Mapping):
             continue
-        start = base.as_points(entry.get("start_lps_mm", entry.get("entry_lps_mm")))
-        end = base.as_points(entry.get("end_lps_mm", entry.get("target_lps_mm")))
-        if start is None or end is None:
-            continue
-        radius = float(entry.get("diameter_mm", 6.0)) / 2.0
-        found.append((start, end, radius))
+        ends = base.segment_of(entry)
+        if ends is not None:
+            found.append((ends[0], ends[1], float(entry["diameter_mm"]) / 2.0))
     return found

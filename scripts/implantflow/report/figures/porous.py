@@ -13,7 +13,7 @@ import numpy as np
 from implantflow.report import svgplot
 from implantflow.report.figures.base import Context, Figure, Float
 
-_BLUE, _ORANGE, _GREY, _GREEN = "#0072b2", "#d55e00", "#666666", "#00795a"
+_GREY = "#666666"
 #: Steps of strut over which safety factors are gathered, and the least number of elements that makes a step.
 _BINS, _ELEMENTS_MIN = 8, 20
 
@@ -38,15 +38,15 @@ def tradeoff(context: Context) -> list[Figure]:
             "porosity",
             "Porosity",
             "porosity, %",
-            [svgplot.Line(strut, 100 * porosity, _BLUE, "porosity")],
+            [svgplot.Line(strut, 100 * porosity, svgplot.BLUE, "porosity")],
         ),
         (
             "pores",
             "Pores",
             "diameter, um",
             [
-                svgplot.Line(strut, pore, _BLUE, "pore"),
-                svgplot.Line(strut, throat, _ORANGE, "throat"),
+                svgplot.Line(strut, pore, svgplot.BLUE, "pore"),
+                svgplot.Line(strut, throat, svgplot.ORANGE, "throat"),
             ],
         ),
     ):
@@ -55,12 +55,11 @@ def tradeoff(context: Context) -> list[Figure]:
         lines.append(svgplot.Line(np.full(2, chosen), here, _GREY, "this case", "4 3"))
         ends = [s for s in data.get("strut_range_mm") or [] if s != chosen]
         lines += [
-            svgplot.Line(np.full(2, s), here, _GREEN, "graded from, to" if s == ends[0] else "", "2 3")
+            svgplot.Line(np.full(2, s), here, svgplot.GREEN, "graded from, to" if s == ends[0] else "", "2 3")
             for s in ends
         ]
-        svg = svgplot.plot(title, "strut, mm", unit, lines, width=520).encode()
         caption = f"{cell}, strut {chosen:g} mm dashed: measured on the field of each cell, not on a print."
-        found.append(Figure(f"tradeoff-{name}", title, caption, title, "image/svg+xml", svg))
+        found.append(_plot(f"tradeoff-{name}", title, unit, lines, caption))
     return found
 
 
@@ -83,8 +82,8 @@ def graded(context: Context) -> list[Figure]:
     least, typical = (np.array([f(safety[number == n]) for n in steps]) for f in (np.min, np.median))
     share = np.array([100.0 * float((number == n).mean()) for n in steps])
     lines = [
-        svgplot.Line(middle, least, _ORANGE, "least"),
-        svgplot.Line(middle, typical, _BLUE, "median"),
+        svgplot.Line(middle, least, svgplot.ORANGE, "least"),
+        svgplot.Line(middle, typical, svgplot.BLUE, "median"),
     ]
     said = ""
     if nominal.get("safety_factor"):
@@ -102,7 +101,7 @@ def graded(context: Context) -> list[Figure]:
             "graded-share",
             "How much of the lattice has which strut",
             "% of the judged elements",
-            [svgplot.Line(middle, share, _GREEN, "share")],
+            [svgplot.Line(middle, share, svgplot.GREEN, "share")],
             f"Share of the judged lattice elements by strut; {by}.",
         ),
     ]
@@ -121,8 +120,8 @@ def _cost(lattice: Mapping[str, Any], strength: Mapping[str, Any]) -> list[svgpl
     law = strength["homogenised"]["gibson_ashby"]
     modulus = float(strength["metal"]["modulus_gpa"]) * law["coefficient"] * metal ** law["exponent"]
     return [
-        svgplot.Line(strut, modulus, _ORANGE, "modulus, GPa"),
-        svgplot.Line(strut, 100.0 * metal, _BLUE, "metal, %"),
+        svgplot.Line(strut, modulus, svgplot.ORANGE, "modulus, GPa"),
+        svgplot.Line(strut, 100.0 * metal, svgplot.BLUE, "metal, %"),
     ]
 
 

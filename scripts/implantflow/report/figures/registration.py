@@ -57,7 +57,7 @@ def _row(context: Context, entry: dict[str, Any], scan: Volume, ct: Volume) -> I
     residual = entry["registration"].get("residual_mm")
     words = f"{entry.get('name')}: {entry.get('series')}, {how}"
     words += "" if residual is None else f", largest residual {residual:.2f} mm"
-    return canvas.column([canvas.titled(panels[0][:0].copy(), words), canvas.row(panels)], gap_px=0)
+    return canvas.titled(canvas.row(panels), words)
 
 
 def _grey(scan: Volume, plane: Slice) -> Image:

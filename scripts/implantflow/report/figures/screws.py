@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from implantflow.fonts import dejavu_sans
 from implantflow.report import canvas
 from implantflow.report.figures import base
 from implantflow.report.figures.base import Context, Float, Image
@@ -20,12 +21,12 @@ def heads(context: Context) -> dict[str, Float]:
     """Where each screw of the plan begins (3,): the middle of its head, or its entry where no rod holds it."""
     found = {}
     for entry in context.summary["plan"].get("corridors") or []:
-        place = base.as_points(entry.get("start_lps_mm")) if isinstance(entry, Mapping) else None
+        place = base.as_point(entry.get("start_lps_mm")) if isinstance(entry, Mapping) else None
         if place is not None:
             found[str(entry["name"])] = place
     record = context.files.json(context.plan_file("construct.json")) or {}
     for screw in record.get("screws") or []:
-        place = base.as_points(screw.get("saddle_lps_mm"))
+        place = base.as_point(screw.get("saddle_lps_mm"))
         if place is not None:
             found[str(screw["name"])] = place
     return found
@@ -45,7 +46,7 @@ def named(image: Image, camera: Camera, places: Mapping[str, Float], *, dark: bo
         mine = sorted((y, x, name) for name, (x, y) in at.items() if (x >= width / 2.0) == right)
         for row, (y, x, name) in zip(_rows([y for y, _, _ in mine], height), mine, strict=True):
             edge = width - _INSET_PX if right else _INSET_PX
-            long = canvas.font(_SIZE_PX, True).getlength(name)
+            long = dejavu_sans(_SIZE_PX, True).getlength(name)
             end = edge - long - 4.0 if right else edge + long + 4.0
             image = canvas.lines(image, np.array([[[x, y], [end, row]]]), colour, 1.0)
             image = canvas.text(

@@ -11,16 +11,11 @@ from numpy.typing import NDArray
 
 from implantflow.report import canvas, palette, svgplot
 from implantflow.report.figures import base
-from implantflow.report.figures.anatomy import four_views
 from implantflow.report.figures.base import Context, Figure, Float
 from implantflow.report.meshes import Mesh
-from implantflow.report.palette import Rgb
 from implantflow.report.views import Part
 
 _VIEWS = ("anterior", "left lateral", "posterior")
-_NOT_JUDGED: Rgb = (205, 205, 205)
-_BLUE, _ORANGE, _GREEN = "#0072b2", "#d55e00", "#00795a"
-
 _NOT_JUDGED_WORDS = "not judged: beside a loaded or held face, or less than half of the element filled"
 
 #: Safety factors above this multiple of the least one are all shown alike.
@@ -46,10 +41,10 @@ def _gibson_ashby(facts: Mapping[str, Any]) -> Figure | None:
     fine = np.linspace(density.min(), density.max(), 40)
     fit = law["coefficient"] * fine ** law["exponent"]
     words = f"E/Es = {law['coefficient']:.2f} ρ^{law['exponent']:.2f}"
-    lines = [svgplot.Line(100 * fine, 100 * fit, _BLUE, words)]
+    lines = [svgplot.Line(100 * fine, 100 * fit, svgplot.BLUE, words)]
     for x, y, reach in zip(100 * density, 100 * modulus, 100 * half, strict=True):
-        lines.append(svgplot.Line(np.array([x, x]), np.array([y - reach, y + reach]), _ORANGE))
-        lines.append(svgplot.Line(np.array([x - 0.35, x + 0.35]), np.array([y, y]), _ORANGE))
+        lines.append(svgplot.Line(np.array([x, x]), np.array([y - reach, y + reach]), svgplot.ORANGE))
+        lines.append(svgplot.Line(np.array([x - 0.35, x + 0.35]), np.array([y, y]), svgplot.ORANGE))
     title = "Stiffness against density"
     svg = svgplot.plot(title, "metal, % of the volume", "modulus, % of the metal's", lines).encode()
     caption = (
@@ -67,8 +62,8 @@ def _anisotropy(facts: Mapping[str, Any]) -> Figure:
     steep = np.stack([np.sin(angle) / np.sqrt(2), np.sin(angle) / np.sqrt(2), np.cos(angle)], axis=1)
     degrees = np.degrees(angle)
     lines = [
-        svgplot.Line(degrees, modulus_along(compliance, flat), _BLUE, "towards x"),
-        svgplot.Line(degrees, modulus_along(compliance, steep), _ORANGE, "towards x = y", "5 3"),
+        svgplot.Line(degrees, modulus_along(compliance, flat), svgplot.BLUE, "towards x"),
+        svgplot.Line(degrees, modulus_along(compliance, steep), svgplot.ORANGE, "towards x = y", "5 3"),
     ]
     title = "Stiffness against direction"
     svg = svgplot.plot(title, "angle from the cell's z axis, degrees", "Young's modulus, GPa", lines).encode()
@@ -159,8 +154,8 @@ def _moved(
         (stress, top, "MPa", judged),
     ):
         colours = palette.sequential(values, 0.0, limit) / 255.0
-        colours[~shown] = palette.unit_rgb(_NOT_JUDGED)
-        image = four_views([Part(implant, colours)], [implant], _VIEWS, 400, 320)
+        colours[~shown] = palette.unit_rgb(palette.NOT_JUDGED)
+        image = base.four_views([Part(implant, colours)], [implant], _VIEWS, 400, 320)
         what = (
             "displacement"
             if unit == "µm"
@@ -169,7 +164,7 @@ def _moved(
         rows.append(
             canvas.colour_bar(image, palette.SEQUENTIAL, "0", f"{limit / 2:.0f}", f"{limit:.0f} {unit}", what)
         )
-    image = canvas.legend(canvas.column(rows), [(_NOT_JUDGED_WORDS, _NOT_JUDGED)])
+    image = canvas.legend(canvas.column(rows), [(_NOT_JUDGED_WORDS, palette.NOT_JUDGED)])
     return base.finish(
         context,
         "strength-surface",
@@ -202,11 +197,11 @@ def _safety(
     def paint(values: Float, shown: NDArray[np.bool_]) -> Float:
         # Bright is little safety: the ramp is turned round.
         colours = palette.sequential(top - np.minimum(values, top), 0.0, top - 1.0) / 255.0
-        colours[~shown] = palette.unit_rgb(_NOT_JUDGED)
+        colours[~shown] = palette.unit_rgb(palette.NOT_JUDGED)
         return np.asarray(colours)
 
     outside = paint(factor.ravel()[at], judged.ravel()[at])
-    surface = four_views([Part(implant, outside)], [implant], _VIEWS, 400, 320)
+    surface = base.four_views([Part(implant, outside)], [implant], _VIEWS, 400, 320)
     k, j, i = (int(n) for n in np.unravel_index(int(np.argmin(least)), least.shape))
     panels = []
     for name, cut in (
@@ -221,7 +216,7 @@ def _safety(
         spacing = float(np.ravel(view["spacing_mm"])[0])
         panels.append(canvas.titled(canvas.scale_bar(image, spacing / repeat, dark=False), name))
     image = canvas.column([surface, canvas.row(panels)])
-    image = canvas.legend(image, [(_NOT_JUDGED_WORDS, _NOT_JUDGED)])
+    image = canvas.legend(image, [(_NOT_JUDGED_WORDS, palette.NOT_JUDGED)])
     image = canvas.colour_bar(
         image,
         palette.SEQUENTIAL,
