@@ -228,7 +228,7 @@ def test_a_corner_or_an_end_that_moved_is_caught(box: Mesh, stl_of: Stl, tmp_pat
 
     assert failed(layers[7]) == set()
     points, hatches = layers[7].points.copy(), layers[7].hatches.copy()
-    points[1] += [0, 4]
+    points[1] += 4 * np.sign(points[1] - points.mean(0))  # outwards
     hatches[np.flatnonzero(layers[7].hatch_label == INNER_ID)[0]] += [4, 0, 0, 0]
     assert failed(replace(layers[7], points=points)) == {"layers_equal_vectors"}
     assert "layers_equal_vectors" in failed(replace(layers[7], hatches=hatches))

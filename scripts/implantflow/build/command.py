@@ -27,6 +27,8 @@ from implantflow.geometry import FloatArray, transform_points
 DEFAULT_LOOP_AREA_MM2 = 0.01
 #: A part smaller than this in every direction was hardly meant in millimetres.
 SMALLEST_MM = 1.0
+#: Edge of the largest cell that is drawn (mm): three times a case's; its contours are tables, larger with its cube.
+LARGEST_CELL_MM = 20.0
 
 _VERTEX = re.compile(rb"vertex\s+(\S+)\s+(\S+)\s+(\S+)")
 
@@ -188,6 +190,12 @@ def _check_sizes(
     for name, size in (("--cell-mm", cell_mm), ("--strut-mm", strut_mm), ("--layer-mm", layer_mm)):
         if size is not None and not (math.isfinite(size) and size > 0.0):
             raise InputError(f"{size:g} mm is no size", where=name, fix="give a number above 0, in mm")
+    if cell_mm is not None and cell_mm > LARGEST_CELL_MM:
+        raise InputError(
+            f"a cell of {cell_mm:g} mm is larger than {LARGEST_CELL_MM:g} mm",
+            where="--cell-mm",
+            fix="give a smaller one",
+        )
 
 
 def write_solid(
