@@ -102,8 +102,8 @@ def _welded(corners: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
     flat = (faces[:, 0] == faces[:, 1]) | (faces[:, 1] == faces[:, 2]) | (faces[:, 2] == faces[:, 0])
     if not flat.any():
         return corners[first], faces
-    named, faces = np.unique(faces[~flat], return_inverse=True)
-    return corners[first][named], faces.reshape(-1, 3).astype(np.int32)
+    named, renumbered = np.unique(faces[~flat], return_inverse=True)
+    return corners[first][named], renumbered.reshape(-1, 3).astype(np.int32)
 
 
 def place_stl(path: Path, machine: Machine) -> tuple[FloatArray, NDArray[np.int32]]:
