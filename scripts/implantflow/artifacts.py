@@ -201,8 +201,9 @@ def read_corners(path: Path) -> NDArray[np.float32]:
     data = path.read_bytes()
     count = int.from_bytes(data[80:84], "little") if len(data) >= 84 else -1
     if count < 0 or len(data) != 84 + 50 * count:
+        held = f"{len(data)} bytes" + (f" for {count} triangles" if count >= 0 else "")
         raise InputError(
-            f"not a complete binary STL: {len(data)} bytes for {count} triangles",
+            f"not a complete binary STL: {held}",
             where=str(path),
             fix="export it again as binary STL in millimetres",
         )

@@ -28,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _told(error)
     except BrokenPipeError:
         return 0
+    except KeyboardInterrupt:
+        print("implantflow: interrupted", file=sys.stderr)
+        return 130
     except (OSError, MemoryError) as error:
         return _told(failures.of_command(error))
 

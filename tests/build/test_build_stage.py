@@ -166,6 +166,16 @@ def test_slice_reads_ascii(tmp_path: Path, box: Mesh) -> None:
         slice_solid(tmp_path / "a.stl", tmp_path / "p")
 
 
+def test_a_triangle_of_zeros_does_not_move_the_part(box: Mesh, stl_of: Stl, tmp_path: Path) -> None:
+    vertices, faces = box[0] + [0.0, 0.0, 40.0], box[1]
+    strayed = (np.concatenate([vertices, np.zeros((1, 3))]), np.concatenate([faces, [[8, 8, 8]]]))
+    for name, mesh in (("whole", (vertices, faces)), ("strayed", strayed)):
+        slice_solid(stl_of(mesh, "box.stl"), tmp_path / name)
+    assert read_json(tmp_path / "strayed" / "checks.json")["layers"] == 60
+    whole, strayed_cli = (tmp_path / name / "build.cli" for name in ("whole", "strayed"))
+    assert strayed_cli.read_bytes() == whole.read_bytes()
+
+
 def test_slice_refuses_and_leaves_nothing(box: Mesh, stl_of: Stl, tmp_path: Path) -> None:
     vertices, faces = box
     out = tmp_path / "o"
@@ -175,6 +185,8 @@ def test_slice_refuses_and_leaves_nothing(box: Mesh, stl_of: Stl, tmp_path: Path
         slice_solid(stl_of((vertices * 30, faces), "big.stl"), out)
     with pytest.raises(GeometryError, match="millimetres"):
         slice_solid(stl_of((vertices * 1e-3, faces), "metres.stl"), out)
+    with pytest.raises(GeometryError, match=r"rounded to 0\.0078125 mm"):
+        slice_solid(stl_of((vertices + 1e5, faces), "far.stl"), out)
     with pytest.raises(GeometryError, match="inside out"):
         slice_solid(stl_of((vertices, faces[:, ::-1]), "flip.stl"), out)
     with pytest.raises(InputError, match="missing"):
@@ -213,7 +225,7 @@ def test_a_corner_or_an_end_that_moved_is_caught(box: Mesh, stl_of: Stl, tmp_pat
 
     assert failed(layers[7]) == set()
     points, hatches = layers[7].points.copy(), layers[7].hatches.copy()
-    points[1] += [0, 4]
+    points[1] += 4 * np.sign(points[1] - points.mean(0))  # outwards
     hatches[np.flatnonzero(layers[7].hatch_label == INNER_ID)[0]] += [4, 0, 0, 0]
     assert failed(replace(layers[7], points=points)) == {"layers_equal_vectors"}
     assert "layers_equal_vectors" in failed(replace(layers[7], hatches=hatches))

@@ -44,6 +44,7 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) -
         (3, "--lattice diamond --cell-mm -2 --strut-mm .5", "-2 mm is no size"),
         (3, "--lattice diamond --cell-mm 0 --strut-mm .5", "0 mm is no size"),
         (3, "--lattice diamond --cell-mm 2 --strut-mm nan", "nan mm is no size"),
+        (3, "--lattice diamond --cell-mm 1e9 --strut-mm .5", "larger than 20 mm"),
         (3, "--layer-mm 0", "0 mm is no size"),
         (3, "--layer-mm -1", "-1 mm is no size"),
         (2, "--layer-mm 0.05003", "whole number of units"),
@@ -56,6 +57,20 @@ def test_slice_refuses_sizes_that_mean_nothing(
     write_stl(solid, CORNERS, TRIANGLES, "cube")
     assert words in refused(capsys, code, "slice", solid, out, *options.split())
     assert not out.exists() or not list(out.iterdir())
+
+
+def test_an_interrupted_command_says_so_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("implantflow.build.command.examine_file", stop)
+    solid, out = tmp_path / "cube.stl", tmp_path / "out"
+    write_stl(solid, CORNERS * 3.0, TRIANGLES, "cube")
+    assert main(["slice", str(solid), str(out)]) == 130
+    assert capsys.readouterr().err == "implantflow: interrupted\n"
+    assert list(out.iterdir()) == []
 
 
 def test_places_that_cannot_be_used(

@@ -27,6 +27,8 @@ from implantflow.geometry import FloatArray, transform_points
 DEFAULT_LOOP_AREA_MM2 = 0.01
 #: A part smaller than this in every direction was hardly meant in millimetres.
 SMALLEST_MM = 1.0
+#: Edge of the largest cell that is drawn (mm): three times a case's; its contours are tables, larger with its cube.
+LARGEST_CELL_MM = 20.0
 
 _VERTEX = re.compile(rb"vertex\s+(\S+)\s+(\S+)\s+(\S+)")
 
@@ -89,12 +91,19 @@ def read_any_stl(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
 
 
 def _welded(corners: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """(N, 3) corners of triangles -> vertices and faces."""
+    """(N, 3) corners of triangles -> vertices and faces, without triangles of no area and what only they name.
+
+    Some programs write a triangle of three zeros: it would count for the part's size and place.
+    """
     from implantflow.build import mesh_kernels
 
     faces = np.empty((len(corners) // 3, 3), dtype=np.int32)
     first = mesh_kernels.weld(np.ascontiguousarray(corners), faces)
-    return corners[first], faces
+    flat = (faces[:, 0] == faces[:, 1]) | (faces[:, 1] == faces[:, 2]) | (faces[:, 2] == faces[:, 0])
+    if not flat.any():
+        return corners[first], faces
+    named, renumbered = np.unique(faces[~flat], return_inverse=True)
+    return corners[first][named], renumbered.reshape(-1, 3).astype(np.int32)
 
 
 def place_stl(path: Path, machine: Machine) -> tuple[FloatArray, NDArray[np.int32]]:
@@ -103,7 +112,8 @@ def place_stl(path: Path, machine: Machine) -> tuple[FloatArray, NDArray[np.int3
     Raises
     ------
     GeometryError
-        Smaller than a millimetre, or larger than the machine.
+        Smaller than a millimetre, larger than the machine, or so far from the origin that its corners are rounded to
+        more than a unit of the file.
     """
     loaded, faces = read_any_stl(path)
     if len(loaded) == 0:
@@ -115,6 +125,13 @@ def place_stl(path: Path, machine: Machine) -> tuple[FloatArray, NDArray[np.int3
             f"the part is only {size.max():.4f} mm large",
             where=str(path),
             fix="STL has no units and is read as millimetres: scale it before export",
+        )
+    step = float(np.spacing(np.abs(loaded).max()))
+    if step > machine.unit_mm and (size <= machine.envelope_mm).all():
+        raise GeometryError(
+            f"the part lies so far from the origin that its corners are rounded to {step:g} mm",
+            where=str(path),
+            fix="STL holds 24 bits of a number: move the part near the origin before export",
         )
     matrix = place_on_plate(
         vertices, (0.0, 0.0, 1.0), (1.0, 0.0, 0.0), 0.0, machine.envelope_mm, machine.layer_mm
@@ -188,6 +205,12 @@ def _check_sizes(
     for name, size in (("--cell-mm", cell_mm), ("--strut-mm", strut_mm), ("--layer-mm", layer_mm)):
         if size is not None and not (math.isfinite(size) and size > 0.0):
             raise InputError(f"{size:g} mm is no size", where=name, fix="give a number above 0, in mm")
+    if cell_mm is not None and cell_mm > LARGEST_CELL_MM:
+        raise InputError(
+            f"a cell of {cell_mm:g} mm is larger than {LARGEST_CELL_MM:g} mm",
+            where="--cell-mm",
+            fix="give a smaller one",
+        )
 
 
 def write_solid(
