@@ -34,3 +34,17 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, defer_build=True
     )
+
+
+class Sourced(Section):
+    """Figures taken from elsewhere."""
+
+    source: str = Field(description="Where the figures of this block come from.", min_length=5)
+
+
+class Checkable(Sourced):
+    """Figures taken from elsewhere, and whether somebody has checked that they hold here."""
+
+    verified: bool = Field(
+        description="Whether somebody has checked the figures against the machine, material or patient in use."
+    )

@@ -9,13 +9,12 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from implantflow.config.base import Name, Section
-from implantflow.config.strength import Sourced
+from implantflow.config.base import Checkable, Name, Section
 
 LumbarLevel = Literal["L3", "L4", "L5"]
 
 
-class HeadConfig(Sourced):
+class HeadConfig(Checkable):
     """Heads (tulips) of the screws, which turn about the shank's upper end."""
 
     diameter_mm: float = Field(ge=6.0, le=20.0, description="Diameter of the head, mm.")
@@ -65,7 +64,7 @@ class RodConfig(Section):
     )
 
 
-class RodSet(Sourced):
+class RodSet(Checkable):
     """The rods."""
 
     diameter_mm: float = Field(ge=3.0, le=8.0, description="Diameter of the rods, mm.")
@@ -95,7 +94,7 @@ class RodSet(Sourced):
         return self
 
 
-class ConnectorSet(Sourced):
+class ConnectorSet(Checkable):
     """Domino connectors: a block with two parallel bores."""
 
     spacing_mm: float = Field(ge=6.0, le=25.0, description="Distance between the axes of its two bores, mm.")
@@ -103,7 +102,7 @@ class ConnectorSet(Sourced):
     wall_mm: float = Field(ge=0.5, le=6.0, description="Metal around the bores, mm.")
 
 
-class CableConfig(Sourced):
+class CableConfig(Checkable):
     """A cable around the sacroiliac joint: through a sacral foramen of the implant and a hole in the ilium."""
 
     name: Name = Field(description="Name of the cable, e.g. cable_s2.")
@@ -127,7 +126,7 @@ class CableConfig(Sourced):
         return self
 
 
-class RootRoom(Sourced):
+class RootRoom(Checkable):
     """Room for the nerve roots that stay."""
 
     clearance_mm: float = Field(

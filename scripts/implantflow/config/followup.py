@@ -6,13 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from implantflow.config.base import Name, Section
-
-
-class Sourced(Section):
-    """Figures taken from elsewhere."""
-
-    source: str = Field(description="Where the figures of this block come from.", min_length=5)
+from implantflow.config.base import Name, Section, Sourced
 
 
 class FollowupTimepoint(Section):

@@ -7,19 +7,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from implantflow.config.base import Name, Point, Section
+from implantflow.config.base import Checkable, Name, Point, Section
 
 
-class Sourced(Section):
-    """A figure taken from elsewhere."""
-
-    source: str = Field(description="Where the figures of this block come from.", min_length=5)
-    verified: bool = Field(
-        description="Whether somebody has checked the figures against the machine, material or patient in use."
-    )
-
-
-class Metal(Sourced):
+class Metal(Checkable):
     """Elastic constants of the printed metal."""
 
     modulus_gpa: float = Field(
@@ -35,7 +26,7 @@ class Metal(Sourced):
 AS_BUILT_MAX_MPA = 350.0
 
 
-class Fatigue(Sourced):
+class Fatigue(Checkable):
     """Stress amplitude that is survived for the life of the implant."""
 
     strength_mpa: float = Field(
@@ -63,7 +54,7 @@ class Fatigue(Sourced):
         return self
 
 
-class LoadCase(Sourced):
+class LoadCase(Checkable):
     """One posture or movement: a force on the load face."""
 
     name: Name = Field(description="Name of the load case, e.g. standing.")
@@ -82,7 +73,7 @@ class LoadCase(Sourced):
         return self
 
 
-class Support(Sourced):
+class Support(Checkable):
     """A contact face that bone holds, as an elastic bed."""
 
     face: Name = Field(description="Name of the contact face, e.g. si_joint or midline.")
@@ -104,7 +95,7 @@ class RodScrew(Section):
     )
 
 
-class Rod(Sourced):
+class Rod(Checkable):
     """A round rod through the heads of screws, straight from one to the next."""
 
     name: Name = Field(description="Name of the rod, e.g. left.")
@@ -115,7 +106,7 @@ class Rod(Sourced):
     modulus_gpa: float = Field(description="Young's modulus of the rod (GPa).", ge=10.0, le=250.0)
 
 
-class Fixation(Sourced):
+class Fixation(Checkable):
     """Rods and screws that share the load with the implant."""
 
     rods: list[Rod] | None = Field(

@@ -17,7 +17,6 @@ from implantflow.solids.mesh import Solid
 #: Bone is there to show where the implant sits; on a screen this deviation cannot be seen.
 _BONE_DETAIL_MM = 0.25
 _PARENT = (0.95, 0.78, 0.45)
-_VIEW_NAMES = ("from the front", "from behind", "from the left", "from the right", "from the feet")
 
 
 def scene(implant: Solid, bone: Solid, parent: Solid | None, limit_mm: float) -> dict[str, Any]:
@@ -37,7 +36,7 @@ def scene(implant: Solid, bone: Solid, parent: Solid | None, limit_mm: float) ->
     low, high = implant.bounds_mm
     return {
         "parts": parts,
-        "views": [{"name": name, "turn": _turn(name)} for name in _VIEW_NAMES],
+        "views": [{"name": name, "turn": _turn(name)} for name in VIEWS],
         "centre_mm": [round(float(x), 3) for x in (low + high) / 2.0],
         "reach_mm": round(float(np.linalg.norm(high - low)) / 2.0 * 1.05, 3),
     }

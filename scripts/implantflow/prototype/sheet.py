@@ -171,7 +171,8 @@ def _pictures(content: SheetContent) -> list[tuple[str, bytes]]:
         item = [Item(content.implant, colours)]
         for view in (lateral, medial, "from behind"):
             caption = (
-                f"Change from {content.record['parent']}, {view}: red grown, blue removed, full at 1.5 mm"
+                f"Change from {content.record['parent']}, {view}: red grown, blue removed, "
+                f"full at {_CHANGE_LIMIT_MM:g} mm"
             )
             out.append((caption, render(item, view)))
     return out

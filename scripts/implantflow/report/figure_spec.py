@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limit:
-    """Bound of a figure: ``value`` or the config key ``config`` (read in the running case), with its source."""
+    """Bound of a figure: ``value`` or the config key ``config`` (read in the running case)."""
 
     sense: str
     value: float | None = None
     config: str = ""
-    source: str = ""
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
             "mm",
             3,
             1.0,
-            Limit("<=", 0.05, source="design, gate rule"),
+            Limit("<=", 0.05),  # the contract's gate rule
         ),
         Row("thread.size", "Thread of the S1 hole, cut by hand", ""),
         Row("thread.hole_diameter_mm", "Its hole, bored to", "mm", 2),

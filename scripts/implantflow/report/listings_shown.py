@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from implantflow.report.figure_spec import Limit, Listing, Row
 
-_ZERO = Limit("<=", 0.0, source="contract")
+_ZERO = Limit("<=", 0.0)
 
 LISTINGS: dict[str, tuple[Listing, ...]] = {
     "ingest": (
@@ -31,7 +31,7 @@ LISTINGS: dict[str, tuple[Listing, ...]] = {
                 Row("name", "Bone"),
                 Row("volume_mm3", "Volume", "cm³", 1, 1e-3),
                 Row("watertight", "Watertight", must=True),
-                Row("shells", "Shells", "", 0, 1.0, Limit("<=", 1.0, source="contract")),
+                Row("shells", "Shells", "", 0, 1.0, Limit("<=", 1.0)),
             ),
         ),
     ),

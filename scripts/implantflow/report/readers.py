@@ -95,9 +95,14 @@ def _passed(gate: Mapping[str, Any] | None) -> bool:
     return gate is not None and str(gate.get("decision")).startswith(("approved", "auto"))
 
 
-def _tumour(files: CaseFiles) -> tuple[Found, bool]:
-    data = files.json("tumour/tumour.json")
-    return data, data is not None
+def _record_of(stage: str) -> Callable[[CaseFiles], tuple[Found, bool]]:
+    """Reader of a stage that has run to its end once its record is there."""
+
+    def read(files: CaseFiles) -> tuple[Found, bool]:
+        data = files.json(f"{stage}/{stage}.json")
+        return data, data is not None
+
+    return read
 
 
 def _plan(files: CaseFiles) -> tuple[Found, bool]:
@@ -151,16 +156,6 @@ def _iteration_figures(data: Mapping[str, Any], gcode: Any) -> dict[str, Any]:
         "print_time_h": (gcode or {}).get("time_h"),
         "print_filament_g": (gcode or {}).get("filament_g"),
     }
-
-
-def _implant(files: CaseFiles) -> tuple[Found, bool]:
-    data = files.json("implant/implant.json")
-    return data, data is not None
-
-
-def _lattice(files: CaseFiles) -> tuple[Found, bool]:
-    data = files.json("lattice/lattice.json")
-    return data, data is not None
 
 
 def _strength(files: CaseFiles) -> tuple[Found, bool]:
@@ -234,11 +229,6 @@ def _followup(files: CaseFiles) -> tuple[Found, bool]:
     return {"timepoints": timepoints}, bool(timepoints) and all(name in read for name in wanted)
 
 
-def _release(files: CaseFiles) -> tuple[Found, bool]:
-    data = files.json("release/release.json")
-    return data, data is not None
-
-
 def _audit(files: CaseFiles) -> tuple[Found, bool]:
     data = files.json("audit/verify.json")
     if data is None or _went_on(files):
@@ -263,15 +253,15 @@ def _went_on(files: CaseFiles) -> bool:
 READERS: dict[str, Callable[[CaseFiles], tuple[Found, bool]]] = {
     "ingest": _ingest,
     "segment": _segment,
-    "tumour": _tumour,
+    "tumour": _record_of("tumour"),
     "plan": _plan,
     "prototype": _prototype,
-    "implant": _implant,
-    "lattice": _lattice,
+    "implant": _record_of("implant"),
+    "lattice": _record_of("lattice"),
     "strength": _strength,
     "build": _build,
     "inspect": _inspect,
-    "release": _release,
+    "release": _record_of("release"),
     "followup": _followup,
     "audit": _audit,
 }
