@@ -191,6 +191,9 @@ def _ingest(options: argparse.Namespace) -> int:
             write_volume(mask, found.invented)
     count, spacing = found.manifest["n_slices"], found.manifest["spacing_mm"]
     print(f"{volume}: {count} slices, spacing {spacing} mm")
+    for note in found.manifest["notes"]:
+        if note.startswith("DOUBT"):
+            print(f"implantflow: {note}", file=sys.stderr)
     if found.invented is not None:
         print(f"{mask}: {100 * found.manifest['invented']['share']:.2f} % of the voxels were not measured")
     return 0

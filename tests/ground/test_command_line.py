@@ -91,6 +91,14 @@ def test_places_that_cannot_be_used(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_ingest_tells_its_doubts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ingest", str(save(make_slices(), tmp_path / "whole")), str(tmp_path / "a")]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["ingest", str(save(make_slices()[::2], tmp_path / "half")), str(tmp_path / "b")]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2 and all(line.startswith("implantflow: DOUBT: ") for line in told)
+
+
 def full(path: Path, _volume: object) -> None:
     """Stands in for a writer on a full disk."""
     path.write_bytes(b"half")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000, JPEGLSLossless, JPEGLSNearLossless
-from synthetic_series import make_slices, save
+from synthetic_series import make_slices, reread, save
+from torture_rows import READ
 
 from implantflow.ingest.read import take_series
 
@@ -65,6 +66,26 @@ def test_every_other_slice_left_out(tmp_path: Path) -> None:
     """Evenly spaced, what is left passes every check of the positions; thickness and numbers tell."""
     thick, counted = noted(make_slices()[::2], tmp_path)
     assert "slices 2 mm thick lie 4 mm apart" in thick and "go in steps of 2" in counted
+
+
+def test_voxels_of_no_scan(tmp_path: Path) -> None:
+    slices = make_slices()
+    for ds in slices:
+        ds.PixelSpacing = [0.0015, 0.0014]
+    (told,) = noted(slices, tmp_path)
+    assert "voxels of 0.0015 mm" in told
+
+
+def test_images_that_only_the_dicomdir_knows(tmp_path: Path) -> None:
+    folder = READ["nested, with DICOMDIR"].make("unsigned 16 bit", tmp_path / "disc")
+    assert [n for n in take_series(folder).manifest["notes"] if "DOUBT" in n] == []
+    images = [p for p in folder.rglob("*") if p.is_file() and p.suffix not in (".txt", ".INF")]
+    last = max(
+        (p for p in images if p.name != "DICOMDIR"), key=lambda p: float(reread(p).ImagePositionPatient[2])
+    )
+    last.unlink()
+    (told,) = [n for n in take_series(folder).manifest["notes"] if "DOUBT" in n]
+    assert "the DICOMDIR in the folder lists 1 images of the series that are not here" in told
 
 
 def test_coarsely_rounded_directions(tmp_path: Path) -> None:

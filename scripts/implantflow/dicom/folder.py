@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from implantflow.dicom.directory import listed_images
 from implantflow.dicom.headers import Slice, read_slices
 from implantflow.dicom.parse import plain_header
 from implantflow.dicom.quiet import quietly
@@ -35,11 +36,15 @@ _SAMPLED = 8
 
 @dataclass(frozen=True)
 class FolderContents:
-    """What a folder holds: image planes, damaged files with the reason, the number of other files."""
+    """What a folder holds: image planes, damaged files with the reason, the number of other files.
+
+    ``listed`` has what a DICOMDIR among them lists: (SeriesInstanceUID, SOPInstanceUID).
+    """
 
     slices: list[Slice]
     damaged: list[tuple[str, str]]
     other_files: int
+    listed: frozenset[tuple[str, str]] = frozenset()
 
 
 def read_folder(folder: Path) -> FolderContents:
@@ -67,6 +72,7 @@ def read_folder(folder: Path) -> FolderContents:
         [image for part in parts for image in part.slices],
         [*lost, *(entry for part in parts for entry in part.damaged)],
         sum(part.other_files for part in parts),
+        frozenset().union(*(part.listed for part in parts)),
     )
 
 
@@ -81,6 +87,7 @@ def _read_files(files: list[Path]) -> FolderContents:
     slices: list[Slice] = []
     damaged: list[tuple[str, str]] = []
     other = 0
+    listed: set[tuple[str, str]] = set()
     with quietly():
         for path in files:
             try:
@@ -94,9 +101,11 @@ def _read_files(files: list[Path]) -> FolderContents:
             except OSError as error:
                 damaged.append((shown_name(path), f"it cannot be opened ({type(error).__name__})"))
                 continue
-            other += not found
+            if not found:
+                other += 1
+                listed |= {(series, uid) for series, uids in listed_images(path).items() for uid in uids}
             slices.extend(found)
-    return FolderContents(slices, damaged, other)
+    return FolderContents(slices, damaged, other, frozenset(listed))
 
 
 def leads_elsewhere(link: Path, folder: Path) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from implantflow.dicom.folder import FolderContents
 from implantflow.dicom.headers import Slice
 from implantflow.dicom.parts import TELLING, heights_mm
 
@@ -21,6 +22,8 @@ _FIRST_NUMBERS = range(2, 11)
 _SAME_STEP = 0.02
 #: Slices further apart than so many times their thickness leave a gap that few scans are meant to have.
 _WIDE_STEP = 1.5
+#: Edges of the voxels of CT and MR, with room to spare.
+_VOXEL_MM = (0.05, 15.0)
 #: Direction cosines that are off by more than this at the image's far corner (mm) were rounded too coarsely.
 _CORNER_MM = 0.1
 
@@ -50,6 +53,12 @@ def doubts(slices: Sequence[Slice], facts: Mapping[str, Any]) -> list[str]:
             f"DOUBT: the header counts {stated:.0f} images in the acquisition, {len(slices)} are here; if they are "
             "not a part that was exported on purpose, slices are missing at an end"
         )
+    odd = [size for size in (*first.spacing_mm, _step_mm(slices)) if not _VOXEL_MM[0] <= size <= _VOXEL_MM[1]]
+    if odd:
+        found.append(
+            f"DOUBT: the header makes voxels of {odd[0]:.6g} mm, which no scan of a person has; if the unit is wrong, "
+            "so is every size: compare a known length"
+        )
     numbers = [image.instance_number for image in slices if image.instance_number is not None]
     if numbers and first.frame is None and min(numbers) in _FIRST_NUMBERS:
         found.append(
@@ -58,10 +67,22 @@ def doubts(slices: Sequence[Slice], facts: Mapping[str, Any]) -> list[str]:
     return [*found, *_step_doubts(slices, facts, numbers), *_corner_doubt(first), *_ranges(slices)]
 
 
+def unlisted(series_uid: str, contents: FolderContents) -> list[str]:
+    """A note when a DICOMDIR in the folder lists images of the series that are not there."""
+    there = {image.sop_uid for image in contents.slices}
+    gone = sum(series == series_uid and uid not in there for series, uid in contents.listed)
+    if gone == 0:
+        return []
+    return [
+        f"DOUBT: the DICOMDIR in the folder lists {gone} images of the series that are not here; if they are not a "
+        "part that was left out on purpose, slices are missing at an end"
+    ]
+
+
 def _step_doubts(slices: Sequence[Slice], facts: Mapping[str, Any], numbers: Sequence[int]) -> list[str]:
     """What speaks against the distance between slices, or says that some of them were left out evenly."""
     found = []
-    step_mm = float(np.median(np.diff(np.sort(heights_mm(slices)))))
+    step_mm = _step_mm(slices)
     stated, thick_mm = facts.get("slice_spacing_stated_mm"), facts.get("slice_thickness_mm")
     # Some MR scanners state the gap alone.
     gap_alone = slices[0].modality == "MR" and thick_mm is not None
@@ -82,6 +103,10 @@ def _step_doubts(slices: Sequence[Slice], facts: Mapping[str, Any], numbers: Seq
             f"DOUBT: instance numbers go in steps of {apart.min()}; if the images between are slices, they are missing"
         )
     return found
+
+
+def _step_mm(slices: Sequence[Slice]) -> float:
+    return float(np.median(np.diff(np.sort(heights_mm(slices)))))
 
 
 def _corner_doubt(first: Slice) -> list[str]:

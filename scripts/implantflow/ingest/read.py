@@ -19,7 +19,7 @@ from implantflow.dicom.stack import MAX_RESIDUAL_MM
 from implantflow.dicom.uids import remap_uid
 from implantflow.dicom.volume import Assembled, assemble
 from implantflow.errors import InputError
-from implantflow.ingest.doubts import doubts
+from implantflow.ingest.doubts import doubts, unlisted
 from implantflow.volumes import Volume
 
 
@@ -119,6 +119,7 @@ def take_series(
     assembled = assemble(chosen, resample=resample)
     facts, missing = read_facts(assembled.stack.slices[0].path, found)
     manifest = _manifest(assembled, choice, facts, missing)
+    manifest["notes"] += unlisted(chosen[0].series_uid, contents)
     resampled = assembled.resampled
     invented = None if resampled is None else assembled.volume.like(resampled.invented)
     return Ingested(assembled.volume, manifest, invented)

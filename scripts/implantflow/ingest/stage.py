@@ -61,6 +61,9 @@ def ingest_series(job: Job) -> None:
     write_volume(job.outputs["volume"], found.volume)
     write_volume(job.outputs["invented"], found.mask())
     write_json(job.outputs["manifest"], manifest)
+    for note in manifest["notes"]:
+        if note.startswith("DOUBT"):
+            progress(note)
     progress(f"{manifest['n_slices']} slices accepted, within {manifest['max_residual_mm']:.4f} mm")
 
 
