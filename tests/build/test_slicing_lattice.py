@@ -32,7 +32,7 @@ def _analytic_area(cell: str, strut: float, z: float, n: int = 300) -> float:
 @pytest.mark.parametrize(
     ("cell", "strut"),
     [("diamond", s) for s in (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)]
-    + [("rhombic_dodecahedron", 0.5), ("gyroid", 0.8), ("gyroid_sheet", 0.3)],
+    + [("rhombic_dodecahedron", 0.5), ("gyroid", 0.8), ("gyroid_sheet", 0.3), ("gyroid_sheet", 0.5)],
 )
 def test_every_layer_has_the_area_of_the_cell(cell: str, strut: float) -> None:
     # A block of whole cells: its layers must hold exactly 4 x 3 periods, also where struts join up in-plane.

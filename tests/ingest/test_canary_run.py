@@ -128,10 +128,10 @@ def test_no_planted_string_after_a_whole_case(tmp_path: Path) -> None:
     for name in NAMES:
         planted.places[name] = "identity of all series"
     shutil.rmtree(work.path / "data/simulated")
-    scanned_case(work, "canary_person", folders)
-    done = work.snakemake("report", cases="canary_person")
+    scanned_case(work, "person", folders)
+    done = work.snakemake("report", cases="person")
     assert done.returncode == 0, done.stderr[-3000:]
-    for command in (["verify", "results/canary_person"], ["cohort"], ["times", "results/canary_person"]):
+    for command in (["verify", "results/person"], ["cohort"], ["times", "results/person"]):
         told = work.implantflow(*command)
         assert told.returncode == 0, told.stderr
         done.stdout += told.stdout + told.stderr

@@ -47,7 +47,11 @@ def embossed(solid: Solid, text: str, contact: IntArray) -> tuple[Solid, dict[st
                 "centre_lps_mm": centre,
                 "normal_lps": rotation[:, 2],
             }
-    raise GeometryError(f"no place for the letters {text!r} outside the contact faces", where="prototype")
+    raise GeometryError(
+        f"no place for the letters {text!r} outside the contact faces",
+        where="prototype",
+        fix="give the case a shorter name: it is part of the letters",
+    )
 
 
 def labelled_part(solid: Solid, texts: Sequence[str], contact: IntArray) -> tuple[Solid, dict[str, object]]:
