@@ -83,7 +83,7 @@ def test_supports_reach_all_dense_surface_and_stay_out_of_the_part(table: Mesh, 
     ]
     assert lengths[95] < 0.6 * lengths[80] and lengths[97] > 0
     assert lengths[102] == 0 and lengths[101] > 0, "teeth reach 0.1 mm into the part"
-    report = supported(hangs, drawn, read, 2.0)
+    report = supported(drawn, read, 2.0)
     assert report["supports_in_file"] is True
     assert 0 < report["supports"]["teeth_standing_on_part"] < report["supports"]["teeth"]
     checks = judge(sliced, found, part, MACHINE, 0.5, verdicts.IslandLimits(0.5, 1.0), [])

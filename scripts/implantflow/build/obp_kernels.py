@@ -32,8 +32,8 @@ _DOUBLE, _POINT = 9, 18
 _BLOCK_LINES = 2048
 #: Ways of a match less one: the packet before, the other end of it, this line's own start.
 _BEFORE, _END_BEFORE, _START_BEFORE, _OWN_START = range(WAYS)
-#: Commands of the CLI file's 16-bit forms.
-_POLYLINE, _HATCHES = 129, 131
+#: Command of a polyline in the CLI file's 16-bit form; what else comes is hatches.
+_POLYLINE = 129
 
 
 @kernel

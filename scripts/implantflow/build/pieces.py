@@ -82,7 +82,7 @@ def _struts_of_plane(cell: str, cell_mm: float, z_mm: float, most_mm: float) -> 
 
 
 def _grouped(
-    struts: FloatArray, places: FloatArray, z_mm: float, pairs: IntArray, radius: FloatArray, low_mm: float
+    struts: FloatArray, z_mm: float, pairs: IntArray, radius: FloatArray, low_mm: float
 ) -> tuple[IntArray, IntArray]:
     """Root of each strut's group and by how many periods (x, y) it is moved against it.
 
@@ -113,7 +113,7 @@ def phase_pieces(
     most = high_mm + NEAR_MM
     struts, places = _struts_of_plane(cell, cell_mm, z_mm, most)
     pairs, radius = piece_kernels.meetings(struts, places, cell_mm, z_mm, most, _REACH * most)
-    root, move = _grouped(struts, places, z_mm, pairs, radius, low_mm)
+    root, move = _grouped(struts, z_mm, pairs, radius, low_mm)
     moved = struts.copy()
     moved[:, :2] += move * cell_mm
     inside = places + move * cell_mm

@@ -165,7 +165,7 @@ def build_part(job: Job) -> None:
             "strut_drawn_mm": part.strut_mm,
             "orientations": worth_a_look(orientations),
             "down_facing": hangs.as_json(config.orientation.overhang_deg)
-            | supported(hangs, supports, follower, reach_mm),
+            | supported(supports, follower, reach_mm),
             "start_plate": None if config.start_plate is None else config.start_plate.model_dump(),
             "coupon": None if coupon is None else {"box_mm": coupon.box_mm, "lattice": coupon.lattice},
             "obf_sha256": sha256_file(job.outputs["obf"]),

@@ -224,9 +224,7 @@ class SupportReader:
         return total
 
 
-def supported(
-    hangs: Overhang, drawn: DrawnSupports | None, read: SupportReader | None, reach_mm: float
-) -> dict[str, Any]:
+def supported(drawn: DrawnSupports | None, read: SupportReader | None, reach_mm: float) -> dict[str, Any]:
     """The drawn supports' part of the support report; nothing where none are drawn."""
     if drawn is None or read is None:
         return {}
