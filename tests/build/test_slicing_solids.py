@@ -148,7 +148,10 @@ def test_bodies_that_lie_wrongly_in_each_other_are_refused(box: Mesh) -> None:
         Solid.of(*_joined(box, (away[0], away[1][:, ::-1])))
     with pytest.raises(GeometryError, match="3 bodies is inside out"):
         Solid.of(*_joined(box, cavity, (tiny[0], tiny[1][:, ::-1])))
-    sliver = (small[0] * 0.03 + [24.25, 23.28, 0.97], small[1])  # in the metal, but nothing that a layer shows
+    sliver = (
+        small[0] * 0.03 + [24.25, 23.28, 0.97],
+        small[1],
+    )  # in the metal, but nothing that a layer shows
     for sound in ((box, away), (box, cavity), (box, cavity, tiny), (cavity, box), (box, sliver)):
         assert len(Solid.of(*_joined(*sound)).faces) == 12 * len(sound)
 

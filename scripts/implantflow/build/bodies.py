@@ -10,8 +10,8 @@ from implantflow.geometry import FloatArray
 
 #: Triangles of a body, spread over it, whose middles are asked what they lie in.
 _PLACES = 9
-#: Slivers up to this (mm3) are drawn as they come, a fold that cutting has left (a hundred of them, far below, where stock
-#: meets a machined part): no layer shows more of one than what is too small for a loop.
+#: Slivers up to this (mm3) are drawn as they come: folds that cutting has left, a hundred of them where stock meets a
+#: machined part. No layer shows more of one than what is too small for a loop.
 _SLIVER_MM3 = 1e-4
 
 
