@@ -191,13 +191,16 @@ def peers(work: Path, solid: Path) -> list[Cost]:
 
 
 def contours(solid: Path) -> list[Cost]:
-    """Contours of the solid alone, warm."""
-    costs = []
+    """Contours of the solid alone, warm; the best of three processes in turns, since a process has its own pace."""
     layers = round(HEIGHT_MM / LAYER_MM)
-    for name in ("implantflow", "manifold3d"):
-        command = peer("contours.py", name, str(solid), str(LAYER_MM), "3")
-        costs.append(warm("contours", f"{name} (solid, contours only)", command, work=layers))
-    return costs
+    best: dict[str, Cost] = {}
+    for _ in range(3):
+        for name in ("implantflow", "manifold3d"):
+            command = peer("contours.py", name, str(solid), str(LAYER_MM), "5")
+            cost = warm("contours", f"{name} (solid, contours only)", command, work=layers)
+            if name not in best or cost.cpu_s < best[name].cpu_s:
+                best[name] = cost
+    return list(best.values())
 
 
 def main(only: str | None = None) -> list[Cost]:

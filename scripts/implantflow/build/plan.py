@@ -99,7 +99,7 @@ class Plan:
         top = float(self.solid.vertices_mm[:, 2].max()) / self.layer_mm
         return max(math.ceil(top - 0.5 - 1e-9) - self.first_layer, 0)
 
-    @property
+    @cached_property
     def area2_min(self) -> int:
         """Twice the smallest area in units^2."""
         return round(2.0 * self.area_min_mm2 / self.unit_mm**2)

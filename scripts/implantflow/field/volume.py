@@ -185,4 +185,5 @@ def mesh_volume_mm3(vertices_mm: FloatArray, faces: NDArray[Any]) -> float:
     from implantflow.field import volume_kernels
 
     v = np.ascontiguousarray(vertices_mm, dtype=np.float64)
-    return float(volume_kernels.enclosed(v, np.ascontiguousarray(faces, dtype=np.int32), v.mean(0)))
+    middle = np.array([column.mean() for column in v.T])
+    return float(volume_kernels.enclosed(v, np.ascontiguousarray(faces, dtype=np.int32), middle))
