@@ -1,4 +1,4 @@
-"""Compiled kernels that tell the bodies of a mesh apart, and what lies in what."""
+"""Compiled kernels that tell the bodies of a mesh apart, and which of its outlines lie in which."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from implantflow.build.mesh_kernels import double_area
 from implantflow.compiled import kernel
 
-FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Int32Array = NDArray[np.int32]
 
@@ -36,54 +35,6 @@ def bodies(across: Int32Array) -> tuple[int, Int32Array]:
                     held += 1
         count += 1
     return count, body
-
-
-@kernel
-def volumes(vertices: FloatArray, faces: Int32Array, body: Int32Array, count: int) -> FloatArray:
-    """(count,) signed volume of each body (mm3), negative where its triangles face inwards."""
-    out = np.zeros(count)
-    o = vertices[faces[0, 0]]
-    for t in range(faces.shape[0]):
-        a, b, c = vertices[faces[t, 0]] - o, vertices[faces[t, 1]] - o, vertices[faces[t, 2]] - o
-        out[body[t]] += (
-            a[0] * (b[1] * c[2] - b[2] * c[1])
-            + a[1] * (b[2] * c[0] - b[0] * c[2])
-            + a[2] * (b[0] * c[1] - b[1] * c[0])
-        ) / 6.0
-    return out
-
-
-@kernel
-def times_inside(
-    vertices: FloatArray, faces: Int32Array, body: Int32Array, mine: int, x: float, y: float, z: float
-) -> int:
-    """How often the other bodies enclose a point: what a ray from it upwards leaves, less what it enters."""
-    times = 0
-    for t in range(faces.shape[0]):
-        a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
-        ay, by, cy = vertices[a, 1] > y, vertices[b, 1] > y, vertices[c, 1] > y
-        if (ay == by and by == cy) or body[t] == mine:
-            continue
-        # Two edges of the triangle cross the plane of all points with this y: between them lies its section.
-        low, high = np.inf, -np.inf
-        low_z, high_z = 0.0, 0.0
-        for u, v in ((a, b), (b, c), (c, a)):
-            if (vertices[u, 1] > y) != (vertices[v, 1] > y):
-                if u > v:
-                    u, v = v, u
-                w = (y - vertices[u, 1]) / (vertices[v, 1] - vertices[u, 1])
-                across = vertices[u, 0] + w * (vertices[v, 0] - vertices[u, 0])
-                height = vertices[u, 2] + w * (vertices[v, 2] - vertices[u, 2])
-                if across < low:
-                    low, low_z = across, height
-                if across > high:
-                    high, high_z = across, height
-        if not low <= x < high or low_z + (high_z - low_z) * (x - low) / (high - low) <= z:
-            continue
-        ux, uy = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1]
-        vx, vy = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1]
-        times += 1 if ux * vy - vx * uy > 0.0 else -1
-    return times
 
 
 @kernel

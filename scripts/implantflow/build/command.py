@@ -17,6 +17,7 @@ from implantflow.build.melt_check import MeltRules
 from implantflow.build.part import Part
 from implantflow.build.produce import judge, write_build
 from implantflow.build.record import Sliced, checks_json
+from implantflow.build.solid import collapsed
 from implantflow.build.themes import check_themes
 from implantflow.config.build import Machine, load_machine
 from implantflow.errors import ConfigError, GeometryError, InputError
@@ -99,7 +100,7 @@ def _welded(corners: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
 
     faces = np.empty((len(corners) // 3, 3), dtype=np.int32)
     first = mesh_kernels.weld(np.ascontiguousarray(corners), faces)
-    flat = (faces[:, 0] == faces[:, 1]) | (faces[:, 1] == faces[:, 2]) | (faces[:, 2] == faces[:, 0])
+    flat = collapsed(faces)
     if not flat.any():
         return corners[first], faces
     named, renumbered = np.unique(faces[~flat], return_inverse=True)

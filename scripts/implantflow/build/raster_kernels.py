@@ -15,8 +15,6 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-#: Squares of 2^5 units, 0.16 mm, in which a contour looks for crossings with itself: a few segments each.
-NEAR_BITS = 5
 #: Nodes beyond the solid's border that are evaluated, so that every contour leaves the solid before it ends.
 _BEYOND = 2
 

@@ -12,6 +12,12 @@ from implantflow.field.volume import mesh_volume_mm3
 from implantflow.geometry import FloatArray
 
 
+def collapsed(faces: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """(M,) True for triangles that welding has collapsed to a line or a point: two corners are one vertex."""
+    a, b, c = faces.T
+    return np.asarray((a == b) | (b == c) | (c == a))
+
+
 @dataclass(frozen=True)
 class Solid:
     """Mesh in build_xyz with the neighbour of each triangle over each edge.
@@ -46,7 +52,7 @@ class Solid:
 
         v = np.ascontiguousarray(vertices_mm, dtype=np.float64)
         f = np.ascontiguousarray(faces, dtype=np.int32)
-        flat = (f[:, 0] == f[:, 1]) | (f[:, 1] == f[:, 2]) | (f[:, 2] == f[:, 0])
+        flat = collapsed(f)
         if flat.any():
             f = np.ascontiguousarray(f[~flat])
         if len(f) < 4:
