@@ -17,7 +17,8 @@ def test_a_margin_that_the_saw_may_break_is_said() -> None:
 
 
 def test_a_face_with_a_wider_gap_than_all_together_may_have_is_named() -> None:
-    faces = {"midline": {"gap_p95_mm": 0.3}, "si_joint": {"gap_p95_mm": 3.23}, "cable": {"gap_p95_mm": None}}
+    faces = {"midline": {"gap_p95_mm": 0.3}, "si_joint": {"gap_p95_mm": 3.23}, "caudal": {"gap_p95_mm": None}}
+    faces["l5s1"] = {"gap_p95_mm": 14.15}  # across a disc space
     (flag,) = flags_of("implant", {"limits": {"gap_p95_mm": 2.5}, "faces": faces})
     assert "si_joint is 3.23 mm" in flag and "2.5 mm" in flag
     assert flags_of("implant", {"limits": {"gap_p95_mm": 3.5}, "faces": faces}) == []

@@ -233,7 +233,8 @@ def _notes(result: dict[str, Any]) -> list[str]:
     notes = [
         f"{result['decision'].upper()} ({result['verdict'].replace('_', ' ')})",
         f"within tolerance: {shown(result['within_tolerance_pct'], '.1f')} % of what was scanned",
-        f"rms {shown(result['rms_mm'], '.3f')} mm, 95 % of the surface within {shown(result['p95_mm'], '.3f')} mm",
+        f"rms {shown(result['rms_mm'], '.3f')} mm",
+        f"95 % of the surface within {shown(result['p95_mm'], '.3f')} mm",
         f"outer surface scanned: {shown(result['coverage_pct'], '.1f')} %",
         "size against the design:",
         *(

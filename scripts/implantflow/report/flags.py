@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from implantflow.report.sources import dig
+from implantflow.solids.faces import BONE_FACES
 
 
 def why_done(stage: str, data: Mapping[str, Any]) -> str:
@@ -53,16 +54,16 @@ def flags_of(stage: str, data: Mapping[str, Any]) -> list[str]:
 
 
 def _wide_gaps(data: Mapping[str, Any]) -> list[str]:
-    """Contact faces whose own gap lies above the limit that all faces together keep."""
+    """Faces on bone whose own gap lies above the limit that all of them together keep; a disc space is no gap."""
     most = dig(data, "limits.gap_p95_mm")
     faces = data.get("faces")
     if most is None or not isinstance(faces, Mapping):
         return []
     return [
         f"The gap at the face {name} is {face['gap_p95_mm']:.2f} mm (95th percentile); the limit of {most:g} mm is "
-        "kept by all faces together."
+        "kept by all faces on bone together."
         for name, face in faces.items()
-        if (face.get("gap_p95_mm") or 0.0) > most
+        if name in BONE_FACES and (face.get("gap_p95_mm") or 0.0) > most
     ]
 
 

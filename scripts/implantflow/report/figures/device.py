@@ -46,7 +46,7 @@ def iterations(context: Context) -> Figure | None:
         views = base.four_views(
             [part], list(shown.values()), ("anterior", "left lateral", "posterior", "right lateral")
         )
-        title = f"{name} ({entries[name].get('decision')})"
+        title = f"{name}: {entries[name].get('decision')}"
         if parent is not None:
             title += f", against {entries[name]['parent']}"
         rows.append(canvas.titled(views, title))
